@@ -1,0 +1,241 @@
+/* emma-lua-options.c - reads the command line: lua's options, and --limit, --soft-limit, --stats,
+ * --report.
+ *
+ * The whole line is checked before a state exists, as lua does; emma-lua.c decodes it once more to
+ * run -e, -l and -W in their order. */
+#include "emma-lua.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define KIB_SHIFT 10
+#define MIB_SHIFT 20
+#define GIB_SHIFT 30
+
+typedef struct long_option {
+    const char *name;
+    enum option_kind kind;
+    bool takes_value;
+} long_option;
+
+static const long_option long_options[] = {
+    {"--limit", OPTION_LIMIT, true},
+    {"--soft-limit", OPTION_SOFT_LIMIT, true},
+    {"--stats", OPTION_STATS, false},
+    {"--report", OPTION_REPORT, true},
+};
+#define LONG_OPTION_COUNT (sizeof long_options / sizeof long_options[0])
+
+/* The next word as an argument. As in lua, another option is not taken for one. */
+static bool take_next_word(char **argv, int *index, char **value) {
+    char *next = argv[*index + 1];
+    if (next == NULL || next[0] == '-')
+        return false;
+    *value = next;
+    ++*index;
+    return true;
+}
+
+static enum option_kind decode_long(char **argv, int *index, char **value) {
+    const char *word = argv[*index];
+    for (size_t i = 0; i < LONG_OPTION_COUNT; i++) {
+        const long_option *option = &long_options[i];
+        size_t length = strlen(option->name);
+        if (strncmp(word, option->name, length) != 0)
+            continue;
+        if (word[length] == '\0' && !option->takes_value)
+            return option->kind;
+        if (word[length] == '\0')
+            return take_next_word(argv, index, value) ? option->kind : OPTION_BARE;
+        if (word[length] == '=' && option->takes_value) {
+            *value = argv[*index] + length + 1;
+            return option->kind;
+        }
+    }
+    return OPTION_BAD;
+}
+
+static enum option_kind decode_with_value(enum option_kind kind, char **argv, int *index,
+                                          char **value) {
+    char *attached = argv[*index] + 2;
+    if (*attached == '\0')
+        return take_next_word(argv, index, value) ? kind : OPTION_BARE;
+    *value = attached;
+    return kind;
+}
+
+enum option_kind emmai_options_decode(char **argv, int *index, char **value) {
+    const char *word = argv[*index];
+    if (word == NULL || word[0] != '-' || word[1] == '\0' || strcmp(word, "--") == 0)
+        return OPTION_END;
+    if (word[1] == '-')
+        return decode_long(argv, index, value);
+    if (word[1] == 'e')
+        return decode_with_value(OPTION_EXECUTE, argv, index, value);
+    if (word[1] == 'l')
+        return decode_with_value(OPTION_REQUIRE, argv, index, value);
+    if (word[2] != '\0')
+        return OPTION_BAD;
+    switch (word[1]) {
+    case 'i':
+        return OPTION_INTERACTIVE;
+    case 'v':
+        return OPTION_VERSION;
+    case 'E':
+        return OPTION_ENVIRONMENT;
+    case 'W':
+        return OPTION_WARNINGS;
+    default:
+        return OPTION_BAD;
+    }
+}
+
+static void print_usage(enum option_kind kind, const char *word) {
+    const char *program = emmai_cli.program;
+    if (kind == OPTION_BARE)
+        fprintf(stderr, "%s: '%s' needs argument\n", program, word);
+    else
+        fprintf(stderr, "%s: unrecognized option '%s'\n", program, word);
+    fprintf(stderr,
+            "usage: %s [options] [script [args]]\n"
+            "Available options are:\n"
+            "  -e stat            run the string 'stat'\n"
+            "  -i                 go interactive once 'script' has run\n"
+            "  -l mod             require 'mod' into the global 'mod'\n"
+            "  -l g=mod           require 'mod' into the global 'g'\n"
+            "  -v                 print the version\n"
+            "  -E                 do not look at environment variables\n"
+            "  -W                 switch warnings on\n"
+            "  --limit SIZE       let the program have at most SIZE of memory\n"
+            "  --soft-limit SIZE  warn once when it takes more than SIZE\n"
+            "  --stats            print figures of its memory at exit\n"
+            "  --report FILE      write them to FILE as JSON\n"
+            "  --                 what follows is the script and its arguments\n"
+            "  -                  run the standard input, its arguments follow\n"
+            "SIZE is a number of bytes, or of K, M or G (1024 times each): 64M\n",
+            program);
+}
+
+static bool refuse(const char *option, const char *text, const char *why) {
+    fprintf(stderr, "%s: %s: '%s' %s\n", emmai_cli.program, option, text, why);
+    return false;
+}
+
+/* "", or K, M, G with an optional "B" or "iB", in any case. False: something else. */
+static bool unit_shift(const char *unit, unsigned *shift) {
+    *shift = 0;
+    switch (tolower((unsigned char)unit[0])) {
+    case '\0':
+        return true;
+    case 'k':
+        *shift = KIB_SHIFT;
+        break;
+    case 'm':
+        *shift = MIB_SHIFT;
+        break;
+    case 'g':
+        *shift = GIB_SHIFT;
+        break;
+    default:
+        return false;
+    }
+    unit++;
+    if (tolower((unsigned char)unit[0]) == 'i' && tolower((unsigned char)unit[1]) == 'b')
+        return unit[2] == '\0';
+    if (tolower((unsigned char)unit[0]) == 'b')
+        unit++;
+    return unit[0] == '\0';
+}
+
+static bool read_size(const char *option, const char *text, size_t *bytes) {
+    const char *at = text;
+    size_t count = 0;
+    bool fits = true;
+    for (; isdigit((unsigned char)*at); at++) {
+        size_t digit = (size_t)(*at - '0');
+        fits = fits && count <= (SIZE_MAX - digit) / 10;
+        count = count * 10 + digit;
+    }
+    unsigned shift;
+    if (at == text || !unit_shift(at, &shift))
+        return refuse(option, text, "is not a size (use bytes or K, M, G)");
+    if (!fits || count > (size_t)PTRDIFF_MAX >> shift)
+        return refuse(option, text, "is too large");
+    count <<= shift;
+    if (count < EMMA_LIMIT_MIN_BYTES) {
+        char why[64];
+        snprintf(why, sizeof why, "is below the minimum of %zu bytes", EMMA_LIMIT_MIN_BYTES);
+        return refuse(option, text, why);
+    }
+    *bytes = count;
+    return true;
+}
+
+static bool soft_limit_fits(const char *soft_text, const char *limit_text) {
+    if (soft_text == NULL || limit_text == NULL)
+        return true;
+    if (emmai_cli.options.soft_limit_bytes <= emmai_cli.options.limit_bytes)
+        return true;
+    fprintf(stderr, "%s: --soft-limit: '%s' is above the --limit of '%s'\n", emmai_cli.program,
+            soft_text, limit_text);
+    return false;
+}
+
+bool emmai_options_read(void) {
+    cli_options *options = &emmai_cli.options;
+    char **argv = emmai_cli.argv;
+    const char *limit_text = NULL;
+    const char *soft_text = NULL;
+    int index = 1;
+    *options = (cli_options){.limit_bytes = EMMA_UNLIMITED, .soft_limit_bytes = EMMA_UNLIMITED};
+    for (;; index++) {
+        const char *word = argv[index];
+        char *value = NULL;
+        enum option_kind kind = emmai_options_decode(argv, &index, &value);
+        if (kind == OPTION_END)
+            break;
+        switch (kind) {
+        case OPTION_BARE:
+        case OPTION_BAD:
+            print_usage(kind, word);
+            return false;
+        case OPTION_INTERACTIVE:
+            options->interactive = options->show_version = true;
+            break;
+        case OPTION_VERSION:
+            options->show_version = true;
+            break;
+        case OPTION_EXECUTE:
+            options->runs_strings = true;
+            break;
+        case OPTION_ENVIRONMENT:
+            options->ignore_environment = true;
+            break;
+        case OPTION_STATS:
+            options->show_stats = true;
+            break;
+        case OPTION_REPORT:
+            options->report_path = value;
+            break;
+        case OPTION_LIMIT:
+            limit_text = value;
+            if (!read_size("--limit", value, &options->limit_bytes))
+                return false;
+            break;
+        case OPTION_SOFT_LIMIT:
+            soft_text = value;
+            if (!read_size("--soft-limit", value, &options->soft_limit_bytes))
+                return false;
+            break;
+        default:
+            break; /* -l and -W: their turn comes with the state */
+        }
+    }
+    if (argv[index] != NULL && strcmp(argv[index], "--") == 0)
+        index++;
+    options->script = index;
+    return soft_limit_fits(soft_text, limit_text);
+}
