@@ -1,0 +1,106 @@
+# emma_add_library(<target> [STATIC | SHARED | OBJECT] [HIDDEN] [LUA] [EXCLUDE_FROM_ALL]
+#                  [PREFIX <identifier>] [CHECKS <bool>] [AUDIT <bool>] [CHUNK_SHIFT <n>])
+#
+# Makes a library target that is a private copy of emma, with its own prefix and build options:
+#
+#     emma_add_library(acme_emma PREFIX acme_ CHECKS ON)
+#     target_link_libraries(acme PRIVATE acme_emma)
+#
+# Sources that link with the target include "emma.h" and say emma_create; the linker sees acme_emma_create.
+# Any number of copies can stand side by side in one program.
+#
+#   STATIC, SHARED, OBJECT  the kind of library; STATIC when none is given
+#   HIDDEN                  the copy is not exported from the shared library that it is linked into
+#   LUA                     adds the Lua adapter (emma_lua.h)
+#   EXCLUDE_FROM_ALL        builds the target only when something needs it
+#   PREFIX                  goes before every public symbol; a C identifier; none when empty
+#   CHECKS                  finds double frees, interior and misaligned pointers and wrong sizes; OFF when not given
+#   AUDIT                   verifies the allocator's own state as it runs, slowly; OFF when not given
+#   CHUNK_SHIFT             binary logarithm of the chunk's size in bytes; for emma's own tests
+#
+# This file and the sources lie side by side in the same way in the source tree and in an installed package
+# (share/emma): cmake/EmmaAddLibrary.cmake, core/emma.c, bindings/lua/emma_lua.c.
+include_guard(GLOBAL)
+
+function(emma_add_library target)
+    set(usage "emma_add_library(${target})")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "STATIC;SHARED;OBJECT;HIDDEN;LUA;EXCLUDE_FROM_ALL"
+        "PREFIX;CHECKS;AUDIT;CHUNK_SHIFT" "")
+
+    if(DEFINED arg_UNPARSED_ARGUMENTS)
+        list(JOIN arg_UNPARSED_ARGUMENTS " " unknown)
+        message(FATAL_ERROR "${usage}: unknown argument: ${unknown}\n"
+            "Known are STATIC, SHARED, OBJECT, HIDDEN, LUA, EXCLUDE_FROM_ALL, PREFIX <identifier>, "
+            "CHECKS <bool>, AUDIT <bool>, CHUNK_SHIFT <n>.")
+    endif()
+    foreach(keyword IN LISTS arg_KEYWORDS_MISSING_VALUES)
+        if(NOT keyword STREQUAL "PREFIX") # PREFIX "" is what a host without a prefix passes on
+            message(FATAL_ERROR "${usage}: ${keyword} needs a value")
+        endif()
+    endforeach()
+    if(NOT "${arg_PREFIX}" MATCHES "^([A-Za-z_][A-Za-z0-9_]*)?$")
+        message(FATAL_ERROR "${usage}: PREFIX is not a C identifier: ${arg_PREFIX}")
+    endif()
+    if(DEFINED arg_CHUNK_SHIFT AND NOT arg_CHUNK_SHIFT MATCHES "^[0-9]+$")
+        message(FATAL_ERROR "${usage}: CHUNK_SHIFT is not a number: ${arg_CHUNK_SHIFT}")
+    endif()
+    foreach(keyword IN ITEMS CHECKS AUDIT)
+        set(${keyword} 0)
+        if(DEFINED arg_${keyword})
+            string(TOUPPER "${arg_${keyword}}" value)
+            if(value MATCHES "^(ON|YES|TRUE|1)$")
+                set(${keyword} 1)
+            elseif(NOT value MATCHES "^(OFF|NO|FALSE|0)$")
+                message(FATAL_ERROR "${usage}: ${keyword} is neither ON nor OFF: ${arg_${keyword}}")
+            endif()
+        endif()
+    endforeach()
+
+    set(kind)
+    foreach(candidate IN ITEMS STATIC SHARED OBJECT)
+        if(arg_${candidate})
+            list(APPEND kind ${candidate})
+        endif()
+    endforeach()
+    list(LENGTH kind kinds)
+    if(kinds GREATER 1)
+        list(JOIN kind " and " kind)
+        message(FATAL_ERROR "${usage}: ${kind} exclude each other")
+    elseif(kinds EQUAL 0)
+        set(kind STATIC)
+    endif()
+    get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+    if(NOT "C" IN_LIST languages)
+        message(FATAL_ERROR "${usage}: the language C is not enabled; write project(... LANGUAGES C ...) "
+            "or enable_language(C) before it")
+    endif()
+
+    set(root "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/..")
+    cmake_path(NORMAL_PATH root)
+    set(exclude)
+    if(arg_EXCLUDE_FROM_ALL)
+        set(exclude EXCLUDE_FROM_ALL)
+    endif()
+    add_library(${target} ${kind} ${exclude} "${root}/core/emma.c")
+    target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${root}/core>")
+    if(arg_LUA)
+        target_sources(${target} PRIVATE "${root}/bindings/lua/emma_lua.c")
+        target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${root}/bindings/lua>")
+    endif()
+
+    target_compile_definitions(${target} PRIVATE EMMA_CHECKS=${CHECKS} EMMA_AUDIT=${AUDIT})
+    if(NOT "${arg_PREFIX}" STREQUAL "")
+        target_compile_definitions(${target} PUBLIC "EMMA_PREFIX=${arg_PREFIX}")
+    endif()
+    if(DEFINED arg_CHUNK_SHIFT)
+        target_compile_definitions(${target} PRIVATE EMMA_CHUNK_SHIFT=${arg_CHUNK_SHIFT})
+    endif()
+    if(arg_HIDDEN)
+        target_compile_definitions(${target} PUBLIC "EMMA_API=")
+    endif()
+    set_target_properties(${target} PROPERTIES
+        C_STANDARD 11
+        C_STANDARD_REQUIRED ON
+        C_VISIBILITY_PRESET hidden
+        POSITION_INDEPENDENT_CODE ON)
+endfunction()

@@ -1,0 +1,55 @@
+# The install rules. share/emma has the layout of the source tree (cmake/, core/, bindings/lua/), with the
+# amalgamation for a core, so that emma_add_library works the same from an installed package.
+
+set(EMMA_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/emma")
+set(EMMA_INSTALL_DATADIR "${CMAKE_INSTALL_DATADIR}/emma")
+set(EMMA_INSTALL_PKGCONFIGDIR "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+
+install(TARGETS ${installed_targets} EXPORT emma-targets
+    RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}"
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES core/emma.h bindings/lua/emma_lua.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(FILES "${EMMA_AMALGAMATION_DIR}/emma.c" "${EMMA_AMALGAMATION_DIR}/emma.h"
+    DESTINATION "${EMMA_INSTALL_DATADIR}/core")
+install(FILES bindings/lua/emma_lua.c bindings/lua/emma_lua.h DESTINATION "${EMMA_INSTALL_DATADIR}/bindings/lua")
+install(FILES cmake/EmmaAddLibrary.cmake DESTINATION "${EMMA_INSTALL_DATADIR}/cmake")
+install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+# ---- find_package(emma) ----
+
+install(EXPORT emma-targets NAMESPACE emma:: DESTINATION "${EMMA_INSTALL_CMAKEDIR}")
+configure_package_config_file(cmake/emma-config.cmake.in "${PROJECT_BINARY_DIR}/emma-config.cmake"
+    INSTALL_DESTINATION "${EMMA_INSTALL_CMAKEDIR}"
+    PATH_VARS EMMA_INSTALL_DATADIR)
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/emma-config-version.cmake"
+    # Before 1.0 a minor version may change the interface.
+    COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/emma-config.cmake" "${PROJECT_BINARY_DIR}/emma-config-version.cmake"
+    DESTINATION "${EMMA_INSTALL_CMAKEDIR}")
+
+# ---- pkg-config ----
+
+# Paths relative to the .pc file, so that an installed tree can be moved; absolute where the user made them so.
+if(IS_ABSOLUTE "${EMMA_INSTALL_PKGCONFIGDIR}")
+    set(EMMA_PC_PREFIX "${CMAKE_INSTALL_PREFIX}")
+else()
+    file(RELATIVE_PATH up "/${EMMA_INSTALL_PKGCONFIGDIR}" "/")
+    string(REGEX REPLACE "/$" "" up "${up}")
+    set(EMMA_PC_PREFIX "\${pcfiledir}/${up}")
+endif()
+foreach(kind IN ITEMS LIBDIR INCLUDEDIR)
+    if(IS_ABSOLUTE "${CMAKE_INSTALL_${kind}}")
+        set(EMMA_PC_${kind} "${CMAKE_INSTALL_${kind}}")
+    else()
+        set(EMMA_PC_${kind} "\${prefix}/${CMAKE_INSTALL_${kind}}")
+    endif()
+endforeach()
+set(EMMA_PC_DEFINITIONS "")
+if(NOT EMMA_PREFIX STREQUAL "")
+    set(EMMA_PC_DEFINITIONS " -DEMMA_PREFIX=${EMMA_PREFIX}")
+endif()
+foreach(name IN ITEMS emma emma-lua)
+    configure_file(cmake/${name}.pc.in "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
+    install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION "${EMMA_INSTALL_PKGCONFIGDIR}")
+endforeach()
