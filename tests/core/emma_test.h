@@ -1,0 +1,514 @@
+/* emma_test.h - what the tests of the core share: checks that print what they saw, a seeded
+ * generator, a pattern for block contents, readers of /proc, and a runner for code that must die.
+ *
+ * Nothing here takes memory from the C library's heap: a test that compares /proc/self/maps before
+ * and after must not change them itself. Include this file first, also before the core in a test
+ * that compiles it.
+ *
+ * Environment: EMMA_TEST_SEED (a number, or "random"; the first argument does the same) and
+ * EMMA_TEST_SCALE (percent of the usual number of steps). */
+#ifndef EMMA_TEST_H
+#define EMMA_TEST_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../core/emma.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SHADOW_MEMORY 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SHADOW_MEMORY 1
+#endif
+#endif
+#ifndef TEST_SHADOW_MEMORY
+#define TEST_SHADOW_MEMORY 0
+#endif
+
+#if defined(EMMA_AUDIT) && EMMA_AUDIT
+#define TEST_SLOW_BUILD 1
+#else
+#define TEST_SLOW_BUILD 0
+#endif
+
+enum { TEST_EXIT_SKIPPED = 77 }; /* ctest's SKIP_RETURN_CODE */
+enum { TEST_PAGE_BYTES = 4096 };
+#define TEST_KIB          ((size_t)1024)
+#define TEST_MIB          (TEST_KIB * 1024)
+#define TEST_GIB          (TEST_MIB * 1024)
+#define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Printed with every failure, so that it can be repeated. */
+static uint64_t test_seed;
+
+/* ---- checks ---- */
+
+/* _exit: a failed child of fork must not flush its parent's buffers. */
+static inline _Noreturn void test_fail(const char *file, int line, const char *text)
+{
+    dprintf(STDERR_FILENO, "%s:%d: failed: %s (seed %llu)\n", file, line, text,
+            (unsigned long long)test_seed);
+    _exit(1);
+}
+
+static inline _Noreturn void test_fail_compare(const char *file, int line, const char *text,
+                                               uint64_t left, uint64_t right)
+{
+    dprintf(STDERR_FILENO, "%s:%d: failed: %s: %llu (%#llx) against %llu (%#llx) (seed %llu)\n",
+            file, line, text, (unsigned long long)left, (unsigned long long)left,
+            (unsigned long long)right, (unsigned long long)right, (unsigned long long)test_seed);
+    _exit(1);
+}
+
+#define CHECK(condition)                               \
+    do {                                               \
+        if (!(condition))                              \
+            test_fail(__FILE__, __LINE__, #condition); \
+    } while (0)
+
+/* Both sides are evaluated once; pointers and integers alike. */
+#define CHECK_COMPARE(left, operator, right)                                                \
+    do {                                                                                    \
+        const uint64_t test_left = (uint64_t)(uintptr_t)(left);                             \
+        const uint64_t test_right = (uint64_t)(uintptr_t)(right);                           \
+        if (!(test_left operator test_right))                                               \
+            test_fail_compare(__FILE__, __LINE__, #left " " #operator" " #right, test_left, \
+                              test_right);                                                  \
+    } while (0)
+#define CHECK_EQ(left, right) CHECK_COMPARE(left, ==, right)
+#define CHECK_NE(left, right) CHECK_COMPARE(left, !=, right)
+#define CHECK_LE(left, right) CHECK_COMPARE(left, <=, right)
+#define CHECK_LT(left, right) CHECK_COMPARE(left, <, right)
+#define CHECK_GE(left, right) CHECK_COMPARE(left, >=, right)
+#define CHECK_GT(left, right) CHECK_COMPARE(left, >, right)
+
+static inline _Noreturn void test_skip(const char *why)
+{
+    printf("skipped: %s\n", why);
+    exit(TEST_EXIT_SKIPPED);
+}
+
+/* ---- random numbers ---- */
+
+typedef struct test_rng {
+    uint64_t state; /* never 0 */
+} test_rng;
+
+static inline uint64_t test_random(test_rng *rng)
+{
+    rng->state ^= rng->state >> 12;
+    rng->state ^= rng->state << 25;
+    rng->state ^= rng->state >> 27;
+    return rng->state * UINT64_C(0x2545F4914F6CDD1D);
+}
+
+static inline size_t test_below(test_rng *rng, size_t bound)
+{
+    return (size_t)((test_random(rng) >> 11) % bound);
+}
+
+static inline bool test_chance(test_rng *rng, unsigned percent)
+{
+    return test_below(rng, 100) < percent;
+}
+
+/* A run from a seed of its own: printed, and shown with any failure. */
+static inline test_rng test_rng_from(uint64_t seed)
+{
+    test_seed = seed;
+    printf("seed %llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    test_rng rng = { seed * 2 + 1 };
+    for (int i = 0; i < 8; i++)
+        test_random(&rng);
+    return rng;
+}
+
+/* The seed asked for by the first argument or the environment, else `usual`. */
+static inline uint64_t test_choose_seed(int argc, char **argv, uint64_t usual)
+{
+    const char *text = argc > 1 ? argv[1] : getenv("EMMA_TEST_SEED");
+    if (!text || !*text)
+        return usual;
+    if (strcmp(text, "random") == 0) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        return ((uint64_t)now.tv_sec * 1000000007u + (uint64_t)now.tv_nsec) & UINT32_MAX;
+    }
+    return strtoull(text, NULL, 0);
+}
+
+/* Sizes as programs ask for them: mostly small, few large, with the odd one next to a power of two.
+ */
+static inline size_t test_random_size(test_rng *rng, size_t largest)
+{
+    static const size_t tops[] = { 64,   64,   64,   128,   128,   256,    256,
+                                   1024, 1024, 4096, 16384, 65536, 262144, 2097152 };
+    size_t top = tops[test_below(rng, TEST_COUNT(tops))];
+    if (top > 65536 && test_chance(rng, 80))
+        top = 512;
+    size_t bytes = test_below(rng, top + 1);
+    if (test_chance(rng, 10))
+        bytes = ((size_t)1 << test_below(rng, 16)) + test_below(rng, 3) - 1;
+    return bytes < largest ? bytes : largest;
+}
+
+/* ---- block contents ---- */
+
+/* The pattern depends on the tag and the distance from the block's start only, so that a block
+ * which was moved and resized still verifies. */
+static inline uint64_t test_pattern(uint64_t tag, size_t word)
+{
+    return (tag + word) * UINT64_C(0x9E3779B97F4A7C15) ^ tag;
+}
+
+static inline void test_fill(void *block, size_t bytes, uint64_t tag)
+{
+    unsigned char *at = block;
+    size_t word = 0;
+    for (; bytes >= sizeof(uint64_t); bytes -= sizeof(uint64_t), word++) {
+        const uint64_t value = test_pattern(tag, word);
+        memcpy(at + word * sizeof value, &value, sizeof value);
+    }
+    const uint64_t value = test_pattern(tag, word);
+    memcpy(at + word * sizeof value, &value, bytes);
+}
+
+static inline bool test_filled(const void *block, size_t bytes, uint64_t tag)
+{
+    const unsigned char *at = block;
+    size_t word = 0;
+    for (; bytes >= sizeof(uint64_t); bytes -= sizeof(uint64_t), word++) {
+        const uint64_t value = test_pattern(tag, word);
+        if (memcmp(at + word * sizeof value, &value, sizeof value) != 0)
+            return false;
+    }
+    const uint64_t value = test_pattern(tag, word);
+    return memcmp(at + word * sizeof value, &value, bytes) == 0;
+}
+
+static inline bool test_zeroed(const void *block, size_t bytes)
+{
+    const unsigned char *at = block;
+    return bytes == 0 || (at[0] == 0 && memcmp(at, at + 1, bytes - 1) == 0);
+}
+
+/* ---- instances ---- */
+
+static inline emma_stats test_stats(const emma *instance)
+{
+    emma_stats stats;
+    memset(&stats, 0, sizeof stats);
+    stats.struct_bytes = sizeof stats;
+    emma_get_stats(instance, &stats);
+    return stats;
+}
+
+static inline emma_options test_options(void)
+{
+    const emma_options options = EMMA_OPTIONS_INIT;
+    return options;
+}
+
+static inline emma *test_create(size_t limit_bytes, unsigned flags)
+{
+    emma_options options = test_options();
+    options.limit_bytes = limit_bytes;
+    options.flags = flags;
+    emma *instance = emma_create(&options);
+    CHECK(instance != NULL);
+    return instance;
+}
+
+/* ---- the surroundings ---- */
+
+static inline bool test_file_mentions(const char *path, const char *word)
+{
+    static char text[1 << 16];
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    size_t used = 0;
+    ssize_t got;
+    while (used < sizeof text - 1 && (got = read(file, text + used, sizeof text - 1 - used)) > 0)
+        used += (size_t)got;
+    close(file);
+    text[used] = '\0';
+    return strstr(text, word) != NULL;
+}
+
+static inline bool test_under_valgrind(void)
+{
+    return test_file_mentions("/proc/self/maps", "/vgpreload_");
+}
+
+/* valgrind and the sanitizers map memory of their own at any time. */
+static inline void test_need_own_maps(void)
+{
+    if (TEST_SHADOW_MEMORY || test_under_valgrind())
+        test_skip("this tool changes the process's mappings");
+}
+
+/* The number of steps to make: fewer where each one is slow. */
+static inline size_t test_steps(size_t usual)
+{
+    enum { SLOW_DIVISOR = 20 };
+    const char *percent = getenv("EMMA_TEST_SCALE");
+    if (percent && *percent)
+        usual = usual * strtoul(percent, NULL, 10) / 100;
+    if (TEST_SLOW_BUILD || test_under_valgrind())
+        usual /= SLOW_DIVISOR;
+    return usual > 0 ? usual : 1;
+}
+
+/* ---- /proc/self/maps ---- */
+
+typedef struct test_range {
+    uintptr_t start, end;
+    unsigned access; /* PROT_* */
+} test_range;
+
+enum { TEST_MAPS_MAX = 70000 }; /* above the kernel's default limit of 65,530 */
+
+typedef struct test_maps {
+    size_t count;
+    test_range ranges[TEST_MAPS_MAX];
+} test_maps;
+
+static inline void test_maps_add_line(test_maps *maps, const char *line)
+{
+    /* These two change by themselves: the stack grows, stdio allocates. That the core leaves the
+     * heap alone is tested with a system-call filter. */
+    if (strstr(line, "[stack]") || strstr(line, "[heap]"))
+        return;
+    CHECK_LT(maps->count, TEST_MAPS_MAX);
+    test_range *range = &maps->ranges[maps->count++];
+    char *rest;
+    range->start = strtoul(line, &rest, 16);
+    range->end = strtoul(rest + 1, &rest, 16);
+    range->access = (rest[1] == 'r' ? PROT_READ : 0) | (rest[2] == 'w' ? PROT_WRITE : 0) |
+                    (rest[3] == 'x' ? PROT_EXEC : 0);
+}
+
+/* Reads the process's mappings, one range for each line of the file. */
+static inline void test_maps_read(test_maps *maps)
+{
+    static char text[1 << 16];
+    const int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    CHECK(file >= 0);
+    maps->count = 0;
+    size_t used = 0;
+    ssize_t got;
+    while ((got = read(file, text + used, sizeof text - 1 - used)) > 0) {
+        used += (size_t)got;
+        text[used] = '\0';
+        char *line = text, *end;
+        while ((end = strchr(line, '\n')) != NULL) {
+            *end = '\0';
+            test_maps_add_line(maps, line);
+            line = end + 1;
+        }
+        used = (size_t)(text + used - line);
+        memmove(text, line, used);
+    }
+    CHECK_EQ(got, 0);
+    close(file);
+}
+
+/* Joins neighbours of the same access, as the kernel may or may not have done. */
+static inline void test_maps_join(test_maps *maps)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < maps->count; i++) {
+        test_range *last = kept > 0 ? &maps->ranges[kept - 1] : NULL;
+        if (last && last->end == maps->ranges[i].start && last->access == maps->ranges[i].access)
+            last->end = maps->ranges[i].end;
+        else
+            maps->ranges[kept++] = maps->ranges[i];
+    }
+    maps->count = kept;
+}
+
+/* True if both cover the same addresses with the same access; says what differs. */
+static inline bool test_maps_same(test_maps *before, test_maps *after)
+{
+    test_maps_join(before);
+    test_maps_join(after);
+    for (size_t i = 0; i < before->count || i < after->count; i++) {
+        const test_range none = { 0, 0, 0 };
+        const test_range *was = i < before->count ? &before->ranges[i] : &none;
+        const test_range *is = i < after->count ? &after->ranges[i] : &none;
+        if (was->start != is->start || was->end != is->end || was->access != is->access) {
+            dprintf(STDERR_FILENO, "mapping was %#zx-%#zx access %u, is %#zx-%#zx access %u\n",
+                    (size_t)was->start, (size_t)was->end, was->access, (size_t)is->start,
+                    (size_t)is->end, is->access);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The parts of `after` that `before` does not cover, in `added`. */
+static inline void test_maps_added(const test_maps *before, const test_maps *after,
+                                   test_maps *added)
+{
+    size_t b = 0;
+    added->count = 0;
+    for (size_t i = 0; i < after->count; i++) {
+        test_range left = after->ranges[i];
+        while (b < before->count && before->ranges[b].end <= left.start)
+            b++;
+        for (size_t c = b; left.start < left.end; c++) {
+            const bool last = c == before->count || before->ranges[c].start >= left.end;
+            const uintptr_t stop = last ? left.end : before->ranges[c].start;
+            if (stop > left.start) {
+                added->ranges[added->count] = left;
+                added->ranges[added->count++].end = stop;
+            }
+            if (last)
+                break;
+            left.start = before->ranges[c].end;
+        }
+    }
+}
+
+/* How many of the process's mappings lie in these ranges now: what the kernel counts against its
+ * limit. */
+static inline size_t test_maps_count_within(const test_maps *own)
+{
+    static test_maps now;
+    size_t count = 0;
+    test_maps_read(&now);
+    for (size_t i = 0; i < now.count; i++) {
+        for (size_t k = 0; k < own->count; k++) {
+            if (now.ranges[i].start < own->ranges[k].end &&
+                now.ranges[i].end > own->ranges[k].start) {
+                count++;
+                break;
+            }
+        }
+    }
+    return count;
+}
+
+/* Bytes of these ranges that are in memory, by mincore: exact for these addresses, where smaps
+ * would count a neighbour that the kernel has joined to them. */
+static inline size_t test_resident_bytes(const test_maps *own)
+{
+    enum { BATCH_PAGES = 1 << 16 };
+    static unsigned char pages[BATCH_PAGES];
+    size_t resident = 0;
+    for (size_t i = 0; i < own->count; i++) {
+        uintptr_t at = own->ranges[i].start;
+        while (at < own->ranges[i].end) {
+            size_t bytes = own->ranges[i].end - at;
+            if (bytes > (size_t)BATCH_PAGES * TEST_PAGE_BYTES)
+                bytes = (size_t)BATCH_PAGES * TEST_PAGE_BYTES;
+            CHECK_EQ(mincore((void *)at, bytes, pages), 0);
+            for (size_t page = 0; page < bytes / TEST_PAGE_BYTES; page++)
+                resident += (pages[page] & 1u) * (size_t)TEST_PAGE_BYTES;
+            at += bytes;
+        }
+    }
+    return resident;
+}
+
+/* Creates an instance and finds out which address ranges it took. */
+static inline emma *test_create_mapped(const emma_options *options, test_maps *own)
+{
+    static test_maps before, after;
+    test_maps_read(&before);
+    emma *instance = emma_create(options);
+    CHECK(instance != NULL);
+    test_maps_read(&after);
+    test_maps_added(&before, &after, own);
+    CHECK_GT(own->count, 0);
+    return instance;
+}
+
+/* Bit n of the answer's hash is moved by descriptor n: which ones are open, and on what. */
+static inline uint64_t test_descriptors(void)
+{
+    enum { DESCRIPTORS = 1024 };
+    uint64_t hash = 0;
+    for (int i = 0; i < DESCRIPTORS; i++) {
+        const int flags = fcntl(i, F_GETFD);
+        if (flags >= 0)
+            hash = (hash + (uint64_t)i * 4 + (uint64_t)flags + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    }
+    return hash;
+}
+
+/* ---- code that must die, or must run in a process of its own ---- */
+
+typedef void (*test_child_fn)(void *arg);
+
+/* Runs `act` in a child; its stderr goes to `text`. Returns the child's wait status. */
+static inline int test_run_child(test_child_fn act, void *arg, char *text, size_t text_bytes)
+{
+    int ends[2];
+    CHECK_EQ(pipe(ends), 0);
+    fflush(NULL);
+    const pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        const struct rlimit no_core = { 0, 0 };
+        setrlimit(RLIMIT_CORE, &no_core);
+        signal(SIGILL, SIG_DFL); /* a sanitizer would catch it */
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        act(arg);
+        exit(0);
+    }
+    close(ends[1]);
+    size_t used = 0;
+    ssize_t got;
+    while (used < text_bytes - 1 && (got = read(ends[0], text + used, text_bytes - 1 - used)) > 0)
+        used += (size_t)got;
+    text[used] = '\0';
+    close(ends[0]);
+    int status = 0;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* Runs `act` in a child, which must end well. */
+static inline void test_in_child(test_child_fn act, void *arg)
+{
+    static char text[4096];
+    const int status = test_run_child(act, arg, text, sizeof text);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        dprintf(STDERR_FILENO, "child: wait status %#x, stderr: %s\n", (unsigned)status, text);
+        _exit(1);
+    }
+}
+
+/* Runs `act` in a child, which must write exactly `message` to stderr and die of a trap. */
+static inline void test_dies(test_child_fn act, void *arg, const char *message)
+{
+    static char text[4096];
+    const int status = test_run_child(act, arg, text, sizeof text);
+    if (strcmp(text, message) != 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGILL) {
+        dprintf(STDERR_FILENO, "expected a trap and \"%s\"; got wait status %#x and \"%s\"\n",
+                message, (unsigned)status, text);
+        _exit(1);
+    }
+}
+
+#endif
