@@ -29,8 +29,9 @@ static const char modest_script[] = "local sum = 0\n"
                                     "for i = 1, 100 do sum = sum + i end\n"
                                     "return ('%d'):format(sum)\n";
 
-static const char greedy_script[] = "local hoard = {}\n"
-                                    "while true do hoard[#hoard + 1] = ('x'):rep(1000) .. #hoard end\n";
+static const char greedy_script[] =
+    "local hoard = {}\n"
+    "while true do hoard[#hoard + 1] = ('x'):rep(1000) .. #hoard end\n";
 
 /* Runs a script and shows the string that it returns, or the error. */
 static void run(lua_State *state, const char *title, const char *script)
@@ -44,7 +45,7 @@ static void run(lua_State *state, const char *title, const char *script)
 static emma_stats stats_after_collection(emma *instance, lua_State *state)
 {
     lua_gc(state, LUA_GCCOLLECT, 0);
-    emma_stats stats = {.struct_bytes = sizeof stats};
+    emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(instance, &stats);
     return stats;
 }
@@ -91,7 +92,8 @@ int main(void)
            after.live_blocks <= before.live_blocks ? "as many as before the greedy script"
                                                    : "more than before the greedy script");
     emma_destroy(instance);
-    printf("without lua_close, after emma_destroy, the process has as many mappings as before: %s\n",
-           count_mappings() == mappings ? "yes" : "no");
+    printf(
+        "without lua_close, after emma_destroy, the process has as many mappings as before: %s\n",
+        count_mappings() == mappings ? "yes" : "no");
     return 0;
 }

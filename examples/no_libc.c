@@ -96,7 +96,7 @@ static int run(void)
     if (instance == NULL)
         return 1;
 
-    prime_list list = {NULL, 0, 0};
+    prime_list list = { NULL, 0, 0 };
     if (!find_primes(instance, &list))
         return 1;
     print("primes below ");
