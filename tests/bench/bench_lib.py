@@ -1,0 +1,221 @@
+"""What every benchmark needs: packages, building, running children, figures, progress, facts about the machine."""
+import json
+import math
+import os
+import platform
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class BenchError(Exception):
+    """Something that the user must be told; the text names the thing."""
+
+
+# Packages.
+
+def package_version(name):
+    found = subprocess.run(["dpkg-query", "-W", "-f", "${Status}|${Version}", name], capture_output=True, text=True)
+    status, _, version = found.stdout.partition("|")
+    return version if found.returncode == 0 and status.endswith("ok installed") else None
+
+
+def install_packages(names, allowed):
+    missing = [name for name in names if package_version(name) is None]
+    if not missing:
+        return
+    if not allowed:
+        raise BenchError(f"packages are missing and --no-install was given: {' '.join(missing)}")
+    if shutil.which("apt-get") is None:
+        raise BenchError(f"these Debian packages are needed, and there is no apt-get: {' '.join(missing)}")
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    print(f"installing {' '.join(missing)}", file=sys.stderr)
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
+        if subprocess.run([*as_root, "apt-get", *command], env=environment, stdout=sys.stderr).returncode != 0:
+            raise BenchError(f"apt-get {command[0]} failed (packages: {' '.join(missing)})")
+
+
+# Running children.
+
+# Nothing of the caller's environment (LD_PRELOAD, MALLOC_*, MIMALLOC_*, LUA_PATH) reaches a measured process.
+CHILD_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
+JSON_FD = 3
+
+
+class ChildFailed(Exception):
+    """A measured process failed; the text says how."""
+
+
+class Run:
+    """One finished child: what it printed, the figures that it wrote, and what the kernel says it used."""
+
+    def __init__(self, output, figures, cpu_ns, end_wall_ns):
+        self.output, self.figures, self.cpu_ns, self.end_wall_ns = output, figures, cpu_ns, end_wall_ns
+
+
+def scratch_file(scratch):
+    fd, name = tempfile.mkstemp(dir=scratch)
+    os.close(fd)
+    return name
+
+
+def run_child(command, scratch, timeout_seconds=600):
+    """Runs a command with stdout, stderr and the JSON descriptor in files, so that no pipe wakes this process."""
+    names = [scratch_file(scratch) for _ in range(3)]
+    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        actions = [(os.POSIX_SPAWN_OPEN, fd, name, writing, 0o600) for fd, name in zip((1, 2, JSON_FD), names)]
+        pid = os.posix_spawnp(command[0], [str(word) for word in command], CHILD_ENVIRONMENT, file_actions=actions)
+        status, usage = wait_for(pid, timeout_seconds)
+        end_wall_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        output, errors, figures = (Path(name).read_text(errors="replace") for name in names)
+    finally:
+        for name in names:
+            os.unlink(name)
+    code = os.waitstatus_to_exitcode(status)
+    if code != 0:
+        how = f"exit status {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+        raise ChildFailed(f"{how}: {' '.join(str(word) for word in command)}\n{errors.strip()}")
+    cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
+    return Run(output, json.loads(figures) if figures else {}, cpu_ns, end_wall_ns)
+
+
+def wait_for(pid, timeout_seconds):
+    timer = threading.Timer(timeout_seconds, os.kill, (pid, signal.SIGKILL))
+    timer.start()
+    try:
+        _, status, usage = os.wait4(pid, 0)
+        return status, usage
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        timer.cancel()
+
+
+def choose_cpu(wanted):
+    """The CPU to pin to, or None. `wanted`: None for the last one allowed, "none", or a number as text."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if wanted == "none":
+        return None
+    if wanted is None:
+        return allowed[-1]
+    if not wanted.isdigit() or int(wanted) not in allowed:
+        raise BenchError(f"--pin: '{wanted}' is not a CPU of this machine (one of {allowed}, or none)")
+    return int(wanted)
+
+
+class Pinned:
+    """Pins this process, and so its children, while it is entered."""
+
+    def __init__(self, cpu):
+        self.cpu = cpu
+
+    def __enter__(self):
+        self.before = os.sched_getaffinity(0)
+        if self.cpu is not None:
+            os.sched_setaffinity(0, {self.cpu})
+
+    def __exit__(self, *_):
+        os.sched_setaffinity(0, self.before)
+
+
+# Building.
+
+def compile_command(sources, output, flags, libraries):
+    compiler = shlex.split(os.environ.get("CC", "gcc"))
+    return [*compiler, *flags, *[str(source) for source in sources], "-o", str(output), *libraries]
+
+
+def build(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError(f"cannot build: {' '.join(command)}\n{done.stderr.strip()}")
+
+
+# Figures.
+
+def median(values):
+    return statistics.median(values)
+
+
+def geometric_mean(values):
+    return math.exp(sum(math.log(value) for value in values) / len(values))
+
+
+def paired_ratios(values, reference):
+    """Round by round; a round that either of them lacks does not count."""
+    return [a / b for a, b in zip(values, reference) if a is not None and b]
+
+
+# Progress.
+
+class Progress:
+    """A line on stderr with what runs, what share is done, and the time that is left.
+
+    Each step is announced with the seconds it is expected to take; how the expectation held so far scales the rest."""
+
+    LINE_SECONDS = 10  # between lines where stderr is no terminal
+
+    def __init__(self, expected_seconds):
+        self.expected, self.done, self.begun = expected_seconds, 0.0, time.monotonic()
+        self.shown, self.terminal = 0.0, sys.stderr.isatty()
+
+    def step(self, text, expected_seconds):
+        now = time.monotonic()
+        if self.terminal or now - self.shown >= self.LINE_SECONDS:
+            self.shown = now
+            print(f"\r\033[K{self._line(text, now)}" if self.terminal else self._line(text, now),
+                  end="" if self.terminal else "\n", file=sys.stderr, flush=True)
+        self.done += expected_seconds
+
+    def _line(self, text, now):
+        share = self.done / self.expected if self.expected else 1
+        pace = (now - self.begun) / self.done if self.done else 1
+        left = round(max(0, self.expected - self.done) * pace)
+        return f"[{share:4.0%}] {left // 60}:{left % 60:02d} left  {text}"
+
+    def end(self):
+        took = round(time.monotonic() - self.begun)
+        print(f"{chr(13) + chr(27) + '[K' if self.terminal else ''}measured in {took // 60}:{took % 60:02d}",
+              file=sys.stderr)
+
+
+# The machine.
+
+def first_line(path, prefix=""):
+    try:
+        for line in Path(path).read_text().splitlines():
+            if line.startswith(prefix):
+                return line
+    except OSError:
+        pass
+    return ""
+
+
+def describe_machine():
+    compiler = shlex.split(os.environ.get("CC", "gcc"))
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout.splitlines()
+    huge_pages = first_line("/sys/kernel/mm/transparent_hugepage/enabled")
+    return {
+        "cpu": first_line("/proc/cpuinfo", "model name").partition(":")[2].strip() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(int(first_line("/proc/meminfo", "MemTotal").split()[1]) / (1 << 20), 1),
+        "kernel": platform.release().partition("-")[0],
+        "system": first_line("/etc/os-release", "PRETTY_NAME").partition("=")[2].strip('"'),
+        "compiler": version[0] if version else "",
+        "huge_pages": huge_pages[huge_pages.find("[") + 1:huge_pages.find("]")] if "[" in huge_pages else "",
+        "load_average": os.getloadavg()[0],
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }

@@ -1,0 +1,492 @@
+"""tests/bench/run lua: Lua programs and rows of their own on emma and its rivals.
+
+Every figure comes from a fresh process. Within a round each allocator runs once, in an order that rotates from round to
+round; an allocator is compared with another within the round only. The figure of a comparison is the median of those
+paired ratios, the minimum is the ratio of the two least times."""
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import bench_lua_report
+from bench_lib import (ROOT, BenchError, ChildFailed, Pinned, Progress, build, choose_cpu, compile_command,
+                       describe_machine, install_packages, package_version, run_child, scratch_file)
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS_DIR = HERE / "lua"
+ROWS = ("programs", "instructions", "instances", "teardown", "growth")
+REFERENCE = "glibc"
+DISCARD_SUFFIX = "-destroyed"  # an allocator of this name ends its states by dropping the heap, without lua_close
+LIMIT_MIB = 8  # of the small limited instance
+RESERVE_MIB = 64 * 1024  # of the instance that a program runs in
+PACKAGES = ("gcc", "libc6-dev", "liblua5.4-dev", "valgrind")
+FLAGS = ("-std=c11", "-O2", "-g", "-Wall", "-Wextra")
+LUA_INCLUDE = "/usr/include/lua5.4"
+LUA_LIBRARIES = ("-Wl,--wrap=luaS_hash", "-l:liblua5.4.a")
+TRAILING_LIBRARIES = ("-lm", "-ldl")
+
+# Expected seconds, for the time that is left only; how they hold is seen while it runs.
+SECONDS = {"programs": 1.1, "count": 0.1, "callgrind": 2.5, "instances": 0.4, "states": 0.3, "resident": 0.4,
+           "teardown": 4.5, "growth": 0.9}
+QUICK_SECONDS = 0.05
+
+
+class Allocator:
+    """A name in the report, the adapter behind it, and how its host is built and run."""
+
+    def __init__(self, name, adapter, packages=(), libraries=(), note="", source=None, flags=(), discard=False):
+        self.name, self.adapter, self.packages, self.libraries = name, adapter, packages, libraries
+        self.note, self.source, self.flags, self.discard = note, source, flags, discard
+        self.host = None
+        self.about = {}
+
+    @property
+    def is_emma(self):
+        return self.adapter == "emma"
+
+    @property
+    def has_private_heaps(self):
+        return self.adapter in ("emma", "mimalloc", "jemalloc")
+
+    def sources(self):
+        files = [HERE / "lua_host.c", HERE / "adapters" / f"{self.adapter}.c"]
+        if self.is_emma:
+            files += [self.source / "core" / "emma.c", self.source / "bindings" / "lua" / "emma_lua.c"]
+        return files
+
+    def include_flags(self):
+        folders = [LUA_INCLUDE]
+        if self.is_emma:
+            folders += [self.source / "core", self.source / "bindings" / "lua"]
+        return [f"-I{folder}" for folder in folders]
+
+    def with_discard(self):
+        return Allocator(self.name + DISCARD_SUFFIX, self.adapter, self.packages, self.libraries,
+                         "its states end by dropping the heap, without lua_close", self.source, self.flags, True)
+
+
+RIVALS = [
+    Allocator("glibc", "glibc", note="realloc and free, as Lua's own l_alloc"),
+    Allocator("mimalloc", "mimalloc", ("libmimalloc-dev",), ("-lmimalloc",), "first-class heap per state"),
+    Allocator("jemalloc", "jemalloc", ("libjemalloc-dev",), ("-l:libjemalloc.a", "-lstdc++", "-lpthread"),
+              "private arena and explicit tcache per state"),
+    Allocator("tcmalloc", "tcmalloc", ("libgoogle-perftools-dev", "g++"),
+              ("-l:libtcmalloc_minimal.a", "-lstdc++", "-lpthread"), "tcmalloc_minimal, one heap, sized frees"),
+]
+FLOOR = Allocator("floor", "floor", note="free list per 8-byte class that never gives memory back; no rival, a bound")
+RIVAL_NAMES = [rival.name for rival in RIVALS]
+
+
+class Program:
+    """A script, and its argument for a full, a counted (under valgrind) and a quick run, as its second line tells."""
+
+    def __init__(self, path):
+        self.path, self.name = path, path.stem.removeprefix("row_")
+        found = re.search(r"^-- sizes: (.*)$", path.read_text(), re.MULTILINE)
+        sizes = dict(part.split("=") for part in found.group(1).split()) if found else {}
+        if set(sizes) != {"full", "counted", "quick"}:
+            raise BenchError(f"{path}: its '-- sizes:' line must give full=, counted= and quick=")
+        self.sizes = sizes
+
+
+def all_programs():
+    return [Program(path) for path in sorted(PROGRAMS_DIR.glob("*.lua")) if not path.name.startswith("row_")]
+
+
+# The command line.
+
+def parse_variant(text):
+    name, separator, rest = text.partition("=")
+    folder, _, flags = rest.partition(":")
+    if not separator or not folder or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        raise BenchError(f"--variant: '{text}' is not NAME=DIR or NAME=DIR:CFLAGS")
+    taken = [*RIVAL_NAMES, "emma", "floor"]
+    if name in taken or name.endswith(DISCARD_SUFFIX):
+        raise BenchError(f"--variant: the name '{name}' is taken")
+    source = Path(folder).expanduser().resolve()
+    if not (source / "core" / "emma.c").is_file():
+        raise BenchError(f"--variant: there is no core/emma.c in {folder}")
+    return Allocator(name, "emma", note=f"emma from another tree{f', built with {flags}' if flags else ''}",
+                     source=source, flags=shlex.split(flags))
+
+
+def known_allocators(variants):
+    emma = Allocator("emma", "emma", note="instance per state", source=ROOT)
+    emmas = [emma, emma.with_discard()]
+    extra = [parse_variant(text) for text in variants]
+    if len({variant.name for variant in extra}) != len(extra):
+        raise BenchError("--variant: two variants have the same name")
+    return [*emmas, *extra, *[variant.with_discard() for variant in extra], *RIVALS, FLOOR], extra
+
+
+def choose(option, wanted, known):
+    """The items of the list `known` that the comma-separated `wanted` names, in the order of `known`."""
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise BenchError(f"{option}: '{', '.join(unknown) or wanted}' is none of {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def positive(text):
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return int(text)
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        prog="tests/bench/run lua", description="Runs Lua programs on emma and on its rivals, and reports.")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="rounds of every timed row (default 7)")
+    parser.add_argument("--only", metavar="PROGRAM,...", help="these programs only")
+    parser.add_argument("--allocators", metavar="NAME,...", help="these allocators only (glibc is always among them)")
+    parser.add_argument("--rows", default="all", metavar="ROW,...", help=f"all, or some of {', '.join(ROWS)}")
+    parser.add_argument("--variant", action="append", default=[], metavar="NAME=DIR[:CFLAGS]",
+                        help="one more emma, built from the tree DIR; may be repeated")
+    parser.add_argument("--pin", metavar="CPU", help="CPU to pin to, or none (default: the last one)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and 2 rounds: tries the tool, measures nothing")
+    parser.add_argument("--build-dir", type=Path, default=ROOT / "build" / "bench", metavar="DIR",
+                        help="for executables and the report (default build/bench)")
+    parser.add_argument("--no-install", action="store_true", help="fail where packages are missing")
+    parser.add_argument("--list-packages", action="store_true", help="print the Debian packages needed, and stop")
+    return parser.parse_args(arguments)
+
+
+class Plan:
+    """What to run: the options, checked."""
+
+    def __init__(self, options):
+        self.quick = options.quick
+        self.rounds = options.rounds or (2 if options.quick else 7)
+        known, extra = known_allocators(options.variant)
+        by_name = {allocator.name: allocator for allocator in known}
+        names = list(by_name)
+        if options.allocators:
+            wanted = choose("--allocators", options.allocators, names)
+        else:
+            wanted = [name for name in names if name not in {v.name + DISCARD_SUFFIX for v in extra}]
+        wanted += [variant.name for variant in extra if variant.name not in wanted]
+        self.allocators = [by_name[name] for name in names if name in wanted or name == REFERENCE]
+        programs = {program.name: program for program in all_programs()}
+        self.programs = [programs[name] for name in choose("--only", options.only, list(programs))] \
+            if options.only else list(programs.values())
+        self.rows = list(ROWS) if options.rows == "all" else choose("--rows", options.rows, list(ROWS))
+        self.cpu = choose_cpu(options.pin)
+        self.build_dir = options.build_dir.resolve()
+        for allocator in self.allocators:
+            if allocator.is_emma and not (allocator.source / "core" / "emma.c").is_file():
+                raise BenchError(f"there is no core/emma.c in {allocator.source}")
+
+    @property
+    def closing(self):
+        """The allocators that end their states by lua_close."""
+        return [allocator for allocator in self.allocators if not allocator.discard]
+
+    def size(self, program, kind):
+        return program.sizes["quick" if self.quick else kind]
+
+    def packages(self):
+        return [*PACKAGES, *sorted({name for allocator in self.allocators for name in allocator.packages})]
+
+
+# Building.
+
+def build_hosts(plan):
+    """One executable for each adapter and source tree; an allocator with and without lua_close share theirs."""
+    plan.build_dir.mkdir(parents=True, exist_ok=True)
+    commands = {}
+    for allocator in plan.allocators:
+        allocator.host = plan.build_dir / f"lua_host-{allocator.name.removesuffix(DISCARD_SUFFIX)}"
+        commands[allocator.host] = compile_command(
+            allocator.sources(), allocator.host, [*FLAGS, *allocator.include_flags(), *allocator.flags],
+            [*LUA_LIBRARIES, *allocator.libraries, *TRAILING_LIBRARIES])
+    print(f"building {len(commands)} hosts", file=sys.stderr)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        list(pool.map(build, commands.values()))
+
+
+# Measuring.
+
+class Bench:
+    """Runs the rows of a plan. Results and failures are kept here."""
+
+    def __init__(self, plan, scratch):
+        self.plan, self.scratch = plan, scratch
+        self.results, self.failures = {}, []
+        self.progress = Progress(self.expected_seconds())
+
+    def expected_seconds(self):
+        plan, total = self.plan, 0.0
+        per_round = {
+            "programs": [("programs", len(plan.programs) * len(plan.allocators))],
+            "instances": [(kind, len(cases)) for kind, cases in self.instance_cases().items()],
+            "teardown": [("teardown", len(self.teardown_cases()))],
+            "growth": [("growth", len(plan.closing))],
+        }
+        for row in plan.rows:
+            total += plan.rounds * sum(self.seconds(kind) * count for kind, count in per_round.get(row, []))
+        if "instructions" in plan.rows:
+            runs = len(plan.programs) * len(plan.closing)
+            total += runs * (self.seconds("count") + self.seconds("callgrind") / os.cpu_count())
+        return total
+
+    def seconds(self, kind):
+        return QUICK_SECONDS if self.plan.quick and kind != "callgrind" else SECONDS[kind]
+
+    def fail(self, text):
+        if text not in self.failures:  # the same in each round
+            self.failures.append(text)
+
+    def child(self, what, command):
+        """Runs a command; None, and a failure on the list, when that fails."""
+        try:
+            return run_child(command, self.scratch)
+        except ChildFailed as failure:
+            self.fail(f"{what}: {failure}")
+            return None
+
+    def host(self, allocator, mode, *arguments):
+        discard = ["--discard"] if allocator.discard else []
+        command = [allocator.host, mode, "--json", "3", *discard, *arguments]
+        run = self.child(f"{allocator.name}, {mode}", command)
+        if run is None:
+            return None
+        for key in ("function", "version", "lua", "libc_malloc_from"):
+            allocator.about[key] = run.figures.pop(key)
+        return run
+
+    def rounds(self, row, kind, cases, measure):
+        """Measures each case once per round, the order rotated. `cases` is a list of (key, allocator, arguments).
+        Returns for each key the list of its figures, one per round, None where it failed."""
+        results = {key: [] for key, _, _ in cases}
+        for round_index in range(self.plan.rounds):
+            shift = round_index % len(cases) if cases else 0
+            for key, allocator, arguments in cases[shift:] + cases[:shift]:
+                self.progress.step(f"{row}: {key}, round {round_index + 1} of {self.plan.rounds}", self.seconds(kind))
+                results[key].append(measure(key, allocator, arguments))
+        return results
+
+    # programs, growth
+
+    def program_arguments(self, program, size):
+        return ["--reserve-mib", RESERVE_MIB, program.path, size]
+
+    def program_figures(self, allocator, program, run, outputs):
+        """Time is all that the process used from the start of main to its end, less the host's own measuring."""
+        figures = run.figures
+        outputs.setdefault(run.output, []).append(allocator.name)
+        overhead = [figures["overhead_before"], figures["overhead_between"]]
+        wall_ns = run.end_wall_ns - figures["start_wall_ns"] - sum(part["wall_ns"] for part in overhead)
+        cpu_ns = run.cpu_ns - figures["start_cpu_ns"] - sum(part["cpu_ns"] for part in overhead)
+        start, end = figures["at_start"], figures["at_end"]
+        return {
+            "cpu_ns": cpu_ns, "wall_ns": wall_ns,
+            "peak_kib": end["peak_rss_kib"] - start["rss_kib"],
+            "page_table_kib": end["page_table_kib"] - start["page_table_kib"],
+            "minor_faults": end["minor_faults"] - start["minor_faults"],
+            "moved_bytes": figures.get("own_moved_bytes"),
+            "phases": {name: figures[name] for name in ("create", "openlibs", "run", "close")},
+        }
+
+    def run_scripts(self, row, kind, program, allocators):
+        outputs = {}
+
+        def measure(_key, allocator, arguments):
+            run = self.host(allocator, "program", *arguments)
+            return self.program_figures(allocator, program, run, outputs) if run else None
+
+        arguments = self.program_arguments(program, self.plan.size(program, "full"))
+        cases = [(allocator.name, allocator, arguments) for allocator in allocators]
+        results = self.rounds(f"{row} {program.name}" if row != program.name else row, kind, cases, measure)
+        self.compare_outputs(program, outputs)
+        return {"output": next(iter(outputs), ""), "runs": results}
+
+    def compare_outputs(self, program, outputs):
+        if len(outputs) <= 1:
+            return
+        told = "; ".join(f"{', '.join(sorted(set(names)))}: {text.strip()!r}" for text, names in outputs.items())
+        self.fail(f"{program.name}: the output differs between runs: {told}")
+
+    def row_programs(self):
+        return {program.name: self.run_scripts("programs", "programs", program, self.plan.allocators)
+                for program in self.plan.programs}
+
+    def row_growth(self):
+        return self.run_scripts("growth", "growth", Program(PROGRAMS_DIR / "row_growth.lua"), self.plan.closing)
+
+    # instructions
+
+    def row_instructions(self):
+        cases = [(program, allocator) for program in self.plan.programs for allocator in self.plan.closing]
+        results = {program.name: {} for program in self.plan.programs}
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            for (program, allocator), figures in zip(cases, pool.map(self.count_instructions, cases)):
+                results[program.name][allocator.name] = figures
+        return results
+
+    def count_instructions(self, case):
+        program, allocator = case
+        arguments = self.program_arguments(program, self.plan.size(program, "counted"))
+        self.progress.step(f"instructions: {program.name}, {allocator.name}",
+                           self.seconds("count") + self.seconds("callgrind") / os.cpu_count())
+        counted = self.host(allocator, "program", "--count", *arguments)
+        if counted is None:
+            return None
+        calls = counted.figures["calls"]
+        profile = Path(scratch_file(self.scratch))
+        command = ["valgrind", "--tool=callgrind", "--dump-line=no", f"--callgrind-out-file={profile}",
+                   allocator.host, "program", "--json", "3", *arguments]
+        if self.child(f"{allocator.name}, callgrind", command) is None:
+            return None
+        costs = inclusive_costs(profile, ("main", allocator.about["function"]))
+        profile.unlink()
+        adapter_calls, adapter_instructions = costs[allocator.about["function"]]
+        real_calls = sum(calls[kind] for kind in ("allocs", "frees", "grows", "shrinks"))
+        if adapter_calls != real_calls + calls["null_frees"]:
+            self.fail(f"{program.name} on {allocator.name}: {adapter_calls} calls under callgrind, "
+                      f"{real_calls + calls['null_frees']} counted")
+        return {"program": costs["main"][1], "adapter": adapter_instructions, "calls": real_calls,
+                "per_call": adapter_instructions / real_calls, "counts": calls}
+
+    # instances
+
+    def instance_cases(self):
+        """For each kind of figure the cases (key, allocator, host arguments)."""
+        small = ["--limit-mib", LIMIT_MIB]
+        private = [a for a in self.plan.closing if a.has_private_heaps]
+        limited = [(f"{a.name}, limit {LIMIT_MIB} MiB", a, small) for a in self.plan.closing if a.is_emma]
+        discarded = [(f"{a.name}, destroyed", a.with_discard(), []) for a in private]
+        discarded += [(f"{a.name}, limit {LIMIT_MIB} MiB, destroyed", a.with_discard(), small)
+                      for a in private if a.is_emma]
+        closed = [(f"{a.name}, lua_close", a, []) for a in self.plan.closing]
+        for _, copy, _ in discarded:
+            copy.host = next(a.host for a in private if a.name == copy.name.removesuffix(DISCARD_SUFFIX))
+        plain = [(a.name, a, []) for a in self.plan.closing]
+        return {"instances": [case for case in plain if case[1].has_private_heaps] + limited,
+                "states": discarded + closed,
+                "resident": plain + limited}
+
+    def teardown_cases(self):
+        private = [a for a in self.plan.closing if a.has_private_heaps]
+        cases = [(f"{a.name}, lua_close", a) for a in self.plan.closing]
+        for allocator in private:
+            copy = allocator.with_discard()
+            copy.host = allocator.host
+            cases.append((f"{allocator.name}, destroyed", copy))
+        return cases
+
+    def row_instances(self):
+        batches = ["--batches", 3, "--per-batch", 5] if self.plan.quick else ["--batches", 20, "--per-batch", 50]
+        states = ["--states", 50 if self.plan.quick else 1000]
+        more = {"instances": batches, "states": batches, "resident": states}
+
+        def measure(mode):
+            def run(_key, allocator, arguments):
+                done = self.host(allocator, mode, *more[mode], *arguments)
+                return done.figures if done else None
+            return run
+
+        cases = self.instance_cases()
+        return {mode: self.rounds(mode, mode, cases[mode], measure(mode)) for mode in cases}
+
+    def row_teardown(self):
+        program = Program(PROGRAMS_DIR / "row_heap.lua")
+        size = self.plan.size(program, "full")
+        cases = [(key, allocator, self.program_arguments(program, size)) for key, allocator in self.teardown_cases()]
+
+        def measure(_key, allocator, arguments):
+            done = self.host(allocator, "teardown", *arguments)
+            return done.figures if done else None
+
+        return {"megabytes": int(size), "runs": self.rounds("teardown", "teardown", cases, measure)}
+
+    def run(self):
+        for row in self.plan.rows:
+            pinned = Pinned(None if row == "instructions" else self.plan.cpu)
+            with pinned:
+                self.results[row] = getattr(self, f"row_{row}")()
+        self.progress.end()
+
+
+def inclusive_costs(profile, functions):
+    """Calls of and instructions inside each function, its callees included, from a callgrind profile."""
+    totals = {name: (0, 0) for name in functions}
+    names, target, calls = {}, None, None
+    for line in profile.read_text().splitlines():
+        if calls is not None:
+            if target in totals:
+                count, cost = totals[target]
+                totals[target] = (count + calls, cost + int(line.split()[1]))
+            calls = None
+        elif line.startswith("cfn="):
+            target = resolve_name(line[4:], names)
+        elif line.startswith("fn="):
+            resolve_name(line[3:], names)
+        elif line.startswith("calls="):
+            calls = int(line[6:].split()[0])
+    for name, (count, _) in totals.items():
+        if count == 0:
+            raise BenchError(f"the callgrind profile has no calls of {name}")
+    return totals
+
+
+def resolve_name(text, names):
+    """callgrind writes a name once, as "(id) name", and "(id)" from then on."""
+    number, _, name = text.partition(" ")
+    if name:
+        names[number] = name
+    return names.get(number, number)
+
+
+# The command.
+
+def main(arguments):
+    options = parse_arguments(arguments)
+    plan = Plan(options)
+    if options.list_packages:
+        print("\n".join(plan.packages()))
+        return 0
+    install_packages(plan.packages(), not options.no_install)
+    machine = describe_machine()
+    build_hosts(plan)
+    with tempfile.TemporaryDirectory(prefix="emma-bench-") as scratch:
+        bench = Bench(plan, scratch)
+        bench.run()
+    report = {
+        "command": " ".join(["tests/bench/run", "lua", *arguments]),
+        "machine": machine,
+        "rounds": plan.rounds, "quick": plan.quick, "pinned_cpu": plan.cpu, "rows": plan.rows,
+        "programs": [program.name for program in plan.programs],
+        "allocators": [describe_allocator(allocator) for allocator in plan.allocators],
+        "rivals": [a.name for a in plan.allocators if a.name in RIVAL_NAMES], "reference": REFERENCE,
+        "results": bench.results, "failures": bench.failures,
+    }
+    bench_lua_report.write(report, plan.build_dir)
+    for failure in bench.failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if bench.failures else 0
+
+
+def describe_allocator(allocator):
+    library = [name for name in allocator.packages if name.startswith("lib")]
+    package = f"{library[0]} {package_version(library[0])}" if library else ""
+    if allocator.adapter == "glibc":
+        package = f"libc6 {package_version('libc6')}"
+    commit = ""
+    if allocator.is_emma:
+        described = subprocess.run(["git", "-C", str(allocator.source), "describe", "--always", "--dirty"],
+                                   capture_output=True, text=True)
+        commit = described.stdout.strip() if described.returncode == 0 else ""
+    served_by = allocator.about.get("libc_malloc_from", "")
+    return {
+        "name": allocator.name, "is_emma": allocator.is_emma, "discard": allocator.discard, "note": allocator.note,
+        "package": package, "version": allocator.about.get("version", ""), "commit": commit,
+        "flags": " ".join([*FLAGS[1:3], *allocator.flags]), "lua": allocator.about.get("lua", ""),
+        "libc_malloc_from": "its own, linked in" if Path(served_by) == allocator.host else Path(served_by).name,
+    }
