@@ -1,0 +1,315 @@
+/* emma_block.c - the way of a block: out of emma_malloc and back through emma_free.
+ *
+ * The public functions at the end are the fast paths: compare, look up, pop or push. Whatever is rarer is one call
+ * away, by name: medium and large sizes, an empty list, an event of a slab, re-entry. The emmai_block functions do the
+ * same without the gate, for callers that are inside already. */
+#include "emma_internal.h"
+
+/* ---- inside the gate ---- */
+
+static void *emmai_block_malloc(emma *instance, size_t bytes)
+{
+    if (bytes > EMMAI_SLAB_MAX_BYTES)
+        return emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_PLAIN);
+    return emmai_slab_malloc(instance, emmai_class_of(instance, bytes));
+}
+
+/* The least class whose blocks hold `bytes` and are multiples of `alignment`; both at most EMMAI_SLAB_MAX_BYTES. */
+static unsigned block_aligned_class(const emma *instance, size_t alignment, size_t bytes)
+{
+    unsigned size_class = emmai_class_of(instance, emmai_max(bytes, alignment));
+    while (emmai_class_bytes(size_class) % alignment)
+        size_class++;
+    return size_class;
+}
+
+/* Allocates at a multiple of `alignment`, a power of two. Young slabs start at units only: what they misplace gets a run. */
+static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes)
+{
+    if (bytes <= EMMAI_SLAB_MAX_BYTES && alignment <= EMMAI_SLAB_MAX_BYTES) {
+        void *block = emmai_slab_malloc(instance, block_aligned_class(instance, alignment, bytes));
+        if (!block || (uintptr_t)block % alignment == 0)
+            return block;
+        emmai_block_free(instance, block);
+    }
+    return emmai_run_malloc(instance, bytes, alignment, EMMAI_RUN_PLAIN);
+}
+
+/* The event that a free is when its chunk's `plain_frees` has just become negative. */
+static EMMAI_NOINLINE void block_event(emma *instance, emmai_slab *slab, void *block)
+{
+    if (slab->kind == EMMAI_SLAB || slab->kind == EMMAI_FULL) {
+        emmai_slab_event(instance, slab, block);
+        return;
+    }
+    slab->plain_frees = 0;
+    size_t offset = emmai_offset(instance, block);
+    if (slab->kind == EMMAI_YOUNG) {
+        emmai_slab *young = emmai_young_find(instance, offset);
+        if (!young)
+            emmai_misuse(instance, EMMA_MISUSE_MISALIGNED, block);
+        else if (--young->plain_frees < 0)
+            emmai_slab_event(instance, young, block);
+        else {
+            *(void **)block = young->free;
+            young->free = block;
+        }
+    } else if (slab->kind == EMMAI_RUN) {
+        if (offset % EMMAI_CHUNK_BYTES)
+            emmai_misuse(instance, EMMA_MISUSE_INTERIOR, block);
+        else
+            emmai_run_free(instance, slab);
+    } else {
+        emmai_misuse(instance, slab->kind == EMMAI_BODY ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_DOUBLE_FREE, block);
+    }
+}
+
+static inline void emmai_block_free(emma *instance, void *block)
+{
+    size_t offset = emmai_offset(instance, block);
+    if (EMMAI_UNLIKELY(offset >= instance->region_bytes)) {
+        emmai_misuse(instance, EMMA_MISUSE_FOREIGN, block);
+        return;
+    }
+    emmai_slab *slab = emmai_slab_of_offset(instance, offset);
+    if (EMMAI_UNLIKELY(--slab->plain_frees < 0)) {
+        block_event(instance, slab, block);
+        return;
+    }
+    *(void **)block = slab->free;
+    slab->free = block;
+}
+
+/* The slab or run that a block lies in; NULL, reported as misuse, when there is none. */
+static emmai_slab *emmai_block_slab(const emma *instance, const void *block)
+{
+    size_t offset = emmai_offset(instance, block);
+    if (offset >= instance->region_bytes) {
+        emmai_misuse(instance, EMMA_MISUSE_FOREIGN, block);
+        return NULL;
+    }
+    emmai_slab *slab = emmai_slab_of_offset(instance, offset);
+    if (slab->kind == EMMAI_YOUNG)
+        slab = emmai_young_find(instance, offset);
+    if (slab && (slab->kind == EMMAI_SLAB || slab->kind == EMMAI_FULL || slab->kind == EMMAI_RUN))
+        return slab;
+    bool body = slab && slab->kind == EMMAI_BODY;
+    emmai_misuse(instance, body ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_DOUBLE_FREE, block);
+    return NULL;
+}
+
+static size_t emmai_block_usable(const emma *instance, const void *block)
+{
+    const emmai_slab *slab = emmai_block_slab(instance, block);
+    if (!slab)
+        return 0;
+    return slab->kind == EMMAI_RUN ? slab->run_bytes : emmai_class_bytes(slab->size_class);
+}
+
+/* ---- re-entry: a free from a signal handler is put off ---- */
+
+static EMMAI_NOINLINE void block_defer(emma *instance, void *block)
+{
+    __atomic_fetch_add(&instance->control->reentered_count, 1, __ATOMIC_RELAXED);
+    if (emmai_offset(instance, block) >= instance->region_bytes) {
+        emmai_misuse(instance, EMMA_MISUSE_FOREIGN, block);
+        return;
+    }
+    void *first = __atomic_load_n(&instance->deferred, __ATOMIC_RELAXED);
+    do
+        *(void **)block = first;
+    while (!__atomic_compare_exchange_n(&instance->deferred, &first, block, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+/* Frees what signal handlers could not. */
+static void emmai_block_drain(emma *instance)
+{
+    if (!__atomic_load_n(&instance->deferred, __ATOMIC_RELAXED))
+        return;
+    void *block = __atomic_exchange_n(&instance->deferred, NULL, __ATOMIC_ACQUIRE);
+    while (block) {
+        void *next = *(void **)block;
+        if (EMMA_CHECKS)
+            emmai_checked_free(instance, block, NULL);
+        else
+            emmai_block_free(instance, block);
+        block = next;
+    }
+}
+
+/* ---- the rarer ways of an allocation ---- */
+
+/* Counts a request that the region has room for and the limit or the kernel did not grant. */
+static void emmai_block_count_refusal(emma *instance, size_t bytes)
+{
+    if (bytes <= instance->region_bytes)
+        instance->control->refused_count++;
+}
+
+/* Allocates from behind the gate, whatever the size. */
+static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
+{
+    if (!emmai_enter(instance))
+        return NULL;
+    emmai_block_drain(instance);
+    void *block = NULL;
+    if (bytes <= PTRDIFF_MAX)
+        block = EMMA_CHECKS ? emmai_checked_malloc(instance, bytes, 1) : emmai_block_malloc(instance, bytes);
+    if (!block)
+        emmai_block_count_refusal(instance, bytes);
+    emmai_leave(instance);
+    return block;
+}
+
+/* block_malloc_fast's own slow path: the fast path closed the gate and found its list empty. */
+static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, size_t bytes)
+{
+    emmai_leave(instance);
+    return block_malloc_slow(instance, bytes);
+}
+
+/* ---- the rarer ways of a free; they return NULL so that emma_resize can end in a jump to them ---- */
+
+static EMMAI_NOINLINE void *block_free_event(emma *instance, emmai_slab *slab, void *block)
+{
+    block_event(instance, slab, block);
+    emmai_leave(instance);
+    return NULL;
+}
+
+static EMMAI_NOINLINE void *block_free_foreign(emma *instance, void *block)
+{
+    emmai_misuse(instance, EMMA_MISUSE_FOREIGN, block);
+    return NULL;
+}
+
+static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const size_t *size)
+{
+    if (!emmai_enter(instance)) {
+        block_defer(instance, block);
+        return NULL;
+    }
+    if (EMMA_CHECKS)
+        emmai_checked_free(instance, block, size);
+    else
+        emmai_block_free(instance, block);
+    emmai_leave(instance);
+    return NULL;
+}
+
+/* ---- the fast paths ---- */
+
+static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, size_t bytes)
+{
+    emmai_heap *heap = &instance->heap;
+    if (EMMA_CHECKS || EMMAI_UNLIKELY(bytes >= heap->gate))
+        return block_malloc_slow(instance, bytes);
+    heap->gate = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_slab *slab =
+        heap->bins[heap->class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES]];
+    void *block = slab->free;
+    if (EMMAI_UNLIKELY(!block))
+        return block_malloc_refill(instance, bytes);
+    slab->free = *(void **)block;
+    slab->plain_frees++;
+    emmai_leave(instance);
+    return block;
+}
+
+static EMMAI_ALWAYS_INLINE void *block_free_fast(emma *instance, void *block, const size_t *size)
+{
+    if (EMMA_CHECKS || EMMAI_UNLIKELY(instance->heap.gate == 0))
+        return block_free_slow(instance, block, size);
+    ptrdiff_t beyond = emmai_beyond(instance, block);
+    if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
+        return block_free_foreign(instance, block);
+    instance->heap.gate = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
+    if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
+        return block_free_event(instance, slab, block);
+    *(void **)block = slab->free;
+    slab->free = block;
+    emmai_leave(instance);
+    return NULL;
+}
+
+/* ---- the public functions ---- */
+
+void *emma_malloc(emma *instance, size_t bytes)
+{
+    return block_malloc_fast(instance, bytes);
+}
+
+void emma_free(emma *instance, void *block)
+{
+    if (block)
+        block_free_fast(instance, block, NULL);
+}
+
+void emma_free_sized(emma *instance, void *block, size_t bytes)
+{
+    if (block)
+        block_free_fast(instance, block, EMMA_CHECKS ? &bytes : NULL);
+}
+
+void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes)
+{
+    if (!block)
+        return bytes ? block_malloc_fast(instance, bytes) : NULL;
+    if (bytes)
+        return emma_realloc_sized(instance, block, old_bytes, bytes);
+    return block_free_fast(instance, block, EMMA_CHECKS ? &old_bytes : NULL);
+}
+
+/* Large blocks come from pages that mostly are zero already: only the others are zeroed. */
+static EMMAI_NOINLINE void *block_calloc_large(emma *instance, size_t bytes)
+{
+    if (!emmai_enter(instance))
+        return NULL;
+    void *block = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_ZERO);
+    if (!block)
+        emmai_block_count_refusal(instance, bytes);
+    emmai_leave(instance);
+    return block;
+}
+
+void *emma_calloc(emma *instance, size_t count, size_t bytes)
+{
+    size_t product;
+    if (__builtin_mul_overflow(count, bytes, &product))
+        return NULL;
+    if (!EMMA_CHECKS && product > EMMAI_SLAB_MAX_BYTES)
+        return block_calloc_large(instance, product);
+    void *block = emma_malloc(instance, product);
+    if (block)
+        emmai_arch_zero(block, emmai_round_up(product, EMMAI_CLASS_STEP_BYTES));
+    return block;
+}
+
+void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes)
+{
+    if (!alignment || (alignment & (alignment - 1)) || bytes > PTRDIFF_MAX)
+        return NULL;
+    if (!emmai_enter(instance))
+        return NULL;
+    void *block = EMMA_CHECKS ? emmai_checked_malloc(instance, bytes, alignment)
+                              : emmai_block_aligned(instance, alignment, bytes);
+    if (!block)
+        emmai_block_count_refusal(instance, bytes);
+    emmai_leave(instance);
+    return block;
+}
+
+size_t emma_usable_size(const emma *instance, const void *block)
+{
+    if (!block)
+        return 0;
+    return EMMA_CHECKS ? emmai_checked_usable(instance, block) : emmai_block_usable(instance, block);
+}
+
+bool emma_owns(const emma *instance, const void *address)
+{
+    return emmai_offset(instance, address) < instance->region_bytes;
+}

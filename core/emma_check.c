@@ -1,0 +1,166 @@
+/* emma_check.c - verifies the invariants of emma_internal.h, each by its number. */
+#include "emma_internal.h"
+
+#define CHECK_MAX_BLOCKS (EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES)
+
+/* What the walk over the chunks adds up. */
+typedef struct check_sum {
+    size_t resident_pages;
+    size_t retained_pages;
+    size_t ring_slabs; /* slabs that must be in some ring */
+} check_sum;
+
+/* I1, I2, I3 for one slab. */
+static bool check_slab(const emma *instance, const emmai_slab *slab, check_sum *sum)
+{
+    if (slab->size_class >= EMMAI_CLASS_COUNT || slab->carved > emmai_slab_bytes(slab))
+        return false;
+    size_t block_bytes = emmai_class_bytes(slab->size_class);
+    if (slab->carved % block_bytes)
+        return false;
+    if (slab->kind == EMMAI_FULL)
+        return !slab->plain_frees && !slab->free && slab->carved == emmai_slab_bytes(slab);
+    uint64_t marks[CHECK_MAX_BLOCKS / 64];
+    emmai_arch_zero(marks, sizeof marks);
+    size_t free_count;
+    if (!emmai_walk_mark_free(instance, slab, marks, &free_count))
+        return false;
+    sum->ring_slabs++;
+    return slab->plain_frees >= EMMAI_NO_BLOCK_OUT &&
+           (size_t)(slab->plain_frees + 1) + free_count == slab->carved / block_bytes;
+}
+
+static bool check_young(const emma *instance, check_sum *sum)
+{
+    const emmai_slab *chunk0 = emmai_slab_of_id(instance, 0);
+    if (chunk0->kind != EMMAI_YOUNG || chunk0->plain_frees || instance->young_count > EMMAI_YOUNG_SLABS)
+        return false;
+    sum->resident_pages += chunk0->resident;
+    for (unsigned i = 0; i < instance->young_count; i++) {
+        const emmai_slab *slab = &instance->young[i];
+        if (slab->kind != EMMAI_SLAB && slab->kind != EMMAI_FULL)
+            return false;
+        size_t end = ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + slab->carved;
+        if (end > (size_t)chunk0->resident << EMMAI_PAGE_SHIFT)
+            return false;
+        if (emmai_young_find(instance, (size_t)slab->first_unit << EMMAI_UNIT_SHIFT) != slab)
+            return false;
+        if (!check_slab(instance, slab, sum))
+            return false;
+    }
+    return true;
+}
+
+static bool check_run(const emma *instance, size_t chunk, const emmai_slab *run, check_sum *sum)
+{
+    size_t count = emmai_run_chunks(run);
+    if (run->plain_frees || !run->run_bytes || count > instance->chunk_count - chunk)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)(chunk + i));
+        if (i && (entry->kind != EMMAI_BODY || entry->plain_frees))
+            return false;
+        size_t rest = emmai_min(run->run_bytes - (i << EMMA_CHUNK_SHIFT), EMMAI_CHUNK_BYTES);
+        if ((size_t)entry->resident << EMMAI_PAGE_SHIFT < rest)
+            return false;
+        sum->resident_pages += entry->resident;
+    }
+    return true;
+}
+
+static bool chunk_is_marked(const emma *instance, size_t chunk)
+{
+    return instance->chunk_map[chunk / 64] >> (chunk % 64) & 1;
+}
+
+static bool chunk_is_accessible(const emma *instance, size_t chunk)
+{
+    const emmai_control *control = instance->control;
+    return chunk < control->low_committed || (chunk >= instance->run_zone && chunk < control->run_committed);
+}
+
+/* I4, I5, I7 for the chunk, and what it is used for. Sets *next behind it. */
+static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size_t *next)
+{
+    const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    *next = chunk + 1;
+    if (entry->resident > EMMAI_CHUNK_PAGES || chunk_is_marked(instance, chunk) != (entry->kind != EMMAI_FREE))
+        return false;
+    if ((entry->resident || entry->kind != EMMAI_FREE) && !chunk_is_accessible(instance, chunk))
+        return false;
+    if (entry->kind == EMMAI_RUN) {
+        *next = chunk + emmai_run_chunks(entry);
+        return check_run(instance, chunk, entry, sum);
+    }
+    sum->resident_pages += entry->resident;
+    if (entry->kind == EMMAI_FREE) {
+        sum->retained_pages += entry->resident;
+        return !entry->plain_frees && !entry->free;
+    }
+    if (entry->kind != EMMAI_SLAB && entry->kind != EMMAI_FULL)
+        return false;
+    return entry->carved <= (size_t)entry->resident << EMMAI_PAGE_SHIFT && check_slab(instance, entry, sum);
+}
+
+static bool check_zone(const emma *instance, size_t start, size_t end, check_sum *sum)
+{
+    for (size_t chunk = start, next; chunk < end; chunk = next)
+        if (!check_chunk(instance, chunk, sum, &next))
+            return false;
+    return true;
+}
+
+/* I2: the rings hold every SLAB once and nothing else. */
+static bool check_rings(const emma *instance, size_t expected)
+{
+    size_t seen = 0;
+    for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {
+        const emmai_slab *head = instance->heap.bins[i];
+        if (head == &emmai_no_slab)
+            continue;
+        const emmai_slab *slab = head;
+        do {
+            const emmai_slab *next = emmai_slab_of_id(instance, slab->next);
+            if (slab->kind != EMMAI_SLAB || slab->size_class != i || ++seen > expected)
+                return false;
+            if (emmai_slab_of_id(instance, next->prev) != slab)
+                return false;
+            slab = next;
+        } while (slab != head);
+    }
+    return seen == expected;
+}
+
+/* I5, I6 as a whole. */
+static bool check_footprint(const emma *instance, const check_sum *sum)
+{
+    const emmai_control *control = instance->control;
+    size_t beside = emmai_chunk_metadata_pages(instance, control->low_end, control->run_end);
+    if (control->metadata_pages != 1 + beside || control->retained_pages != sum->retained_pages)
+        return false;
+    return control->footprint_pages == sum->resident_pages + beside &&
+           control->footprint_pages <= control->limit_pages && control->footprint_pages <= control->peak_pages;
+}
+
+static bool check_all(const emma *instance)
+{
+    const emmai_control *control = instance->control;
+    check_sum sum;
+    emmai_arch_zero(&sum, sizeof sum);
+    if (control->low_end > instance->run_zone || control->run_end < instance->run_zone)
+        return false;
+    return check_young(instance, &sum) && check_zone(instance, 1, control->low_end, &sum) &&
+           check_zone(instance, instance->run_zone, control->run_end, &sum) &&
+           emmai_chunk_next_used(instance, control->run_end) == instance->chunk_count &&
+           check_rings(instance, sum.ring_slabs) && check_footprint(instance, &sum);
+}
+
+enum emma_status emma_check(emma *instance)
+{
+    if (!emmai_enter(instance))
+        return EMMA_BUSY;
+    emmai_block_drain(instance);
+    bool sound = check_all(instance);
+    emmai_leave(instance);
+    return sound ? EMMA_OK : EMMA_CORRUPT;
+}

@@ -1,0 +1,122 @@
+/* emma_checked.c - what EMMA_CHECKS adds: a trailer in each block, verified whenever the block comes back.
+ *
+ * The trailer is a block's last word: its address and a number that only this instance knows, mixed with the size that
+ * the caller asked for and whether the block is live. It tells a double free, a size that is not the block's, and a
+ * write past the block's end, which changes it. Where a block must start comes from its slab, not from the trailer. */
+#include "emma_internal.h"
+
+#define TRAILER_BYTES sizeof(uint64_t)
+#define TRAILER_LIVE 1u
+
+/* Bytes to ask for so that the trailer fits behind `bytes`: rising with them, so that a shrink asks for no more than there
+ * is, and a multiple of 16, so that every block is 16-aligned. */
+static size_t checked_padded(size_t bytes)
+{
+    return emmai_round_up(bytes + TRAILER_BYTES, 2 * TRAILER_BYTES);
+}
+
+static uint64_t *trailer_of(const void *block, size_t usable)
+{
+    return (uint64_t *)(uintptr_t)((const char *)block + usable - TRAILER_BYTES);
+}
+
+static uint64_t trailer_mix(const emma *instance, const void *block, uint64_t content)
+{
+    return content ^ instance->control->cookie ^ (uint64_t)(uintptr_t)block;
+}
+
+static void trailer_set(const emma *instance, void *block, size_t bytes, bool live)
+{
+    uint64_t content = (uint64_t)bytes << 1 | (live ? TRAILER_LIVE : 0);
+    *trailer_of(block, emmai_block_usable(instance, block)) = trailer_mix(instance, block, content);
+}
+
+static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes)
+{
+    *trailer_of(block, class_bytes) = trailer_mix(instance, block, 0);
+}
+
+/* Reports a pointer at which no block of its slab or run starts, or one that was not carved yet; true if neither. */
+static bool checked_boundary(const emma *instance, const emmai_slab *slab, const void *block)
+{
+    bool is_run = slab->kind == EMMAI_RUN;
+    const char *start = is_run ? emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, slab))
+                               : emmai_slab_start(instance, slab);
+    size_t offset = (size_t)((const char *)block - start);
+    size_t unit = is_run ? slab->run_bytes : emmai_class_bytes(slab->size_class);
+    if (offset % unit) {
+        bool aligned = (uintptr_t)block % EMMAI_CLASS_STEP_BYTES == 0;
+        emmai_misuse(instance, aligned ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_MISALIGNED, block);
+    } else if (!is_run && offset >= slab->carved) {
+        emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* Verifies that `block` is live, and of *size bytes if size is given; reports misuse and returns false otherwise. */
+static bool checked_verify(const emma *instance, const void *block, const size_t *size, size_t *bytes)
+{
+    const emmai_slab *slab = emmai_block_slab(instance, block);
+    if (!slab || !checked_boundary(instance, slab, block))
+        return false;
+    size_t usable = emmai_block_usable(instance, block);
+    uint64_t content = trailer_mix(instance, block, *trailer_of(block, usable));
+    *bytes = (size_t)(content >> 1);
+    if (*bytes > usable - TRAILER_BYTES)
+        emmai_misuse(instance, EMMA_MISUSE_OVERRUN, block);
+    else if (!(content & TRAILER_LIVE))
+        emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
+    else if (size && *size != *bytes)
+        emmai_misuse(instance, EMMA_MISUSE_WRONG_SIZE, block);
+    else
+        return true;
+    return false;
+}
+
+static void *emmai_checked_malloc(emma *instance, size_t bytes, size_t alignment)
+{
+    size_t padded = checked_padded(bytes);
+    void *block = alignment > 1 ? emmai_block_aligned(instance, alignment, padded) : emmai_block_malloc(instance, padded);
+    if (block)
+        trailer_set(instance, block, bytes, true);
+    return block;
+}
+
+static void emmai_checked_free(emma *instance, void *block, const size_t *size)
+{
+    size_t bytes;
+    if (!checked_verify(instance, block, size, &bytes))
+        return;
+    trailer_set(instance, block, bytes, false);
+    emmai_block_free(instance, block);
+}
+
+static void *emmai_checked_realloc(emma *instance, void *block, const size_t *size, size_t bytes)
+{
+    size_t old_bytes;
+    if (!checked_verify(instance, block, size, &old_bytes) || bytes > PTRDIFF_MAX)
+        return NULL;
+    trailer_set(instance, block, old_bytes, false);
+    void *target = emmai_block_realloc(instance, block, checked_padded(bytes));
+    if (target)
+        trailer_set(instance, target, bytes, true);
+    else
+        trailer_set(instance, block, old_bytes, true);
+    return target;
+}
+
+static size_t emmai_checked_usable(const emma *instance, const void *block)
+{
+    size_t bytes;
+    return checked_verify(instance, block, NULL, &bytes) ? bytes : 0;
+}
+
+/* Whether a carved block is live, and then how many bytes were asked for. */
+static bool emmai_checked_is_live(const emma *instance, const void *block, size_t *bytes)
+{
+    uint64_t content = trailer_mix(instance, block, *trailer_of(block, emmai_block_usable(instance, block)));
+    *bytes = (size_t)(content >> 1);
+    return content & TRAILER_LIVE;
+}

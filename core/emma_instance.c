@@ -1,0 +1,237 @@
+/* emma_instance.c - the life of an instance: options, reservation, creation, reset, destruction. */
+#include "emma_internal.h"
+
+#define KNOWN_FLAGS ((unsigned)EMMA_ALIGN8)
+#define UNNAMED "unnamed"
+
+/* ---- options ---- */
+
+static void options_copy_bytes(emma_options *out, const emma_options *in, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        ((char *)out)[i] = ((const char *)in)[i];
+        __asm__ volatile("" : : : "memory");
+    }
+}
+
+/* Fills in defaults for what the caller does not give: a struct of an older emma is shorter. */
+static void options_load(emma_options *out, const emma_options *in)
+{
+    emmai_arch_zero(out, sizeof *out);
+    out->limit_bytes = EMMA_UNLIMITED;
+    out->soft_limit_bytes = EMMA_UNLIMITED;
+    if (in)
+        options_copy_bytes(out, in, emmai_min(in->struct_bytes, sizeof *out));
+    out->struct_bytes = sizeof *out;
+}
+
+/* A longer struct is a newer emma's: what it asks for beyond ours must be nothing. */
+static bool options_are_newer(const emma_options *options)
+{
+    const char *bytes = (const char *)options;
+    for (size_t i = sizeof *options; i < options->struct_bytes; i++)
+        if (bytes[i])
+            return true;
+    return false;
+}
+
+enum emma_status emma_options_check(const emma_options *options)
+{
+    if (!options)
+        return EMMA_OK;
+    if (options->struct_bytes < offsetof(emma_options, limit_bytes) + sizeof options->limit_bytes ||
+        options->struct_bytes > EMMAI_PAGE_BYTES)
+        return EMMA_INVALID;
+    if (options_are_newer(options))
+        return EMMA_UNSUPPORTED;
+    emma_options given;
+    options_load(&given, options);
+    bool limit_ok = given.limit_bytes >= EMMA_LIMIT_MIN_BYTES && given.spare_bytes < given.limit_bytes &&
+                    (given.limit_bytes - given.spare_bytes) >= EMMA_LIMIT_MIN_BYTES;
+    bool reserve_ok = !given.reserve_bytes || (given.reserve_bytes >= EMMA_RESERVE_MIN_BYTES &&
+                                               given.reserve_bytes <= EMMAI_RESERVE_MAX_BYTES);
+    bool soft_ok = given.soft_limit_bytes > 0;
+    return limit_ok && reserve_ok && soft_ok && !(given.flags & ~KNOWN_FLAGS) ? EMMA_OK : EMMA_INVALID;
+}
+
+/* ---- geometry ---- */
+
+typedef struct instance_geometry {
+    size_t chunk_count;
+    size_t map_bytes;      /* of the chunk map */
+    size_t metadata_bytes; /* before the origin: chunk map and entries, whole chunks */
+    size_t mapping_bytes;
+} instance_geometry;
+
+static void geometry_for(instance_geometry *out, size_t reserve_bytes)
+{
+    out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
+    out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
+    size_t entries = out->chunk_count * sizeof(emmai_slab);
+    out->metadata_bytes = emmai_round_up(out->map_bytes + entries, EMMAI_CHUNK_BYTES);
+    out->mapping_bytes = out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) + EMMAI_CHUNK_BYTES;
+}
+
+static size_t reserve_wanted(const emma_options *options)
+{
+    if (options->reserve_bytes)
+        return options->reserve_bytes;
+    if (options->limit_bytes > EMMAI_RESERVE_DEFAULT_BYTES)
+        return EMMAI_RESERVE_DEFAULT_BYTES;
+    return options->limit_bytes * EMMAI_RESERVE_LIMIT_FACTOR + EMMAI_RESERVE_BASE_BYTES;
+}
+
+/* Reserves a mapping and makes its metadata and first chunks accessible; NULL, with nothing left, when refused. */
+static char *instance_map(const instance_geometry *geometry)
+{
+    char *mapping = emmai_os_reserve(geometry->mapping_bytes);
+    if (!mapping)
+        return NULL;
+    char *origin = (char *)emmai_round_up((uintptr_t)mapping + geometry->metadata_bytes, EMMAI_CHUNK_BYTES);
+    size_t first = emmai_min(EMMAI_COMMIT_FIRST_BYTES, geometry->chunk_count << EMMA_CHUNK_SHIFT);
+    if (!emmai_os_commit(mapping, (size_t)(origin - mapping) + first)) {
+        emmai_os_release(mapping, geometry->mapping_bytes);
+        return NULL;
+    }
+    emmai_os_small_pages(mapping, geometry->mapping_bytes);
+    return mapping;
+}
+
+/* ---- creation ---- */
+
+static void heap_clear(emma *instance)
+{
+    for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++)
+        instance->heap.bins[i] = (emmai_slab *)(uintptr_t)&emmai_no_slab;
+    emmai_arch_zero(instance->heap.slab_count, sizeof instance->heap.slab_count);
+    instance->young_count = 0;
+    instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
+    instance->low_hint = 1;
+    instance->heap.gate = EMMAI_GATE_OPEN;
+}
+
+static void control_name(emmai_control *control, const char *name)
+{
+    for (size_t i = 0; i < EMMA_NAME_MAX_BYTES && name[i]; i++)
+        control->name[i] = name[i];
+}
+
+static void control_init(emmai_control *control, const emma_options *options)
+{
+    control->limit_pages = options->limit_bytes >> EMMAI_PAGE_SHIFT;
+    control->spare_pages = emmai_round_up(options->spare_bytes, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
+    bool soft = options->soft_limit_bytes != EMMA_UNLIMITED;
+    control->soft_pages = soft ? options->soft_limit_bytes >> EMMAI_PAGE_SHIFT : SIZE_MAX;
+    control->footprint_pages = control->peak_pages = control->metadata_pages = 1;
+    control->decay_countdown = EMMAI_DECAY_RELEASES;
+    control->misuse_handler = options->misuse_handler;
+    control->misuse_arg = options->misuse_arg;
+    control->limit_handler = options->limit_handler;
+    control->limit_arg = options->limit_arg;
+    control_name(control, options->name ? options->name : UNNAMED);
+}
+
+/* Writes page 0 of a fresh mapping; all else in it is zero. */
+static emma *instance_init(char *mapping, const instance_geometry *geometry, const emma_options *options)
+{
+    char *origin = (char *)emmai_round_up((uintptr_t)mapping + geometry->metadata_bytes, EMMAI_CHUNK_BYTES);
+    emma *instance = (emma *)(void *)(origin + EMMAI_HEAD_BYTES);
+    emmai_control *control = instance->control = &instance->local;
+    control_init(control, options);
+    control->mapping = mapping;
+    control->mapping_bytes = geometry->mapping_bytes;
+    size_t first = EMMAI_COMMIT_FIRST_BYTES >> EMMA_CHUNK_SHIFT;
+    control->low_committed = (uint32_t)emmai_min(first, geometry->chunk_count);
+    instance->region_bytes = geometry->chunk_count << EMMA_CHUNK_SHIFT;
+    instance->foreign_max = ~instance->region_bytes;
+    instance->chunk_map = (uint64_t *)(void *)(origin - geometry->metadata_bytes);
+    instance->chunk_count = (uint32_t)geometry->chunk_count;
+    instance->run_zone = (uint32_t)emmai_max(geometry->chunk_count / 2, control->low_committed);
+    control->run_committed = control->run_end = instance->run_zone;
+    control->low_end = 1;
+    instance->align8 = (options->flags & EMMA_ALIGN8) != 0;
+    emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8], sizeof instance->heap.class_map);
+    heap_clear(instance);
+    emmai_slab *chunk0 = emmai_slab_of_id(instance, 0);
+    chunk0->kind = EMMAI_YOUNG;
+    chunk0->resident = 1;
+    if (EMMA_CHECKS)
+        control->cookie = emmai_os_random(mapping);
+    return instance;
+}
+
+emma *emma_create(const emma_options *options)
+{
+    if (emma_options_check(options) != EMMA_OK)
+        return NULL;
+    emma_options given;
+    options_load(&given, options);
+    instance_geometry geometry;
+    size_t reserve = reserve_wanted(&given);
+    size_t least = given.reserve_bytes ? reserve : EMMA_RESERVE_MIN_BYTES;
+    char *mapping;
+    for (;;) {
+        geometry_for(&geometry, reserve);
+        mapping = instance_map(&geometry);
+        if (mapping || reserve == least)
+            break;
+        reserve = emmai_max(reserve / 2, least);
+    }
+    if (!mapping)
+        return NULL;
+    if (given.name)
+        emmai_os_name(mapping, geometry.mapping_bytes, given.name);
+    return instance_init(mapping, &geometry, &given);
+}
+
+void emma_destroy(emma *instance)
+{
+    if (instance)
+        emmai_os_release(instance->control->mapping, instance->control->mapping_bytes);
+}
+
+/* ---- reset ---- */
+
+/* Makes every chunk but chunk 0 free. */
+static void reset_chunks(emma *instance)
+{
+    size_t chunk = emmai_chunk_next_used(instance, 1);
+    while (chunk < instance->chunk_count) {
+        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+        size_t count = entry->kind == EMMAI_RUN ? emmai_run_chunks(entry) : 1;
+        emmai_chunk_release(instance, chunk, count);
+        chunk = emmai_chunk_next_used(instance, chunk + count);
+    }
+}
+
+enum emma_status emma_reset(emma *instance)
+{
+    if (!emmai_enter(instance))
+        return EMMA_BUSY;
+    emmai_control *control = instance->control;
+    __atomic_store_n(&instance->deferred, NULL, __ATOMIC_RELAXED);
+    reset_chunks(instance);
+    emmai_arch_zero(instance->young, sizeof instance->young);
+    emmai_arch_zero(instance->unit_slab, sizeof instance->unit_slab);
+    size_t kept = emmai_min(control->retained_pages, EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT);
+    emmai_chunk_purge(instance, control->retained_pages - kept);
+    control->peak_pages = control->footprint_pages;
+    heap_clear(instance);
+    return EMMA_OK;
+}
+
+size_t emma_trim(emma *instance)
+{
+    if (!emmai_enter(instance))
+        return 0;
+    emmai_block_drain(instance);
+    emmai_slab_shed(instance);
+    size_t pages = emmai_chunk_purge(instance, SIZE_MAX);
+    emmai_leave(instance);
+    return pages << EMMAI_PAGE_SHIFT;
+}
+
+const char *emma_version(void)
+{
+    return EMMA_VERSION;
+}

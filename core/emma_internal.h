@@ -1,0 +1,347 @@
+/* emma_internal.h - the structures of an instance, their invariants, and what the core's files offer each other.
+ *
+ * The core is one translation unit (emma.c), so everything but the public interface is static.
+ *
+ *   base                      origin                                    origin + region_bytes
+ *   | chunk map | slab entries ...2 1 0 | struct emma | chunk 0 ...... | chunk 1 | ... | zone of runs ...
+ *                                 \________ page 0 ________/
+ *
+ * Page 0 is the first page of chunk 0. The entry of chunk i is the i-th slab *before* struct emma, so that a young
+ * instance touches page 0 and the blocks behind it and nothing else, whatever its region could grow to.
+ *
+ * Invariants (emma_check verifies them, asserts name them):
+ * I1  A slab's `plain_frees` is the number of its blocks handed out, less one, while its kind is SLAB, and 0 for every other
+ *     kind: so the decrement in a free makes it negative exactly when more than a free list must change.
+ * I2  A SLAB is in the ring of its class, and only there; bins[class] is its head. A FULL slab is in no ring, has an
+ *     empty free list and no uncarved block left.
+ * I3  blocks handed out + length of the free list = blocks carved; every free block lies on a block boundary below `carved`.
+ * I4  The chunk map has a bit set for just the chunks whose kind is not FREE.
+ * I5  footprint = the pages of metadata + `resident` of every chunk; retained = `resident` of the FREE ones.
+ *     No page outside these was ever touched, so resident memory is at most the footprint.
+ * I6  footprint <= limit, as of the last change of either.
+ * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other chunk is. */
+#ifndef EMMA_INTERNAL_H
+#define EMMA_INTERNAL_H
+
+#include "emma_arch_x86_64.h"
+#include "emma_config.h"
+
+#define EMMAI_NOINLINE __attribute__((noinline))
+#define EMMAI_ALWAYS_INLINE inline __attribute__((always_inline))
+#define EMMAI_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define EMMAI_ASSERT(condition)                                                                               \
+    do {                                                                                                      \
+        if (EMMA_AUDIT && !(condition))                                                                       \
+            __builtin_trap();                                                                                 \
+    } while (0)
+
+/* ---- size classes: steps of 8 bytes to 128, then 4 per doubling ---- */
+
+#define EMMAI_CLASS_STEP_BYTES ((size_t)8)
+#define EMMAI_LINEAR_SHIFT 7 /* classes are linear up to 1 << 7 = 128 bytes */
+#define EMMAI_LINEAR_CLASSES 16
+#define EMMAI_STEPS_SHIFT 2 /* 1 << 2 = 4 classes per doubling above */
+/* Blocks above go to runs: a slab of one chunk holds at least two blocks. */
+#define EMMAI_SLAB_MAX_SHIFT (EMMA_CHUNK_SHIFT - 1)
+#define EMMAI_SLAB_MAX_BYTES ((size_t)1 << EMMAI_SLAB_MAX_SHIFT)
+#define EMMAI_CLASS_COUNT                                                                                     \
+    (EMMAI_LINEAR_CLASSES + ((EMMAI_SLAB_MAX_SHIFT - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT))
+/* Up to here the class is looked up in a table by size; above it is computed. */
+#define EMMAI_SMALL_MAX_BYTES ((size_t)1024)
+#define EMMAI_SMALL_STEPS (EMMAI_SMALL_MAX_BYTES / EMMAI_CLASS_STEP_BYTES)
+#define EMMAI_CLASS_MAP_BYTES (EMMAI_SMALL_STEPS + 8) /* a multiple of 8 above EMMAI_SMALL_STEPS */
+
+/* ---- slabs, runs and chunks ---- */
+
+enum emmai_kind {
+    EMMAI_FREE,  /* chunk that belongs to nobody; all zero but for `resident` */
+    EMMAI_SLAB,  /* has a free or an uncarved block, or is the head of its ring */
+    EMMAI_FULL,  /* slab with neither */
+    EMMAI_RUN,   /* first chunk of a large block */
+    EMMAI_BODY,  /* further chunk of a large block */
+    EMMAI_YOUNG  /* chunk 0: page 0 and the young slabs */
+};
+
+/* A slab, or what else a chunk is used for. */
+typedef struct emmai_slab {
+    union {
+        void *free;       /* SLAB: last freed block, linked through the blocks' first words; NULL: none */
+        size_t run_bytes; /* RUN: bytes of the block, a multiple of 8 */
+    };
+    int32_t plain_frees; /* I1: frees to come that are a push and nothing more */
+    uint32_t carved;     /* SLAB, FULL: bytes from the slab's start that are blocks by now */
+    int32_t next;        /* SLAB: neighbours in the ring of its class, as slab ids */
+    int32_t prev;
+    uint8_t kind;        /* enum emmai_kind */
+    uint8_t size_class;  /* SLAB, FULL */
+    uint16_t resident;   /* chunks: pages from the chunk's start that count in the footprint */
+    uint16_t first_unit; /* young slabs: where they start in chunk 0, in units */
+    uint16_t unit_count; /* young slabs: their length; 0: this slab is a chunk */
+} emmai_slab;
+
+/* plain_frees of a SLAB that has no block out. */
+#define EMMAI_NO_BLOCK_OUT (-1)
+
+_Static_assert(sizeof(emmai_slab) == 32, "entries are found by a shift");
+
+/* Young slabs: parts of chunk 0, in units, so that an instance with a few blocks of many classes stays small. */
+#define EMMAI_UNIT_SHIFT 8
+#define EMMAI_UNIT_BYTES ((size_t)1 << EMMAI_UNIT_SHIFT)
+#define EMMAI_UNIT_COUNT (EMMAI_CHUNK_BYTES >> EMMAI_UNIT_SHIFT)
+#define EMMAI_YOUNG_SLABS 64
+#define EMMAI_YOUNG_MAX_BYTES ((size_t)2048)
+
+_Static_assert(EMMAI_YOUNG_SLABS < 256, "unit_slab holds numbers of young slabs in a byte");
+
+/* ---- an instance ---- */
+
+/* Bytes above which an allocation leaves the fast path; 0 while a call is inside the heap, so that the comparison
+ * by which every allocation begins also refuses re-entry from a signal handler. Written by the thread that uses
+ * the instance, with plain stores: a handler on that thread sees either value whole. */
+#define EMMAI_GATE_OPEN (EMMAI_SMALL_MAX_BYTES + 1)
+
+/* A set of slabs that one thread at a time allocates from. */
+typedef struct emmai_heap {
+    size_t gate;                         /* EMMAI_GATE_OPEN, or 0: a call is inside */
+    emmai_slab *bins[EMMAI_CLASS_COUNT]; /* head of each class's ring; emmai_no_slab: empty */
+    uint8_t class_map[EMMAI_CLASS_MAP_BYTES]; /* (size + 7) / 8 -> class, for this instance's alignment */
+    uint16_t slab_count[EMMAI_CLASS_COUNT]; /* chunk slabs of each class, saturating: how much to populate */
+} emmai_heap;
+
+/* State that rolls back with no checkpoint: options, limits, extents, lifetime counters. */
+typedef struct emmai_control {
+    size_t limit_pages;
+    size_t spare_pages;
+    size_t soft_pages; /* SIZE_MAX: none */
+    size_t footprint_pages;
+    size_t peak_pages;
+    size_t metadata_pages;
+    size_t retained_pages;     /* of FREE chunks */
+    size_t retained_low_pages; /* the least of retained_pages since decay_ms */
+    uint64_t decay_ms;         /* start of the decay period */
+    uint32_t decay_countdown;  /* releases until the clock is read again */
+    uint32_t low_committed;    /* I7, chunks */
+    uint32_t run_committed;    /* I7, chunk index */
+    uint32_t low_end;          /* one past the highest chunk ever used below run_zone */
+    uint32_t run_end;          /* the same above */
+    bool spare_open;
+    bool over_soft;
+    uint64_t moved_bytes;
+    uint64_t returned_bytes;
+    uint64_t refused_count;
+    uint64_t reentered_count; /* written by signal handlers too */
+    uint64_t cookie;          /* EMMA_CHECKS: mixed into the trailers */
+    emma_misuse_fn misuse_handler;
+    void *misuse_arg;
+    emma_limit_fn limit_handler;
+    void *limit_arg;
+    void *mapping; /* what munmap takes */
+    size_t mapping_bytes;
+    char name[EMMA_NAME_MAX_BYTES + 1];
+} emmai_control;
+
+struct emma {
+    emmai_slab young[EMMAI_YOUNG_SLABS]; /* must be first: young slab j has id -1 - j */
+    emmai_heap heap;
+    size_t region_bytes;
+    size_t foreign_max;  /* ~region_bytes: see emmai_beyond */
+    uint64_t *chunk_map; /* I4; bit i % 64 of word i / 64 */
+    uint32_t chunk_count;
+    uint32_t run_zone;      /* runs are looked for from this chunk on, slabs below it */
+    uint32_t low_hint;      /* no chunk below this one is free */
+    uint32_t young_count;   /* young slabs made */
+    uint32_t young_units;   /* units of chunk 0 given to them or to page 0 */
+    bool align8;
+    void *deferred;         /* blocks freed by signal handlers while busy, linked by first words; any, atomic */
+    emmai_control *control; /* here `local`; of its own where a page of its own is needed */
+    emmai_control local;
+    uint8_t unit_slab[EMMAI_UNIT_COUNT]; /* unit of chunk 0 -> 1 + index of its young slab; 0: none */
+};
+
+/* Entries of chunks that share page 0 with struct emma. */
+#define EMMAI_HEAD_ENTRIES ((EMMAI_PAGE_BYTES - sizeof(struct emma)) / sizeof(emmai_slab))
+#define EMMAI_HEAD_BYTES (EMMAI_HEAD_ENTRIES * sizeof(emmai_slab))
+#define EMMAI_ENTRIES_PER_PAGE (EMMAI_PAGE_BYTES / sizeof(emmai_slab))
+
+_Static_assert(sizeof(struct emma) <= EMMAI_PAGE_BYTES - 2 * sizeof(emmai_slab), "page 0 holds struct emma");
+_Static_assert(offsetof(struct emma, young) == 0, "young slabs continue the entries of the chunks");
+
+/* The head of an empty ring: no free block, nothing to carve. Never written. */
+static const emmai_slab emmai_no_slab;
+
+/* ---- geometry: addresses, chunks, entries ---- */
+
+static inline char *emmai_origin(const emma *instance)
+{
+    return (char *)(uintptr_t)instance - EMMAI_HEAD_BYTES;
+}
+
+/* Bytes from the region's start; at least region_bytes for a foreign address. */
+static inline size_t emmai_offset(const emma *instance, const void *address)
+{
+    return (uintptr_t)address - (uintptr_t)emmai_origin(instance);
+}
+
+/* ~emmai_offset: in this form the check is a comparison with foreign_max (not above it: foreign), the arithmetic shift
+ * yields -1 - chunk, and the entry is a sum instead of a difference; the free path is two instructions shorter. */
+static inline ptrdiff_t emmai_beyond(const emma *instance, const void *address)
+{
+    return (ptrdiff_t)((uintptr_t)instance - (EMMAI_HEAD_BYTES + 1) - (uintptr_t)address);
+}
+
+static inline emmai_slab *emmai_slab_of_beyond(const emma *instance, ptrdiff_t beyond)
+{
+    return (emmai_slab *)(uintptr_t)instance + (beyond >> EMMA_CHUNK_SHIFT);
+}
+
+/* The entry of the chunk with this index; a negative id is a young slab's. */
+static inline emmai_slab *emmai_slab_of_id(const emma *instance, ptrdiff_t id)
+{
+    return (emmai_slab *)(uintptr_t)instance - 1 - id;
+}
+
+static inline int32_t emmai_id_of_slab(const emma *instance, const emmai_slab *slab)
+{
+    return (int32_t)((const emmai_slab *)(const void *)instance - 1 - slab);
+}
+
+static inline emmai_slab *emmai_slab_of_offset(const emma *instance, size_t offset)
+{
+    return emmai_slab_of_id(instance, (ptrdiff_t)(offset >> EMMA_CHUNK_SHIFT));
+}
+
+static inline char *emmai_chunk_start(const emma *instance, size_t chunk)
+{
+    return emmai_origin(instance) + (chunk << EMMA_CHUNK_SHIFT);
+}
+
+/* ---- emma_class.c ---- */
+
+static const uint8_t emmai_class_map[2][EMMAI_CLASS_MAP_BYTES];
+static inline size_t emmai_class_bytes(unsigned size_class);
+static inline unsigned emmai_class_of(const emma *instance, size_t bytes);
+
+/* ---- emma_os.c ---- */
+
+static void *emmai_os_reserve(size_t bytes);
+static void emmai_os_release(void *start, size_t bytes);
+static bool emmai_os_commit(void *start, size_t bytes);
+static bool emmai_os_purge(void *start, size_t bytes);
+static void emmai_os_small_pages(void *start, size_t bytes);
+static void emmai_os_populate(void *start, size_t bytes);
+static void emmai_os_name(void *start, size_t bytes, const char *name);
+static uint64_t emmai_os_now_ms(void);
+static uint64_t emmai_os_random(const void *fallback);
+static void emmai_os_print(const char *text, size_t bytes);
+
+/* ---- emma_footprint.c ---- */
+
+static bool emmai_footprint_take(emma *instance, size_t pages);
+static void emmai_footprint_give(emma *instance, size_t pages);
+static size_t emmai_footprint_limit_pages(const emmai_control *control);
+
+/* ---- emma_chunk.c ---- */
+
+static size_t emmai_chunk_take_slab(emma *instance);
+static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, size_t room);
+static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count);
+static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
+static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages);
+static size_t emmai_chunk_purge(emma *instance, size_t pages);
+static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
+static size_t emmai_chunk_metadata_pages(const emma *instance, size_t low_end, size_t run_end);
+
+/* ---- emma_young.c ---- */
+
+static emmai_slab *emmai_young_open(emma *instance, unsigned size_class);
+static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
+
+/* ---- emma_slab.c ---- */
+
+static void *emmai_slab_malloc(emma *instance, unsigned size_class);
+static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block);
+static void emmai_slab_shed(emma *instance);
+static size_t emmai_slab_bytes(const emmai_slab *slab);
+static char *emmai_slab_start(const emma *instance, const emmai_slab *slab);
+
+/* ---- emma_run.c ---- */
+
+/* How a run is wanted, or-ed. */
+enum emmai_run_flags {
+    EMMAI_RUN_PLAIN = 0,
+    EMMAI_RUN_ROOM = 1, /* leave as much again free behind it: it has grown and may grow on */
+    EMMAI_RUN_ZERO = 2
+};
+
+static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, unsigned flags);
+static void emmai_run_free(emma *instance, emmai_slab *run);
+static bool emmai_run_resize(emma *instance, emmai_slab *run, size_t bytes);
+static size_t emmai_run_chunks(const emmai_slab *run);
+
+/* ---- emma_block.c: allocation without checks and without the gate ---- */
+
+static void *emmai_block_malloc(emma *instance, size_t bytes);
+static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes);
+static emmai_slab *emmai_block_slab(const emma *instance, const void *block);
+static inline void emmai_block_free(emma *instance, void *block);
+static size_t emmai_block_usable(const emma *instance, const void *block);
+static void emmai_block_drain(emma *instance);
+static void emmai_block_count_refusal(emma *instance, size_t bytes);
+
+/* ---- emma_realloc.c ---- */
+
+static void *emmai_block_realloc(emma *instance, void *block, size_t bytes);
+
+/* ---- emma_checked.c: the same with trailers ---- */
+
+static void *emmai_checked_malloc(emma *instance, size_t bytes, size_t alignment);
+static void emmai_checked_free(emma *instance, void *block, const size_t *size);
+static void *emmai_checked_realloc(emma *instance, void *block, const size_t *size, size_t bytes);
+static size_t emmai_checked_usable(const emma *instance, const void *block);
+static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes);
+static bool emmai_checked_is_live(const emma *instance, const void *block, size_t *bytes);
+
+/* ---- emma_misuse.c ---- */
+
+static void emmai_misuse(const emma *instance, enum emma_misuse crime, const void *address);
+
+/* ---- emma_walk.c ---- */
+
+static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *count);
+
+/* ---- re-entry ---- */
+
+/* Enters the heap; false when the code that this call interrupted is inside already. */
+static inline bool emmai_enter(emma *instance)
+{
+    if (EMMAI_UNLIKELY(instance->heap.gate == 0)) {
+        __atomic_fetch_add(&instance->control->reentered_count, 1, __ATOMIC_RELAXED);
+        return false;
+    }
+    instance->heap.gate = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return true;
+}
+
+static inline void emmai_leave(emma *instance)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    instance->heap.gate = EMMAI_GATE_OPEN;
+}
+
+static inline size_t emmai_round_up(size_t bytes, size_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
+
+static inline size_t emmai_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t emmai_max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+#endif

@@ -1,0 +1,87 @@
+/* emma_os.c - the kernel as the core sees it: address space, pages, a clock, stderr.
+ *
+ * The only file that makes system calls. Ranges are whole pages. Nothing here keeps state. */
+#include "emma_internal.h"
+
+#define PROT_NONE_ACCESS 0
+#define PROT_READ_WRITE 3
+#define MAP_PRIVATE_ANONYMOUS_NORESERVE (0x02 | 0x20 | 0x4000)
+#define ADVICE_DONTNEED 4
+#define ADVICE_NOHUGEPAGE 15
+#define ADVICE_POPULATE_WRITE 23
+#define PRCTL_SET_VMA 0x53564d41
+#define PRCTL_SET_VMA_ANON_NAME 0
+#define CLOCK_MONOTONIC_COARSE 6
+#define GETRANDOM_NONBLOCK 1
+#define MAX_ERRNO 4095
+#define STDERR_DESCRIPTOR 2
+
+static long os_advise(void *start, size_t bytes, long advice)
+{
+    return emmai_arch_syscall(EMMAI_SYS_MADVISE, (long)start, (long)bytes, advice, 0, 0, 0);
+}
+
+/* Reserves address space without access; NULL when refused. */
+static void *emmai_os_reserve(size_t bytes)
+{
+    long result = emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, PROT_NONE_ACCESS,
+                                     MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0);
+    return (unsigned long)result > -(unsigned long)MAX_ERRNO - 1 ? NULL : (void *)result;
+}
+
+static void emmai_os_release(void *start, size_t bytes)
+{
+    emmai_arch_syscall(EMMAI_SYS_MUNMAP, (long)start, (long)bytes, 0, 0, 0, 0);
+}
+
+/* Makes reserved pages readable and writable; false when the kernel refuses the charge. */
+static bool emmai_os_commit(void *start, size_t bytes)
+{
+    return emmai_arch_syscall(EMMAI_SYS_MPROTECT, (long)start, (long)bytes, PROT_READ_WRITE, 0, 0, 0) == 0;
+}
+
+/* Gives pages back: they stay accessible and read as zero. False when the kernel kept them. */
+static bool emmai_os_purge(void *start, size_t bytes)
+{
+    return os_advise(start, bytes, ADVICE_DONTNEED) == 0;
+}
+
+/* Keeps the kernel from putting a huge page where emma counts small ones (P5). */
+static void emmai_os_small_pages(void *start, size_t bytes)
+{
+    os_advise(start, bytes, ADVICE_NOHUGEPAGE);
+}
+
+/* Faults pages in by one call instead of one fault each; kernels before 5.14 do not, and then faults do it. */
+static void emmai_os_populate(void *start, size_t bytes)
+{
+    os_advise(start, bytes, ADVICE_POPULATE_WRITE);
+}
+
+static void emmai_os_name(void *start, size_t bytes, const char *name)
+{
+    emmai_arch_syscall(EMMAI_SYS_PRCTL, PRCTL_SET_VMA, PRCTL_SET_VMA_ANON_NAME, (long)start, (long)bytes,
+                       (long)name, 0);
+}
+
+/* Milliseconds of a clock that never goes back. */
+static uint64_t emmai_os_now_ms(void)
+{
+    int64_t now[2]; /* seconds, nanoseconds */
+    now[0] = now[1] = 0;
+    emmai_arch_syscall(EMMAI_SYS_CLOCK_GETTIME, CLOCK_MONOTONIC_COARSE, (long)now, 0, 0, 0, 0);
+    return (uint64_t)now[0] * 1000 + (uint64_t)now[1] / 1000000;
+}
+
+/* A number that an attacker should not know; weaker where the kernel has no entropy to give yet. */
+static uint64_t emmai_os_random(const void *fallback)
+{
+    uint64_t value = 0;
+    emmai_arch_syscall(EMMAI_SYS_GETRANDOM, (long)&value, sizeof value, GETRANDOM_NONBLOCK, 0, 0, 0);
+    return value ? value : (uint64_t)(uintptr_t)fallback * 0x9e3779b97f4a7c15u;
+}
+
+static void emmai_os_print(const char *text, size_t bytes)
+{
+    emmai_arch_syscall(EMMAI_SYS_WRITE, STDERR_DESCRIPTOR, (long)text, (long)bytes, 0, 0, 0);
+}

@@ -1,0 +1,127 @@
+/* emma_stats.c - the figures of an instance, summed up from the slabs when asked for: nothing is counted per call. */
+#include "emma_internal.h"
+
+/* What the slabs of one class, or all slabs and runs, come to. */
+typedef struct stats_sum {
+    size_t slabs;
+    size_t live_blocks;
+    size_t live_bytes;
+    size_t carved_blocks;
+    size_t footprint_bytes;
+    size_t large_blocks;
+    size_t large_bytes;
+} stats_sum;
+
+static size_t slab_live_blocks(const emmai_slab *slab)
+{
+    return slab->kind == EMMAI_FULL ? slab->carved / emmai_class_bytes(slab->size_class) : (size_t)(slab->plain_frees + 1);
+}
+
+static void sum_slab(stats_sum *sum, const emmai_slab *slab)
+{
+    size_t block_bytes = emmai_class_bytes(slab->size_class);
+    size_t live = slab_live_blocks(slab);
+    sum->slabs++;
+    sum->live_blocks += live;
+    sum->live_bytes += live * block_bytes;
+    sum->carved_blocks += slab->carved / block_bytes;
+    sum->footprint_bytes += slab->unit_count ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT
+                                             : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
+}
+
+/* Sums up the slabs of a class, or with EMMAI_CLASS_COUNT those of all classes, and the runs. */
+static void stats_collect(const emma *instance, unsigned size_class, stats_sum *sum)
+{
+    bool all = size_class == EMMAI_CLASS_COUNT;
+    emmai_arch_zero(sum, sizeof *sum);
+    for (unsigned i = 0; i < instance->young_count; i++)
+        if (all || instance->young[i].size_class == size_class)
+            sum_slab(sum, &instance->young[i]);
+    size_t chunk = emmai_chunk_next_used(instance, 1);
+    while (chunk < instance->chunk_count) {
+        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+        size_t count = 1;
+        if (entry->kind == EMMAI_RUN) {
+            count = emmai_run_chunks(entry);
+            sum->large_blocks++;
+            sum->large_bytes += entry->run_bytes;
+        } else if (all || entry->size_class == size_class) {
+            sum_slab(sum, entry);
+        }
+        chunk = emmai_chunk_next_used(instance, chunk + count);
+    }
+}
+
+/* Accessible and inaccessible stretches of the mapping, as the kernel sees them. */
+static size_t stats_mappings(const emma *instance)
+{
+    const emmai_control *control = instance->control;
+    size_t count = 1;
+    if (control->low_committed < instance->run_zone)
+        count += control->run_committed > instance->run_zone ? 2 : 1;
+    return control->run_committed > instance->run_zone ? count + 1 : count;
+}
+
+/* Copies what the caller's struct has room for. */
+static void stats_copy(void *out, const void *in, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        ((char *)out)[i] = ((const char *)in)[i];
+        __asm__ volatile("" : : : "memory");
+    }
+}
+
+static size_t pages_bytes(size_t pages)
+{
+    return pages > SIZE_MAX >> EMMAI_PAGE_SHIFT ? SIZE_MAX : pages << EMMAI_PAGE_SHIFT;
+}
+
+static size_t limit_bytes(size_t pages)
+{
+    return pages >= EMMA_UNLIMITED >> EMMAI_PAGE_SHIFT ? EMMA_UNLIMITED : pages_bytes(pages);
+}
+
+void emma_get_stats(const emma *instance, emma_stats *out)
+{
+    const emmai_control *control = instance->control;
+    stats_sum sum;
+    stats_collect(instance, EMMAI_CLASS_COUNT, &sum);
+    emma_stats stats;
+    emmai_arch_zero(&stats, sizeof stats);
+    stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
+    stats.limit_bytes = limit_bytes(control->limit_pages);
+    stats.soft_limit_bytes = limit_bytes(control->soft_pages);
+    stats.spare_bytes = control->spare_open ? 0 : pages_bytes(control->spare_pages);
+    stats.reserve_bytes = instance->region_bytes;
+    stats.footprint_bytes = pages_bytes(control->footprint_pages);
+    stats.peak_footprint_bytes = pages_bytes(control->peak_pages);
+    stats.metadata_bytes = pages_bytes(control->metadata_pages);
+    stats.retained_bytes = pages_bytes(control->retained_pages);
+    stats.live_bytes = sum.live_bytes + sum.large_bytes;
+    stats.live_blocks = sum.live_blocks + sum.large_blocks;
+    stats.large_bytes = sum.large_bytes;
+    stats.large_blocks = sum.large_blocks;
+    stats.mapping_count = stats_mappings(instance);
+    stats.moved_bytes = control->moved_bytes;
+    stats.returned_bytes = control->returned_bytes;
+    stats.refused_count = control->refused_count;
+    stats.reentered_count = control->reentered_count;
+    stats_copy(out, &stats, stats.struct_bytes);
+}
+
+bool emma_get_class_stats(const emma *instance, unsigned index, emma_class_stats *out)
+{
+    if (index >= EMMAI_CLASS_COUNT)
+        return false;
+    stats_sum sum;
+    stats_collect(instance, index, &sum);
+    emma_class_stats stats;
+    stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
+    stats.block_bytes = emmai_class_bytes(index);
+    stats.live_blocks = sum.live_blocks;
+    stats.free_blocks = sum.carved_blocks - sum.live_blocks;
+    stats.slabs = sum.slabs;
+    stats.footprint_bytes = sum.footprint_bytes;
+    stats_copy(out, &stats, stats.struct_bytes);
+    return true;
+}

@@ -1,0 +1,77 @@
+/* emma_walk.c - visiting live blocks. A slab keeps no mark per block: what is carved and not on the free list is live. */
+#include "emma_internal.h"
+
+#define WALK_MAX_BLOCKS (EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES)
+#define MARK_BITS 64
+
+/* Marks a slab's free blocks; false when the list is longer than the slab or leaves it (I3). */
+static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *count)
+{
+    const char *start = emmai_slab_start(instance, slab);
+    size_t block_bytes = emmai_class_bytes(slab->size_class);
+    *count = 0;
+    for (const char *block = slab->free; block; block = *(char *const *)(const void *)block) {
+        size_t offset = (size_t)(block - start);
+        size_t index = offset / block_bytes;
+        if (offset >= slab->carved || offset % block_bytes || (marks[index / MARK_BITS] >> (index % MARK_BITS) & 1))
+            return false;
+        marks[index / MARK_BITS] |= (uint64_t)1 << (index % MARK_BITS);
+        ++*count;
+    }
+    return true;
+}
+
+static bool walk_visit(const emma *instance, void *block, size_t usable, emma_walk_fn visit, void *arg)
+{
+    if (EMMA_CHECKS && !emmai_checked_is_live(instance, block, &usable))
+        return true;
+    return visit(arg, block, usable);
+}
+
+static bool walk_slab(const emma *instance, const emmai_slab *slab, emma_walk_fn visit, void *arg)
+{
+    uint64_t marks[WALK_MAX_BLOCKS / MARK_BITS];
+    emmai_arch_zero(marks, sizeof marks);
+    size_t free_count;
+    if (!emmai_walk_mark_free(instance, slab, marks, &free_count))
+        return false;
+    char *start = emmai_slab_start(instance, slab);
+    size_t block_bytes = emmai_class_bytes(slab->size_class);
+    size_t blocks = slab->carved / block_bytes;
+    for (size_t i = 0; i < blocks; i++)
+        if (!(marks[i / MARK_BITS] >> (i % MARK_BITS) & 1) &&
+            !walk_visit(instance, start + i * block_bytes, block_bytes, visit, arg))
+            return false;
+    return true;
+}
+
+static bool walk_all(const emma *instance, emma_walk_fn visit, void *arg)
+{
+    for (unsigned i = 0; i < instance->young_count; i++)
+        if (!walk_slab(instance, &instance->young[i], visit, arg))
+            return false;
+    size_t chunk = emmai_chunk_next_used(instance, 1);
+    while (chunk < instance->chunk_count) {
+        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+        size_t count = 1;
+        if (entry->kind == EMMAI_RUN) {
+            count = emmai_run_chunks(entry);
+            if (!walk_visit(instance, emmai_chunk_start(instance, chunk), entry->run_bytes, visit, arg))
+                return false;
+        } else if (!walk_slab(instance, entry, visit, arg)) {
+            return false;
+        }
+        chunk = emmai_chunk_next_used(instance, chunk + count);
+    }
+    return true;
+}
+
+bool emma_walk(emma *instance, emma_walk_fn visit, void *arg)
+{
+    if (!emmai_enter(instance))
+        return false;
+    emmai_block_drain(instance);
+    bool whole = walk_all(instance, visit, arg);
+    emmai_leave(instance);
+    return whole;
+}
