@@ -2,8 +2,9 @@
 import sys
 
 import bench_lua
-from bench_lib import BenchError
+from bench_lib import BenchError, PackagesMissing
 
+EXIT_PACKAGES_MISSING = 77  # with --no-install
 BENCHMARKS = {"lua": bench_lua.main}
 
 
@@ -22,6 +23,9 @@ def main(arguments):
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
+    except PackagesMissing as error:
+        print(f"tests/bench/run: {error}", file=sys.stderr)
+        sys.exit(EXIT_PACKAGES_MISSING)
     except BenchError as error:
         print(f"tests/bench/run: {error}", file=sys.stderr)
         sys.exit(1)

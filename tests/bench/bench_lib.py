@@ -4,7 +4,6 @@ import math
 import os
 import platform
 import shlex
-import shutil
 import signal
 import statistics
 import subprocess
@@ -21,6 +20,10 @@ class BenchError(Exception):
     """Something that the user must be told; the text names the thing."""
 
 
+class PackagesMissing(BenchError):
+    """--no-install was given and packages are missing."""
+
+
 # Packages.
 
 def package_version(name):
@@ -29,20 +32,13 @@ def package_version(name):
     return version if found.returncode == 0 and status.endswith("ok installed") else None
 
 
-def install_packages(names, allowed):
-    missing = [name for name in names if package_version(name) is None]
-    if not missing:
-        return
-    if not allowed:
-        raise BenchError(f"packages are missing and --no-install was given: {' '.join(missing)}")
-    if shutil.which("apt-get") is None:
-        raise BenchError(f"these Debian packages are needed, and there is no apt-get: {' '.join(missing)}")
-    as_root = [] if os.geteuid() == 0 else ["sudo"]
-    print(f"installing {' '.join(missing)}", file=sys.stderr)
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
-        if subprocess.run([*as_root, "apt-get", *command], env=environment, stdout=sys.stderr).returncode != 0:
-            raise BenchError(f"apt-get {command[0]} failed (packages: {' '.join(missing)})")
+def install_packages(needs, allowed):
+    """`needs` are as tests/require_packages takes them: command:NAME=PACKAGE or header:NAME=PACKAGE."""
+    missing = [package for package in (need.partition("=")[2] for need in needs) if package_version(package) is None]
+    if missing and not allowed:
+        raise PackagesMissing(f"packages are missing and --no-install was given: {' '.join(missing)}")
+    if subprocess.run(["sh", str(ROOT / "tests" / "require_packages"), *needs], stdout=sys.stderr).returncode != 0:
+        raise BenchError("what is named above is needed")
 
 
 # Running children.
@@ -85,7 +81,8 @@ def run_child(command, scratch, timeout_seconds=600):
     code = os.waitstatus_to_exitcode(status)
     if code != 0:
         how = f"exit status {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
-        raise ChildFailed(f"{how}: {' '.join(str(word) for word in command)}\n{errors.strip()}")
+        said = [line for line in errors.splitlines() if not line.startswith("==")]  # valgrind's own
+        raise ChildFailed("\n".join([f"{how}: {' '.join(str(word) for word in command)}", *said]))
     cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
     return Run(output, json.loads(figures) if figures else {}, cpu_ns, end_wall_ns)
 

@@ -24,8 +24,9 @@ ROWS = ("programs", "instructions", "instances", "teardown", "growth")
 REFERENCE = "glibc"
 DISCARD_SUFFIX = "-destroyed"  # an allocator of this name ends its states by dropping the heap, without lua_close
 LIMIT_MIB = 8  # of the small limited instance
-RESERVE_MIB = 64 * 1024  # of the instance that a program runs in
-PACKAGES = ("gcc", "libc6-dev", "liblua5.4-dev", "valgrind")
+LIMITED = f"limit {LIMIT_MIB} MiB"
+RESERVE_MIB = 8 * 1024  # of the instance that a program runs in; valgrind has no room for much more
+NEEDS = ("command:gcc=gcc", "header:stdio.h=libc6-dev", "header:lua5.4/lua.h=liblua5.4-dev", "command:valgrind=valgrind")
 FLAGS = ("-std=c11", "-O2", "-g", "-Wall", "-Wextra")
 LUA_INCLUDE = "/usr/include/lua5.4"
 LUA_LIBRARIES = ("-Wl,--wrap=luaS_hash", "-l:liblua5.4.a")
@@ -40,8 +41,8 @@ QUICK_SECONDS = 0.05
 class Allocator:
     """A name in the report, the adapter behind it, and how its host is built and run."""
 
-    def __init__(self, name, adapter, packages=(), libraries=(), note="", source=None, flags=(), discard=False):
-        self.name, self.adapter, self.packages, self.libraries = name, adapter, packages, libraries
+    def __init__(self, name, adapter, needs=(), libraries=(), note="", source=None, flags=(), discard=False):
+        self.name, self.adapter, self.needs, self.libraries = name, adapter, needs, libraries
         self.note, self.source, self.flags, self.discard = note, source, flags, discard
         self.host = None
         self.about = {}
@@ -67,16 +68,16 @@ class Allocator:
         return [f"-I{folder}" for folder in folders]
 
     def with_discard(self):
-        return Allocator(self.name + DISCARD_SUFFIX, self.adapter, self.packages, self.libraries,
+        return Allocator(self.name + DISCARD_SUFFIX, self.adapter, self.needs, self.libraries,
                          "its states end by dropping the heap, without lua_close", self.source, self.flags, True)
 
 
 RIVALS = [
     Allocator("glibc", "glibc", note="realloc and free, as Lua's own l_alloc"),
-    Allocator("mimalloc", "mimalloc", ("libmimalloc-dev",), ("-lmimalloc",), "first-class heap per state"),
-    Allocator("jemalloc", "jemalloc", ("libjemalloc-dev",), ("-l:libjemalloc.a", "-lstdc++", "-lpthread"),
+    Allocator("mimalloc", "mimalloc", ("header:mimalloc.h=libmimalloc-dev",), ("-lmimalloc",), "first-class heap per state"),
+    Allocator("jemalloc", "jemalloc", ("header:jemalloc/jemalloc.h=libjemalloc-dev",), ("-l:libjemalloc.a", "-lstdc++", "-lpthread"),
               "private arena and explicit tcache per state"),
-    Allocator("tcmalloc", "tcmalloc", ("libgoogle-perftools-dev", "g++"),
+    Allocator("tcmalloc", "tcmalloc", ("header:gperftools/tcmalloc.h=libgoogle-perftools-dev", "command:g++=g++"),
               ("-l:libtcmalloc_minimal.a", "-lstdc++", "-lpthread"), "tcmalloc_minimal, one heap, sized frees"),
 ]
 FLOOR = Allocator("floor", "floor", note="free list per 8-byte class that never gives memory back; no rival, a bound")
@@ -154,7 +155,6 @@ def parse_arguments(arguments):
     parser.add_argument("--build-dir", type=Path, default=ROOT / "build" / "bench", metavar="DIR",
                         help="for executables and the report (default build/bench)")
     parser.add_argument("--no-install", action="store_true", help="fail where packages are missing")
-    parser.add_argument("--list-packages", action="store_true", help="print the Debian packages needed, and stop")
     return parser.parse_args(arguments)
 
 
@@ -191,8 +191,8 @@ class Plan:
     def size(self, program, kind):
         return program.sizes["quick" if self.quick else kind]
 
-    def packages(self):
-        return [*PACKAGES, *sorted({name for allocator in self.allocators for name in allocator.packages})]
+    def needs(self):
+        return [*NEEDS, *dict.fromkeys(need for allocator in self.allocators for need in allocator.needs)]
 
 
 # Building.
@@ -360,9 +360,9 @@ class Bench:
         """For each kind of figure the cases (key, allocator, host arguments)."""
         small = ["--limit-mib", LIMIT_MIB]
         private = [a for a in self.plan.closing if a.has_private_heaps]
-        limited = [(f"{a.name}, limit {LIMIT_MIB} MiB", a, small) for a in self.plan.closing if a.is_emma]
+        limited = [(f"{a.name}, {LIMITED}", a, small) for a in self.plan.closing if a.is_emma]
         discarded = [(f"{a.name}, destroyed", a.with_discard(), []) for a in private]
-        discarded += [(f"{a.name}, limit {LIMIT_MIB} MiB, destroyed", a.with_discard(), small)
+        discarded += [(f"{a.name}, {LIMITED}, destroyed", a.with_discard(), small)
                       for a in private if a.is_emma]
         closed = [(f"{a.name}, lua_close", a, []) for a in self.plan.closing]
         for _, copy, _ in discarded:
@@ -449,10 +449,7 @@ def resolve_name(text, names):
 def main(arguments):
     options = parse_arguments(arguments)
     plan = Plan(options)
-    if options.list_packages:
-        print("\n".join(plan.packages()))
-        return 0
-    install_packages(plan.packages(), not options.no_install)
+    install_packages(plan.needs(), not options.no_install)
     machine = describe_machine()
     build_hosts(plan)
     with tempfile.TemporaryDirectory(prefix="emma-bench-") as scratch:
@@ -464,6 +461,7 @@ def main(arguments):
         "rounds": plan.rounds, "quick": plan.quick, "pinned_cpu": plan.cpu, "rows": plan.rows,
         "programs": [program.name for program in plan.programs],
         "allocators": [describe_allocator(allocator) for allocator in plan.allocators],
+        "limited": LIMITED,
         "rivals": [a.name for a in plan.allocators if a.name in RIVAL_NAMES], "reference": REFERENCE,
         "results": bench.results, "failures": bench.failures,
     }
@@ -474,10 +472,8 @@ def main(arguments):
 
 
 def describe_allocator(allocator):
-    library = [name for name in allocator.packages if name.startswith("lib")]
-    package = f"{library[0]} {package_version(library[0])}" if library else ""
-    if allocator.adapter == "glibc":
-        package = f"libc6 {package_version('libc6')}"
+    library = next((need.partition("=")[2] for need in allocator.needs), "libc6" if allocator.adapter == "glibc" else "")
+    package = f"{library} {package_version(library)}" if library else ""
     commit = ""
     if allocator.is_emma:
         described = subprocess.run(["git", "-C", str(allocator.source), "describe", "--always", "--dirty"],

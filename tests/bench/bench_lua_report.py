@@ -342,7 +342,7 @@ def targets(report, summary):
     yield from time_targets(summary.get("programs"), report["rivals"], report["reference"])
     yield from instruction_targets(summary.get("instructions"), report["rivals"])
     yield peak_target(summary.get("programs"), report["rivals"])
-    yield from instance_targets(results.get("instances"), report["reference"])
+    yield from instance_targets(results.get("instances"), report["reference"], report["limited"])
     yield teardown_target(results.get("teardown"), report["reference"])
 
 
@@ -395,8 +395,8 @@ def peak_target(programs, rivals):
             verdict(not above if measured else None))
 
 
-def instance_targets(instances, reference):
-    for key in (EMMA, *[name for name in (instances or {}).get("resident", {}) if name.startswith(f"{EMMA}, limit")]):
+def instance_targets(instances, reference, limited):
+    for key in (EMMA, f"{EMMA}, {limited}"):
         figures = resident_figures(instances["resident"][key]) if instances and key in instances["resident"] else {}
         resident, tables = figures.get("rss_kib"), figures.get("page_table_kib")
         yield (f"state with libraries, resident ({key})", f"at most {TARGET_STATE_KIB} KiB",
