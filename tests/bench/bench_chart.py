@@ -1,13 +1,15 @@
 """Bar charts as SVG, panels one above the other, drawn with nothing but text."""
+import math
 from html import escape
 
 WIDTH = 1200
 MARGIN = 24
 LABEL_WIDTH = 300
-PANEL_HEIGHT = 230
+PANEL_HEIGHT = 205
 BAR_AREA_HEIGHT = 160
 LINE_HEIGHT = 18
-GRID_LINES = 4
+LEAST_GRID_LINES = 4
+ROUND_STEPS = (1, 2, 2.5, 5, 10)
 COLOURS = ("#0b6e4f", "#6bbf59", "#4c72b0", "#dd8452", "#8172b3", "#c44e52", "#937860", "#da8bc3", "#8c8c8c", "#ccb974")
 
 
@@ -52,7 +54,7 @@ class Chart:
         left, width = MARGIN + 44, WIDTH - 2 * MARGIN - 44
         most = max(value for bars in groups.values() for value in bars.values() if value is not None)
         bottom = top + BAR_AREA_HEIGHT
-        parts = grid(left, width, bottom, most)
+        parts, most = grid(left, width, bottom, most)
         group_width = width / len(groups)
         for index, (group, bars) in enumerate(groups.items()):
             drawn = {bar: value for bar, value in bars.items() if value is not None}
@@ -81,12 +83,15 @@ class Chart:
 
 
 def grid(left, width, bottom, most):
-    parts = []
-    for line in range(GRID_LINES + 1):
-        y = bottom - BAR_AREA_HEIGHT * line / GRID_LINES
+    """Lines at round values, and the value at the top one, which is at least `most`."""
+    magnitude = 10 ** math.floor(math.log10(most / LEAST_GRID_LINES))
+    step = max(step * magnitude for step in ROUND_STEPS if step * magnitude * LEAST_GRID_LINES <= most)
+    lines, parts = math.ceil(most / step), []
+    for line in range(lines + 1):
+        y = bottom - BAR_AREA_HEIGHT * line / lines
         parts.append(rule(left, left + width, y, "#ddd", 1))
-        parts.append(text(left - 6, y + 4, f"{most * line / GRID_LINES:.3g}", 11, anchor="end"))
-    return parts
+        parts.append(text(left - 6, y + 4, f"{step * line:.4g}", 11, anchor="end"))
+    return parts, lines * step
 
 
 def text(x, y, content, size, anchor="start", weight="normal"):

@@ -28,6 +28,7 @@ LIMITED = f"limit {LIMIT_MIB} MiB"
 RESERVE_MIB = 8 * 1024  # of the instance that a program runs in; valgrind has no room for much more
 NEEDS = ("command:gcc=gcc", "header:stdio.h=libc6-dev", "header:lua5.4/lua.h=liblua5.4-dev", "command:valgrind=valgrind")
 FLAGS = ("-std=c11", "-O2", "-g", "-Wall", "-Wextra")
+EMMA_SOURCES = ("core/emma.c", "bindings/lua/emma_lua.c")
 LUA_INCLUDE = "/usr/include/lua5.4"
 LUA_LIBRARIES = ("-Wl,--wrap=luaS_hash", "-l:liblua5.4.a")
 TRAILING_LIBRARIES = ("-lm", "-ldl")
@@ -58,7 +59,7 @@ class Allocator:
     def sources(self):
         files = [HERE / "lua_host.c", HERE / "adapters" / f"{self.adapter}.c"]
         if self.is_emma:
-            files += [self.source / "core" / "emma.c", self.source / "bindings" / "lua" / "emma_lua.c"]
+            files += [self.source / file for file in EMMA_SOURCES]
         return files
 
     def include_flags(self):
@@ -111,8 +112,9 @@ def parse_variant(text):
     if name in taken or name.endswith(DISCARD_SUFFIX):
         raise BenchError(f"--variant: the name '{name}' is taken")
     source = Path(folder).expanduser().resolve()
-    if not (source / "core" / "emma.c").is_file():
-        raise BenchError(f"--variant: there is no core/emma.c in {folder}")
+    for file in EMMA_SOURCES:
+        if not (source / file).is_file():
+            raise BenchError(f"--variant: there is no {file} in {folder}")
     return Allocator(name, "emma", note=f"emma from another tree{f', built with {flags}' if flags else ''}",
                      source=source, flags=shlex.split(flags))
 
@@ -179,9 +181,6 @@ class Plan:
         self.rows = list(ROWS) if options.rows == "all" else choose("--rows", options.rows, list(ROWS))
         self.cpu = choose_cpu(options.pin)
         self.build_dir = options.build_dir.resolve()
-        for allocator in self.allocators:
-            if allocator.is_emma and not (allocator.source / "core" / "emma.c").is_file():
-                raise BenchError(f"there is no core/emma.c in {allocator.source}")
 
     @property
     def closing(self):

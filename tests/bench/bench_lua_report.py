@@ -19,6 +19,8 @@ TARGET_INSTANCE_RATIO = 1.4     # to the kernel's own floor
 TARGET_TEARDOWN_RATIO = 7       # faster than lua_close on glibc
 TEARDOWN_TARGET_MB = 500
 
+QUIET_SHARE = 0.97  # of the wall time that a process has the CPU on a machine with nothing else to do
+
 
 def write(report, folder):
     summary = summarise(report)
@@ -89,6 +91,8 @@ def summarise_programs(programs, names, reference, rivals):
                                                                       column(runs, best, "cpu_ns")))
                                    for name in names} if best else {}
     out["mean"] = {key: {name: mean_over(out[key], name) for name in names} for key in ("cpu", "least", "wall")}
+    every = [run for result in programs.values() for runs in result["runs"].values() for run in present(runs)]
+    out["had_cpu"] = sum(run["cpu_ns"] for run in every) / max(1, sum(run["wall_ns"] for run in every))
     return out
 
 
@@ -177,7 +181,9 @@ def render_programs(report, summary):
 
     more = ["glibc, ms", "best rival"] + (["emma to it"] if emma_present else [])
     names, rows = render_ratio_table(report, summary["cpu"], summary["mean"]["cpu"], beside)
-    parts = ["## Programs: time\n", table(["CPU time to glibc's"] + names + more, rows)]
+    busy = "" if summary["had_cpu"] >= QUIET_SHARE else " Something else was running: the figures are blurred."
+    parts = ["## Programs: time\n",
+             f"The processes had the CPU for {summary['had_cpu']:.0%} of their time.{busy}\n", table(["CPU time to glibc's"] + names + more, rows)]
     for title, key in (("least CPU time of all rounds to glibc's", "least"), ("wall time to glibc's", "wall")):
         names, rows = render_ratio_table(report, summary[key], summary["mean"][key])
         parts.append(table([title] + names, rows))
@@ -329,8 +335,7 @@ def render_growth(report):
 def render_targets(report, summary):
     rows = [[measure, target, measured, verdict] for measure, target, measured, verdict in targets(report, summary)]
     summary["targets"] = [dict(zip(("measure", "target", "measured", "verdict"), row)) for row in rows]
-    widths_first = table(["measure", "target", "measured", "verdict"], rows)
-    return "## Targets\n\n" + widths_first
+    return "## Targets\n\n" + table(["measure", "target", "measured", "verdict"], rows)
 
 
 def verdict(met):
@@ -339,14 +344,14 @@ def verdict(met):
 
 def targets(report, summary):
     results = report["results"]
-    yield from time_targets(summary.get("programs"), report["rivals"], report["reference"])
+    yield from time_targets(summary.get("programs"), report["rivals"], report["rounds"])
     yield from instruction_targets(summary.get("instructions"), report["rivals"])
     yield peak_target(summary.get("programs"), report["rivals"])
     yield from instance_targets(results.get("instances"), report["reference"], report["limited"])
     yield teardown_target(results.get("teardown"), report["reference"])
 
 
-def time_targets(programs, rivals, reference):
+def time_targets(programs, rivals, rounds):
     means = programs["mean"]["cpu"] if programs else {}
     emma, floor = means.get(EMMA), means.get(FLOOR)
     both = emma is not None and floor is not None
@@ -359,7 +364,7 @@ def time_targets(programs, rivals, reference):
            f"{cell(lead)} ({best})" if lead else "-", verdict(lead >= TARGET_LEAD if lead else None))
     to_best = {program: row[EMMA] for program, row in programs["to_best"].items() if row.get(EMMA)} if programs else {}
     worst = max(to_best, key=to_best.get) if to_best else None
-    yield ("worst program, time to its best rival's", f"at most {TARGET_WORST_PROGRAM}",
+    yield (f"worst program, time to its best rival's, median of {rounds} rounds", f"at most {TARGET_WORST_PROGRAM}",
            f"{cell(to_best[worst])} ({worst}, {programs['best'][worst]})" if worst else "-",
            verdict(to_best[worst] <= TARGET_WORST_PROGRAM if worst else None))
 
