@@ -10,7 +10,7 @@ static void run(unsigned flags)
     emma *instance = test_create(EMMA_UNLIMITED, flags);
     void *moving = NULL;
     for (size_t bytes = 0; bytes <= SIZES; bytes += bytes < 4096 ? 1 : STRIDE) {
-        const size_t alignment = (flags & EMMA_ALIGN8) && bytes % 16 != 0 ? 8 : 16;
+        const size_t alignment = (flags & EMMA_ALIGN8) && (bytes == 0 || bytes % 16 != 0) ? 8 : 16;
         void *block = emma_malloc(instance, bytes);
         void *second = emma_calloc(instance, bytes, 1);
         moving = emma_realloc(instance, moving, bytes);

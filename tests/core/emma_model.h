@@ -62,7 +62,7 @@ static inline void model_verify_block(const model *m, const model_block *block)
 
 static inline size_t model_alignment(const model *m, size_t bytes)
 {
-    return (m->flags & EMMA_ALIGN8) && bytes % 16 != 0 ? 8 : 16;
+    return (m->flags & EMMA_ALIGN8) && (bytes == 0 || bytes % 16 != 0) ? 8 : 16;
 }
 
 static inline void model_expect_refusal(model *m, uint64_t faults_before)
@@ -172,6 +172,17 @@ static inline void model_free_all(model *m)
             model_free(m, &m->blocks[i], MODEL_FREE);
     }
     CHECK_EQ(m->live_blocks, 0);
+}
+
+/* The block that holds this address within the bytes that were asked for; NULL if none does. */
+static inline const model_block *model_find(const model *m, const void *address)
+{
+    for (size_t i = 0; i < m->slots; i++) {
+        const model_block *block = &m->blocks[i];
+        if (block->at && (uintptr_t)address - (uintptr_t)block->at < block->bytes + !block->bytes)
+            return block;
+    }
+    return NULL;
 }
 
 /* ---- the whole state against the model ---- */

@@ -58,12 +58,17 @@ static uint64_t test_seed;
 
 /* ---- checks ---- */
 
-/* _exit: a failed child of fork must not flush its parent's buffers. */
+/* What ends a failed test; a fuzzer wants abort. _exit: a failed child of fork must not flush its
+ * parent's buffers. */
+#ifndef TEST_END_FAILED
+#define TEST_END_FAILED() _exit(1)
+#endif
+
 static inline _Noreturn void test_fail(const char *file, int line, const char *text)
 {
     dprintf(STDERR_FILENO, "%s:%d: failed: %s (seed %llu)\n", file, line, text,
             (unsigned long long)test_seed);
-    _exit(1);
+    TEST_END_FAILED();
 }
 
 static inline _Noreturn void test_fail_compare(const char *file, int line, const char *text,
@@ -72,7 +77,7 @@ static inline _Noreturn void test_fail_compare(const char *file, int line, const
     dprintf(STDERR_FILENO, "%s:%d: failed: %s: %llu (%#llx) against %llu (%#llx) (seed %llu)\n",
             file, line, text, (unsigned long long)left, (unsigned long long)left,
             (unsigned long long)right, (unsigned long long)right, (unsigned long long)test_seed);
-    _exit(1);
+    TEST_END_FAILED();
 }
 
 #define CHECK(condition)                               \
@@ -82,13 +87,13 @@ static inline _Noreturn void test_fail_compare(const char *file, int line, const
     } while (0)
 
 /* Both sides are evaluated once; pointers and integers alike. */
-#define CHECK_COMPARE(left, operator, right)                                                \
-    do {                                                                                    \
-        const uint64_t test_left = (uint64_t)(uintptr_t)(left);                             \
-        const uint64_t test_right = (uint64_t)(uintptr_t)(right);                           \
-        if (!(test_left operator test_right))                                               \
-            test_fail_compare(__FILE__, __LINE__, #left " " #operator" " #right, test_left, \
-                              test_right);                                                  \
+#define CHECK_COMPARE(left, relation, right)                                                 \
+    do {                                                                                     \
+        const uint64_t test_left = (uint64_t)(uintptr_t)(left);                              \
+        const uint64_t test_right = (uint64_t)(uintptr_t)(right);                            \
+        if (!(test_left relation test_right))                                                \
+            test_fail_compare(__FILE__, __LINE__, #left " " #relation " " #right, test_left, \
+                              test_right);                                                   \
     } while (0)
 #define CHECK_EQ(left, right) CHECK_COMPARE(left, ==, right)
 #define CHECK_NE(left, right) CHECK_COMPARE(left, !=, right)
@@ -290,8 +295,34 @@ typedef struct test_maps {
     test_range ranges[TEST_MAPS_MAX];
 } test_maps;
 
-static inline void test_maps_add_line(test_maps *maps, const char *line)
+typedef void (*test_line_fn)(void *arg, const char *line);
+
+static inline void test_read_lines(const char *path, test_line_fn take, void *arg)
 {
+    static char text[1 << 16];
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(file >= 0);
+    size_t used = 0;
+    ssize_t got;
+    while ((got = read(file, text + used, sizeof text - 1 - used)) > 0) {
+        used += (size_t)got;
+        text[used] = '\0';
+        char *line = text, *end;
+        while ((end = strchr(line, '\n')) != NULL) {
+            *end = '\0';
+            take(arg, line);
+            line = end + 1;
+        }
+        used = (size_t)(text + used - line);
+        memmove(text, line, used);
+    }
+    CHECK_EQ(got, 0);
+    close(file);
+}
+
+static inline void test_maps_add_line(void *arg, const char *line)
+{
+    test_maps *maps = arg;
     /* These two change by themselves: the stack grows, stdio allocates. That the core leaves the
      * heap alone is tested with a system-call filter. */
     if (strstr(line, "[stack]") || strstr(line, "[heap]"))
@@ -308,26 +339,8 @@ static inline void test_maps_add_line(test_maps *maps, const char *line)
 /* Reads the process's mappings, one range for each line of the file. */
 static inline void test_maps_read(test_maps *maps)
 {
-    static char text[1 << 16];
-    const int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    CHECK(file >= 0);
     maps->count = 0;
-    size_t used = 0;
-    ssize_t got;
-    while ((got = read(file, text + used, sizeof text - 1 - used)) > 0) {
-        used += (size_t)got;
-        text[used] = '\0';
-        char *line = text, *end;
-        while ((end = strchr(line, '\n')) != NULL) {
-            *end = '\0';
-            test_maps_add_line(maps, line);
-            line = end + 1;
-        }
-        used = (size_t)(text + used - line);
-        memmove(text, line, used);
-    }
-    CHECK_EQ(got, 0);
-    close(file);
+    test_read_lines("/proc/self/maps", test_maps_add_line, maps);
 }
 
 /* Joins neighbours of the same access, as the kernel may or may not have done. */
@@ -406,26 +419,67 @@ static inline size_t test_maps_count_within(const test_maps *own)
     return count;
 }
 
-/* Bytes of these ranges that are in memory, by mincore: exact for these addresses, where smaps
- * would count a neighbour that the kernel has joined to them. */
-static inline size_t test_resident_bytes(const test_maps *own)
+/* Pages of a range that the process has touched, be it by reading: mincore counts the zero page
+ * too. */
+static inline size_t test_touched_bytes(uintptr_t start, uintptr_t end)
 {
     enum { BATCH_PAGES = 1 << 16 };
     static unsigned char pages[BATCH_PAGES];
-    size_t resident = 0;
-    for (size_t i = 0; i < own->count; i++) {
-        uintptr_t at = own->ranges[i].start;
-        while (at < own->ranges[i].end) {
-            size_t bytes = own->ranges[i].end - at;
-            if (bytes > (size_t)BATCH_PAGES * TEST_PAGE_BYTES)
-                bytes = (size_t)BATCH_PAGES * TEST_PAGE_BYTES;
-            CHECK_EQ(mincore((void *)at, bytes, pages), 0);
-            for (size_t page = 0; page < bytes / TEST_PAGE_BYTES; page++)
-                resident += (pages[page] & 1u) * (size_t)TEST_PAGE_BYTES;
-            at += bytes;
+    size_t touched = 0;
+    while (start < end) {
+        size_t bytes = end - start;
+        if (bytes > (size_t)BATCH_PAGES * TEST_PAGE_BYTES)
+            bytes = (size_t)BATCH_PAGES * TEST_PAGE_BYTES;
+        CHECK_EQ(mincore((void *)start, bytes, pages), 0);
+        for (size_t page = 0; page < bytes / TEST_PAGE_BYTES; page++)
+            touched += (pages[page] & 1u) * (size_t)TEST_PAGE_BYTES;
+        start += bytes;
+    }
+    return touched;
+}
+
+typedef struct test_resident {
+    const test_maps *own;
+    test_range mapping; /* whose lines are being read */
+    size_t bytes;
+} test_resident;
+
+/* Where the kernel has joined a mapping of ours to a stranger's, only what is touched in our part
+ * can be resident there. */
+static inline void test_resident_add(test_resident *sum, size_t rss_bytes)
+{
+    for (size_t i = 0; i < sum->own->count; i++) {
+        const test_range *own = &sum->own->ranges[i];
+        if (sum->mapping.start >= own->start && sum->mapping.end <= own->end) {
+            sum->bytes += rss_bytes;
+        } else if (sum->mapping.start < own->end && sum->mapping.end > own->start) {
+            const bool later = sum->mapping.start > own->start;
+            const bool longer = sum->mapping.end > own->end;
+            const size_t touched = test_touched_bytes(later ? sum->mapping.start : own->start,
+                                                      longer ? own->end : sum->mapping.end);
+            sum->bytes += touched < rss_bytes ? touched : rss_bytes;
         }
     }
-    return resident;
+}
+
+static inline void test_resident_line(void *arg, const char *line)
+{
+    test_resident *sum = arg;
+    char *rest;
+    if (strncmp(line, "Rss:", 4) == 0) {
+        test_resident_add(sum, strtoul(line + 4, NULL, 10) * TEST_KIB);
+    } else if (line[0] < 'A' || line[0] > 'Z') { /* a mapping begins with its address */
+        sum->mapping.start = strtoul(line, &rest, 16);
+        sum->mapping.end = strtoul(rest + 1, &rest, 16);
+    }
+}
+
+/* Bytes of these ranges that are in memory, as the kernel counts resident memory. */
+static inline size_t test_resident_bytes(const test_maps *own)
+{
+    test_resident sum = { own, { 0, 0, 0 }, 0 };
+    test_read_lines("/proc/self/smaps", test_resident_line, &sum);
+    return sum.bytes;
 }
 
 /* Creates an instance and finds out which address ranges it took. */

@@ -1,9 +1,8 @@
 /* A caller built against another version of the header: its emma_options or emma_stats is shorter
  * or longer than ours. Shorter: the rest has its default, and nothing is read or written beyond.
  * Longer: the rest is ignored. */
-#include <stddef.h>
-
 #include "emma_test.h"
+#include <stddef.h>
 
 typedef struct longer {
     emma_options known;

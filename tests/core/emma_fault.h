@@ -1,0 +1,64 @@
+/* emma_fault.h - the core, with a layer between it and the kernel that can refuse a system call and
+ * owns the clock.
+ *
+ * A test that includes this compiles the core itself. A refusal is -ENOMEM, and the call is not
+ * made. munmap is never refused: releasing a whole mapping cannot fail. */
+#ifndef EMMA_FAULT_H
+#define EMMA_FAULT_H
+
+#include <sys/syscall.h>
+
+#include "emma_test.h"
+
+#define EMMA_SYSCALL fault_syscall
+#include "../../core/emma.c"
+
+static struct {
+    uint64_t calls;              /* that could have been refused */
+    uint64_t failures;           /* that were */
+    uint64_t at;                 /* the call to refuse, counted from 1; 0: none */
+    uint64_t from;               /* this and all later ones are refused; 0: none */
+    uint64_t every;              /* each n-th is refused; 0: none */
+    uint64_t clock_ms;           /* what the core's clock shows */
+    void (*before)(long number); /* runs before each call, as a signal handler would */
+} fault;
+
+static inline bool fault_refuses(void)
+{
+    fault.calls++;
+    return (fault.at && fault.calls == fault.at) || (fault.from && fault.calls >= fault.from) ||
+           (fault.every && fault.calls % fault.every == 0);
+}
+
+long fault_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    if (fault.before)
+        fault.before(number);
+    if (number == SYS_clock_gettime) {
+        long *now = (long *)b;
+        now[0] = (long)(fault.clock_ms / 1000);
+        now[1] = (long)(fault.clock_ms % 1000 * 1000000);
+        return 0;
+    }
+    if (number != SYS_munmap && number != SYS_write && fault_refuses()) {
+        fault.failures++;
+        return -ENOMEM;
+    }
+    const int saved = errno;
+    const long result = syscall(number, a, b, c, d, e, f);
+    const long answer = result == -1 ? -errno : result;
+    errno = saved;
+    return answer;
+}
+
+static inline uint64_t fault_failures(void)
+{
+    return fault.failures;
+}
+
+static inline void fault_none(void)
+{
+    fault.at = fault.from = fault.every = 0;
+}
+
+#endif

@@ -1,0 +1,168 @@
+/* test: uninstrumented */
+/* As signal_timer, but with no luck needed: the processor's single-step trap runs the handler after
+ * every instruction of the core, so each state that a signal can meet is met. */
+#include "emma_test.h"
+
+#if defined(__x86_64__)
+#include <x86intrin.h>
+
+enum { TRAP_FLAG = 0x100, SLOTS = 48, HANDLER_SLOTS = 8, STEPS = 500 };
+
+typedef struct block {
+    unsigned char *at;
+    size_t bytes;
+    uint64_t tag;
+} block;
+
+static emma *instance;
+static block blocks[SLOTS], of_handler[HANDLER_SLOTS];
+static test_rng handler_rng = { 7 };
+static uint64_t traps, refusals;
+static unsigned act_every; /* traps between two acts of the handler */
+
+static void handler_allocate(block *b)
+{
+    const size_t bytes = test_chance(&handler_rng, 97) ? test_below(&handler_rng, 200)
+                                                       : test_below(&handler_rng, 50000);
+    b->at = emma_malloc(instance, bytes);
+    refusals += b->at == NULL;
+    b->bytes = bytes;
+    b->tag = test_random(&handler_rng);
+    if (b->at)
+        test_fill(b->at, bytes, b->tag);
+}
+
+static void handler_release(block *b)
+{
+    CHECK(test_filled(b->at, b->bytes, b->tag));
+    if (test_chance(&handler_rng, 10)) {
+        unsigned char *at = emma_realloc(instance, b->at, 2 * b->bytes);
+        if (at) {
+            CHECK(test_filled(at, b->bytes, b->tag));
+            b->at = at;
+        }
+        return;
+    }
+    emma_free_sized(instance, b->at, b->bytes);
+    b->at = NULL;
+}
+
+static void on_trap(int number)
+{
+    (void)number;
+    if (++traps % act_every != 0)
+        return;
+    if (traps % 16 == 0) {
+        const enum emma_status status = emma_check(instance);
+        CHECK(status == EMMA_OK || status == EMMA_BUSY);
+        return;
+    }
+    block *b = &of_handler[test_below(&handler_rng, HANDLER_SLOTS)];
+    if (b->at)
+        handler_release(b);
+    else
+        handler_allocate(b);
+}
+
+static inline void trap_on(void)
+{
+    __writeeflags(__readeflags() | TRAP_FLAG);
+}
+
+static inline void trap_off(void)
+{
+    __writeeflags(__readeflags() & ~(unsigned long long)TRAP_FLAG);
+}
+
+/* String instructions trap after each round: a large block would take as many signals as it has
+ * bytes. */
+static size_t size_for(test_rng *rng)
+{
+    return test_chance(rng, 95) ? test_below(rng, 300) : test_below(rng, 6000);
+}
+
+static void step(test_rng *rng)
+{
+    block *b = &blocks[test_below(rng, SLOTS)];
+    size_t bytes = size_for(rng);
+    unsigned char *at = b->at;
+    if (!at) {
+        const bool zeroed = test_chance(rng, 20), run = test_chance(rng, 3);
+        bytes += run ? 100000 : 0;
+        trap_on();
+        at = zeroed && !run ? emma_calloc(instance, 1, bytes) : emma_malloc(instance, bytes);
+        trap_off();
+        CHECK(at != NULL);
+        CHECK(!zeroed || run || test_zeroed(at, bytes));
+    } else if (test_chance(rng, 30)) {
+        CHECK(test_filled(at, b->bytes, b->tag));
+        const size_t kept = bytes < b->bytes ? bytes : b->bytes;
+        trap_on();
+        at = emma_realloc(instance, at, bytes);
+        trap_off();
+        CHECK(at != NULL);
+        CHECK(test_filled(at, kept, b->tag));
+    } else {
+        CHECK(test_filled(at, b->bytes, b->tag));
+        trap_on();
+        emma_free(instance, at);
+        trap_off();
+        at = NULL;
+    }
+    *b = (block){ at, bytes, test_random(rng) };
+    if (at)
+        test_fill(at, bytes, b->tag);
+    if (test_below(rng, 400) == 0) {
+        trap_on();
+        emma_trim(instance);
+        trap_off();
+    }
+}
+
+static void run(unsigned flags, unsigned every, uint64_t seed)
+{
+    test_rng rng = test_rng_from(seed);
+    instance = test_create(EMMA_UNLIMITED, flags);
+    act_every = every;
+    traps = refusals = 0;
+    const size_t steps = test_steps(STEPS);
+    for (size_t i = 0; i < steps; i++)
+        step(&rng);
+    for (size_t i = 0; i < SLOTS; i++) {
+        emma_free(instance, blocks[i].at);
+        blocks[i].at = NULL;
+    }
+    for (size_t i = 0; i < HANDLER_SLOTS; i++) {
+        emma_free(instance, of_handler[i].at);
+        of_handler[i].at = NULL;
+    }
+    emma_free(instance, emma_malloc(instance, 1));
+    emma_free(instance, emma_malloc(instance, 100000));
+    printf("%llu traps, %llu refusals\n", (unsigned long long)traps, (unsigned long long)refusals);
+    CHECK_GT(traps, steps);
+    CHECK_GT(refusals, 0);
+    CHECK_EQ(test_stats(instance).live_blocks, 0);
+    CHECK_GE(test_stats(instance).reentered_count, refusals);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+    emma_destroy(instance);
+}
+
+int main(void)
+{
+    if (test_under_valgrind())
+        test_skip("valgrind has no single-step trap");
+    struct sigaction action = { .sa_handler = on_trap };
+    CHECK_EQ(sigaction(SIGTRAP, &action, NULL), 0);
+    run(0, 1, 7000);
+    run(EMMA_ALIGN8, 1, 7001);
+    run(0, 3,
+        7002); /* longer stretches between: the handler's blocks live on through more of the core */
+    run(EMMA_ALIGN8, 7, 7003);
+    return 0;
+}
+#else
+int main(void)
+{
+    test_skip("the single-step flag is particular to x86_64");
+}
+#endif
