@@ -1,13 +1,17 @@
-/* lua_host.c - runs one measurement of one allocator in one process, and writes the figures as a JSON object.
+/* lua_host.c - runs one measurement of one allocator in one process, and writes the figures as a
+ * JSON object.
  *
- *     lua_host program   [options] SCRIPT [N]  runs a script: time by phase, memory, page faults
- *     lua_host teardown  [options] SCRIPT [N]  runs a script that builds a heap, times how the heap is thrown away
- *     lua_host instances [options]             creates and discards heaps, in turn with the kernel's own such work
- *     lua_host states    [options]             heap + Lua state + libraries, thrown away, over and over
- *     lua_host resident  [options]             keeps many states alive: their memory
+ *     lua_host MODE [options] [SCRIPT [N]]
  *
- * Nothing here allocates from the C library while a figure is taken. All allocators run the same code with the same
- * static liblua, whose hash seed is made the same for all (see __wrap_luaS_hash). */
+ *     program    runs a script: time by phase, memory, page faults
+ *     teardown   runs a script that builds a heap, times how the heap is thrown away
+ *     instances  creates and discards heaps, in turn with the kernel's own such work
+ *     states     heap + Lua state + libraries, thrown away, over and over
+ *     resident   keeps many states alive: their memory
+ *
+ * Nothing here allocates from the C library while a figure is taken. All allocators run the same
+ * code with the same static liblua, whose hash seed is made the same for all (see
+ * __wrap_luaS_hash). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -27,11 +31,11 @@
 
 #include "lua_adapter.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE          2
 #define RESIDENT_MAX_STATES 10000
-#define PROC_BUFFER_BYTES 8192
-#define KIB_SHIFT 10
-#define NS_PER_SECOND INT64_C(1000000000)
+#define PROC_BUFFER_BYTES   8192
+#define KIB_SHIFT           10
+#define NS_PER_SECOND       INT64_C(1000000000)
 
 typedef struct host_options {
     int json_fd;
@@ -76,11 +80,12 @@ static host_options options = {
     .batches = 20,
     .per_batch = 50,
     .states = 1000,
-    .heap = {.limit_bytes = ADAPTER_UNLIMITED},
+    .heap = { .limit_bytes = ADAPTER_UNLIMITED },
 };
 
-/* Lua mixes the time and addresses into the seed of its string hash by this function, in lua_newstate only. A constant
- * instead makes every run walk its tables in the same order, so that runs differ by their allocator alone. */
+/* Lua mixes the time and addresses into the seed of its string hash by this function, in
+ * lua_newstate only. A constant instead makes every run walk its tables in the same order, so
+ * that runs differ by their allocator alone. */
 unsigned int __wrap_luaS_hash(const char *text, size_t length, unsigned int seed);
 
 unsigned int __wrap_luaS_hash(const char *text, size_t length, unsigned int seed)
@@ -113,7 +118,8 @@ static int64_t clock_ns(clockid_t clock)
 
 static stamp stamp_now(void)
 {
-    return (stamp){.wall_ns = clock_ns(CLOCK_MONOTONIC), .cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID)};
+    return (stamp){ .wall_ns = clock_ns(CLOCK_MONOTONIC),
+                    .cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) };
 }
 
 static const char *read_proc(const char *path)
@@ -148,7 +154,7 @@ static int64_t minor_faults(void)
 
 static memory_figures memory_now(void)
 {
-    memory_figures figures = {.minor_faults = minor_faults()};
+    memory_figures figures = { .minor_faults = minor_faults() };
     const char *status = read_proc("/proc/self/status");
     figures.page_table_kib = proc_field(status, "\nVmPTE:");
     figures.peak_rss_kib = proc_field(status, "\nVmHWM:");
@@ -198,8 +204,8 @@ static void json_text(const char *name, const char *value)
 static void json_phase(const char *name, stamp from, stamp to)
 {
     json_name(name);
-    dprintf(options.json_fd, "{\"wall_ns\": %" PRId64 ", \"cpu_ns\": %" PRId64 "}", to.wall_ns - from.wall_ns,
-            to.cpu_ns - from.cpu_ns);
+    dprintf(options.json_fd, "{\"wall_ns\": %" PRId64 ", \"cpu_ns\": %" PRId64 "}",
+            to.wall_ns - from.wall_ns, to.cpu_ns - from.cpu_ns);
 }
 
 static void json_memory(const char *name, memory_figures figures)
@@ -221,7 +227,7 @@ static void json_list(const char *name, const int64_t *values, unsigned count)
 
 static void json_about(void)
 {
-    Dl_info libc_malloc = {0};
+    Dl_info libc_malloc = { 0 };
     void *(*address)(size_t) = malloc;
     void *plain;
     memcpy(&plain, &address, sizeof plain);
@@ -264,9 +270,9 @@ static void json_counter(const call_counter *counter)
 {
     json_name("calls");
     dprintf(options.json_fd,
-            "{\"null_frees\": %" PRIu64 ", \"allocs\": %" PRIu64 ", \"frees\": %" PRIu64 ", \"grows\": %" PRIu64
-            ", \"shrinks\": %" PRIu64 ", \"moves\": %" PRIu64 ", \"requested_bytes\": %" PRIu64
-            ", \"moved_bytes\": %" PRIu64 "}",
+            "{\"null_frees\": %" PRIu64 ", \"allocs\": %" PRIu64 ", \"frees\": %" PRIu64
+            ", \"grows\": %" PRIu64 ", \"shrinks\": %" PRIu64 ", \"moves\": %" PRIu64
+            ", \"requested_bytes\": %" PRIu64 ", \"moved_bytes\": %" PRIu64 "}",
             counter->null_frees, counter->allocs, counter->frees, counter->grows, counter->shrinks,
             counter->moves, counter->requested_bytes, counter->moved_bytes);
 }
@@ -320,8 +326,9 @@ static void mode_program(stamp start)
     memory_figures at_start = memory_now();
     stamp before = stamp_now();
     open_heap(&heap);
-    call_counter counter = {.alloc = heap.alloc, .ud = heap.ud};
-    lua_State *state = options.count ? new_state(counting_alloc, &counter) : new_state(heap.alloc, heap.ud);
+    call_counter counter = { .alloc = heap.alloc, .ud = heap.ud };
+    lua_State *state =
+        options.count ? new_state(counting_alloc, &counter) : new_state(heap.alloc, heap.ud);
     stamp created = stamp_now();
     luaL_openlibs(state);
     stamp opened = stamp_now();
@@ -382,7 +389,8 @@ static void mode_teardown(void)
 /* The kernel's own work for a heap that reserves, makes writable and touches the same. */
 static void kernel_floor(const adapter_extent *extent, size_t pages, size_t page_bytes)
 {
-    char *base = mmap(NULL, extent->reserve_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *base = mmap(NULL, extent->reserve_bytes, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED || mprotect(base, extent->writable_bytes, PROT_READ | PROT_WRITE) != 0)
         fail("the kernel refused the mapping of the comparison");
     for (size_t page = 0; page < pages; page++)
@@ -407,7 +415,7 @@ static void mode_instances(void)
     static int64_t heap_ns[RESIDENT_MAX_STATES], floor_ns[RESIDENT_MAX_STATES];
     size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
     adapter_heap heap;
-    adapter_extent extent = {0};
+    adapter_extent extent = { 0 };
     open_heap(&heap);
     bool measured = adapter_measure(&heap, &extent);
     adapter_discard(&heap);
@@ -539,7 +547,8 @@ int main(int argc, char **argv)
 {
     stamp start = stamp_now();
     if (argc < 2) {
-        fputs("usage: lua_host program|teardown|instances|states|resident [options] [script [n]]\n", stderr);
+        fputs("usage: lua_host program|teardown|instances|states|resident [options] [script [n]]\n",
+              stderr);
         return EXIT_USAGE;
     }
     const char *mode = argv[1];

@@ -13,7 +13,7 @@ bool adapter_open(const adapter_options *options, adapter_heap *heap)
     emma_options own = EMMA_LUA_OPTIONS_INIT;
     own.limit_bytes = options->limit_bytes;
     own.reserve_bytes = options->reserve_bytes;
-    *heap = (adapter_heap){.alloc = emma_lua_alloc, .ud = emma_create(&own)};
+    *heap = (adapter_heap){ .alloc = emma_lua_alloc, .ud = emma_create(&own) };
     return heap->ud != NULL;
 }
 
@@ -29,15 +29,16 @@ void adapter_give_back(void)
 
 bool adapter_measure(const adapter_heap *heap, adapter_extent *extent)
 {
-    emma_stats stats = {.struct_bytes = sizeof stats};
+    emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(heap->ud, &stats);
-    *extent = (adapter_extent){.reserve_bytes = stats.reserve_bytes, .writable_bytes = stats.footprint_bytes};
+    *extent = (adapter_extent){ .reserve_bytes = stats.reserve_bytes,
+                                .writable_bytes = stats.footprint_bytes };
     return true;
 }
 
 uint64_t adapter_moved_bytes(const adapter_heap *heap)
 {
-    emma_stats stats = {.struct_bytes = sizeof stats};
+    emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(heap->ud, &stats);
     return stats.moved_bytes;
 }

@@ -1,6 +1,7 @@
-/* floor.c - the practical floor: a free list per 8-byte class that believes the size it is told, finds it in no
- * table, keeps no count, and never gives memory back. Not an allocator that a program could use; the others are
- * measured against it. Sizes above 1 KiB, under 0.1 % of a Lua program's calls, go to the C library. */
+/* floor.c - the practical floor: a free list per 8-byte class that believes the size it is told,
+ * finds it in no table, keeps no count, and never gives memory back. Not an allocator that a
+ * program could use; the others are measured against it. Sizes above 1 KiB, under 0.1 % of a Lua
+ * program's calls, go to the C library. */
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #include "../lua_adapter.h"
 
@@ -8,11 +9,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CLASS_SHIFT 3
-#define CLASS_BYTES ((size_t)1 << CLASS_SHIFT)
+#define CLASS_SHIFT     3
+#define CLASS_BYTES     ((size_t)1 << CLASS_SHIFT)
 #define SMALL_MAX_BYTES ((size_t)1024)
-#define CLASS_COUNT ((SMALL_MAX_BYTES >> CLASS_SHIFT) + 1)
-#define MAPPING_BYTES ((size_t)1 << 20)
+#define CLASS_COUNT     ((SMALL_MAX_BYTES >> CLASS_SHIFT) + 1)
+#define MAPPING_BYTES   ((size_t)1 << 20)
 
 typedef struct free_block {
     struct free_block *next;
@@ -20,7 +21,7 @@ typedef struct free_block {
 
 typedef struct floor_heap {
     free_block *free[CLASS_COUNT];
-    char *fresh;     /* what is left of the newest mapping */
+    char *fresh; /* what is left of the newest mapping */
     char *fresh_end;
 } floor_heap;
 
@@ -44,7 +45,8 @@ static __attribute__((noinline)) void *floor_map(floor_heap *heap, size_t block_
         heap->free[left >> CLASS_SHIFT] = rest;
     }
     heap->fresh = heap->fresh_end = NULL;
-    char *mapping = mmap(NULL, MAPPING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *mapping =
+        mmap(NULL, MAPPING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED)
         return NULL;
     heap->fresh = mapping + block_bytes;
@@ -81,7 +83,8 @@ static inline void floor_free(floor_heap *heap, void *ptr, size_t bytes)
     heap->free[class_of(bytes)] = block;
 }
 
-static __attribute__((noinline)) void *floor_realloc(floor_heap *heap, void *ptr, size_t osize, size_t nsize)
+static __attribute__((noinline)) void *floor_realloc(floor_heap *heap, void *ptr, size_t osize,
+                                                     size_t nsize)
 {
     if (osize > SMALL_MAX_BYTES && nsize > SMALL_MAX_BYTES)
         return realloc(ptr, nsize);
@@ -109,7 +112,7 @@ static void *floor_lua_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 bool adapter_open(const adapter_options *options, adapter_heap *heap)
 {
     (void)options;
-    *heap = (adapter_heap){.alloc = floor_lua_alloc, .ud = &process_heap};
+    *heap = (adapter_heap){ .alloc = floor_lua_alloc, .ud = &process_heap };
     return true;
 }
 

@@ -21,7 +21,7 @@ static void *glibc_lua_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 bool adapter_open(const adapter_options *options, adapter_heap *heap)
 {
     (void)options;
-    *heap = (adapter_heap){.alloc = glibc_lua_alloc};
+    *heap = (adapter_heap){ .alloc = glibc_lua_alloc };
     return true;
 }
 

@@ -1,4 +1,5 @@
-/* jemalloc.c - a private arena with an explicit tcache per Lua state, as Redis gives its scripts. */
+/* jemalloc.c - a private arena with an explicit tcache per Lua state, as Redis gives its
+ * scripts. */
 #include "../lua_adapter.h"
 
 #include <jemalloc/jemalloc.h>
@@ -41,9 +42,9 @@ bool adapter_open(const adapter_options *options, adapter_heap *heap)
     bytes = sizeof tcache;
     if (mallctl("tcache.create", &tcache, &bytes, NULL, 0) != 0)
         return false;
-    *heap = (adapter_heap){.alloc = jemalloc_lua_alloc,
-                           .ud = (void *)(intptr_t)(MALLOCX_ARENA(arena) | MALLOCX_TCACHE(tcache)),
-                           .extra = (uintptr_t)arena << 32 | tcache};
+    *heap = (adapter_heap){ .alloc = jemalloc_lua_alloc,
+                            .ud = (void *)(intptr_t)(MALLOCX_ARENA(arena) | MALLOCX_TCACHE(tcache)),
+                            .extra = (uintptr_t)arena << 32 | tcache };
     return true;
 }
 

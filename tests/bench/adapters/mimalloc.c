@@ -22,7 +22,7 @@ static void *mimalloc_lua_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 bool adapter_open(const adapter_options *options, adapter_heap *heap)
 {
     (void)options;
-    *heap = (adapter_heap){.alloc = mimalloc_lua_alloc, .ud = mi_heap_new()};
+    *heap = (adapter_heap){ .alloc = mimalloc_lua_alloc, .ud = mi_heap_new() };
     return heap->ud != NULL;
 }
 
