@@ -14,6 +14,7 @@
 
 #include "emma_class.c"
 #include "emma_os.c"
+#include "emma_bits.c"
 #include "emma_misuse.c"
 #include "emma_footprint.c"
 #include "emma_chunk.c"

@@ -68,46 +68,62 @@ static bool check_run(const emma *instance, size_t chunk, const emmai_slab *run,
     return true;
 }
 
-static bool chunk_is_marked(const emma *instance, size_t chunk)
-{
-    return instance->chunk_map[chunk / 64] >> (chunk % 64) & 1;
-}
-
 static bool chunk_is_accessible(const emma *instance, size_t chunk)
 {
     const emmai_control *control = instance->control;
     return chunk < control->low_committed || (chunk >= instance->run_zone && chunk < control->run_committed);
 }
 
-/* I4, I5, I7 for the chunk, and what it is used for. Sets *next behind it. */
+/* I4, I5, I7 for a chunk in use, and what it is used for. Sets *next behind it. */
 static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size_t *next)
 {
     const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     *next = chunk + 1;
-    if (entry->resident > EMMAI_CHUNK_PAGES || chunk_is_marked(instance, chunk) != (entry->kind != EMMAI_FREE))
-        return false;
-    if ((entry->resident || entry->kind != EMMAI_FREE) && !chunk_is_accessible(instance, chunk))
+    if (entry->resident > EMMAI_CHUNK_PAGES || !chunk_is_accessible(instance, chunk))
         return false;
     if (entry->kind == EMMAI_RUN) {
         *next = chunk + emmai_run_chunks(entry);
         return check_run(instance, chunk, entry, sum);
     }
     sum->resident_pages += entry->resident;
-    if (entry->kind == EMMAI_FREE) {
-        sum->retained_pages += entry->resident;
-        return !entry->plain_frees && !entry->free;
-    }
     if (entry->kind != EMMAI_SLAB && entry->kind != EMMAI_FULL)
         return false;
     return entry->carved <= (size_t)entry->resident << EMMAI_PAGE_SHIFT && check_slab(instance, entry, sum);
 }
 
-static bool check_zone(const emma *instance, size_t start, size_t end, check_sum *sum)
+static bool check_used(const emma *instance, check_sum *sum)
 {
-    for (size_t chunk = start, next; chunk < end; chunk = next)
+    size_t next;
+    for (size_t chunk = emmai_chunk_next_used(instance, 1); chunk < instance->chunk_count;
+         chunk = emmai_chunk_next_used(instance, next))
         if (!check_chunk(instance, chunk, sum, &next))
             return false;
     return true;
+}
+
+/* I4, I5 for the free chunks that keep memory. */
+static bool check_retained(const emma *instance, check_sum *sum)
+{
+    for (size_t end = instance->chunk_count; (end = emmai_bits_last(instance->retained_map, end)) > 0; end--) {
+        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)end - 1);
+        if (entry->kind != EMMAI_FREE || entry->plain_frees || entry->free || !entry->resident)
+            return false;
+        if (emmai_bits_get(instance->chunk_map, end - 1) || !chunk_is_accessible(instance, end - 1))
+            return false;
+        sum->retained_pages += entry->resident;
+    }
+    sum->resident_pages += sum->retained_pages;
+    return true;
+}
+
+static size_t check_metadata_pages(const emma *instance)
+{
+    size_t pages = 1; /* page 0 */
+    size_t all = ((uintptr_t)emmai_origin(instance) - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
+    for (size_t i = emmai_bits_find(instance->page_map, 0, all, true); i < all;
+         i = emmai_bits_find(instance->page_map, i + 1, all, true))
+        pages++;
+    return pages;
 }
 
 /* I2: the rings hold every SLAB once and nothing else. */
@@ -135,23 +151,17 @@ static bool check_rings(const emma *instance, size_t expected)
 static bool check_footprint(const emma *instance, const check_sum *sum)
 {
     const emmai_control *control = instance->control;
-    size_t beside = emmai_chunk_metadata_pages(instance, control->low_end, control->run_end);
-    if (control->metadata_pages != 1 + beside || control->retained_pages != sum->retained_pages)
-        return false;
-    return control->footprint_pages == sum->resident_pages + beside &&
+    size_t metadata = check_metadata_pages(instance);
+    return control->metadata_pages == metadata && control->retained_pages == sum->retained_pages &&
+           control->footprint_pages == sum->resident_pages + metadata - 1 &&
            control->footprint_pages <= control->limit_pages && control->footprint_pages <= control->peak_pages;
 }
 
 static bool check_all(const emma *instance)
 {
-    const emmai_control *control = instance->control;
     check_sum sum;
     emmai_arch_zero(&sum, sizeof sum);
-    if (control->low_end > instance->run_zone || control->run_end < instance->run_zone)
-        return false;
-    return check_young(instance, &sum) && check_zone(instance, 1, control->low_end, &sum) &&
-           check_zone(instance, instance->run_zone, control->run_end, &sum) &&
-           emmai_chunk_next_used(instance, control->run_end) == instance->chunk_count &&
+    return check_young(instance, &sum) && check_used(instance, &sum) && check_retained(instance, &sum) &&
            check_rings(instance, sum.ring_slabs) && check_footprint(instance, &sum);
 }
 

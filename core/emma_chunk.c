@@ -5,42 +5,16 @@
  * resident pages are a prefix of it; a FREE chunk keeps them until it is used again or purged. */
 #include "emma_internal.h"
 
-#define MAP_WORD_BITS 64
-
 /* ---- the map ---- */
-
-static void map_set(emma *instance, size_t chunk, size_t count)
-{
-    for (size_t i = chunk; i < chunk + count; i++)
-        instance->chunk_map[i / MAP_WORD_BITS] |= (uint64_t)1 << (i % MAP_WORD_BITS);
-}
-
-static void map_clear(emma *instance, size_t chunk, size_t count)
-{
-    for (size_t i = chunk; i < chunk + count; i++)
-        instance->chunk_map[i / MAP_WORD_BITS] &= ~((uint64_t)1 << (i % MAP_WORD_BITS));
-}
-
-/* The first chunk from `chunk` on whose bit differs from `skip`'s; chunk_count if none. */
-static size_t map_find(const emma *instance, size_t chunk, bool skip_used)
-{
-    size_t count = instance->chunk_count;
-    if (chunk >= count)
-        return count;
-    size_t word = chunk / MAP_WORD_BITS;
-    uint64_t invert = skip_used ? ~(uint64_t)0 : 0;
-    uint64_t bits = (instance->chunk_map[word] ^ invert) & (~(uint64_t)0 << (chunk % MAP_WORD_BITS));
-    while (!bits) {
-        if (++word * MAP_WORD_BITS >= count)
-            return count;
-        bits = instance->chunk_map[word] ^ invert;
-    }
-    return emmai_min(word * MAP_WORD_BITS + (size_t)__builtin_ctzll(bits), count);
-}
 
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk)
 {
-    return map_find(instance, chunk, false);
+    return emmai_bits_find(instance->chunk_map, chunk, instance->chunk_count, true);
+}
+
+static size_t chunk_next_free(const emma *instance, size_t chunk)
+{
+    return emmai_bits_find(instance->chunk_map, chunk, instance->chunk_count, false);
 }
 
 /* The first `count` free chunks in a row from `from` on, starting at a multiple of `alignment` bytes; chunk_count if none. */
@@ -48,7 +22,7 @@ static size_t map_fit(const emma *instance, size_t from, size_t count, size_t al
 {
     size_t chunk = from;
     for (;;) {
-        chunk = map_find(instance, chunk, true);
+        chunk = chunk_next_free(instance, chunk);
         uintptr_t start = (uintptr_t)emmai_chunk_start(instance, chunk);
         chunk += (emmai_round_up(start, alignment) - start) >> EMMA_CHUNK_SHIFT;
         if (chunk >= instance->chunk_count || count > instance->chunk_count - chunk)
@@ -90,42 +64,49 @@ static bool chunk_commit(emma *instance, size_t chunk, size_t count)
     return end <= zone || extent_grow(instance, &control->run_committed, end, instance->chunk_count);
 }
 
-/* ---- metadata that chunks bring along: pages of entries and of the map ---- */
+/* ---- metadata that chunks bring along: pages of entries and of the maps ---- */
 
-static size_t entry_page(size_t chunk)
+static size_t metadata_page(const emma *instance, const void *address)
 {
-    return chunk < EMMAI_HEAD_ENTRIES ? 0 : 1 + (chunk - EMMAI_HEAD_ENTRIES) / EMMAI_ENTRIES_PER_PAGE;
+    return ((uintptr_t)address - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
 }
 
-/* Pages of metadata beside page 0 when chunks below low_end and from run_zone to run_end have been used. */
-static size_t emmai_chunk_metadata_pages(const emma *instance, size_t low_end, size_t run_end)
+/* Pages from first to last address that are not counted yet; counts them if `count`. */
+static size_t metadata_span(emma *instance, const void *first, const void *last, bool count)
 {
-    size_t zone = instance->run_zone;
-    size_t low_page = entry_page(low_end - 1);
-    size_t pages = low_page;
-    if (run_end > zone)
-        pages += entry_page(run_end - 1) - emmai_max(entry_page(zone) - 1, low_page);
-    if (low_end > 1 || run_end > zone)
-        pages += emmai_round_up(instance->chunk_count / 8 + 1, EMMAI_PAGE_BYTES) / EMMAI_PAGE_BYTES;
+    size_t end = emmai_min(metadata_page(instance, last) + 1, metadata_page(instance, emmai_origin(instance)));
+    size_t pages = 0;
+    for (size_t i = metadata_page(instance, first); i < end; i++)
+        if (!emmai_bits_get(instance->page_map, i)) {
+            pages++;
+            if (count)
+                emmai_bits_set(instance->page_map, i, 1);
+        }
     return pages;
 }
 
-/* Counts the metadata for chunks up to `end`; false when the limit does not allow it. */
+static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool count)
+{
+    const emmai_slab *low = emmai_slab_of_id(instance, (ptrdiff_t)last);
+    const emmai_slab *high = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    return metadata_span(instance, low, high, count) +
+           metadata_span(instance, instance->chunk_map + chunk / 64, instance->chunk_map + last / 64, count) +
+           metadata_span(instance, instance->retained_map + chunk / 64, instance->retained_map + last / 64, count);
+}
+
+/* Counts the metadata that these chunks need; false when the limit does not allow it. */
 static bool chunk_cover(emma *instance, size_t chunk, size_t count)
 {
-    emmai_control *control = instance->control;
-    size_t end = chunk + count;
-    size_t zone = instance->run_zone;
-    size_t low_end = chunk < zone ? emmai_max(control->low_end, emmai_min(end, zone)) : control->low_end;
-    size_t run_end = end > zone ? emmai_max(control->run_end, end) : control->run_end;
-    size_t pages = 1 + emmai_chunk_metadata_pages(instance, low_end, run_end);
-    if (pages > control->metadata_pages) {
-        if (!emmai_footprint_take(instance, pages - control->metadata_pages))
-            return false;
-        control->metadata_pages = pages;
-    }
-    control->low_end = (uint32_t)low_end;
-    control->run_end = (uint32_t)run_end;
+    size_t last = chunk + count - 1;
+    size_t bound = metadata_cover(instance, chunk, last, false) + 1; /* page_map's own page; parts may share pages */
+    if (bound == 1)
+        return true;
+    if (!emmai_footprint_take(instance, bound))
+        return false;
+    size_t pages = metadata_span(instance, instance->page_map, instance->page_map, true) +
+                   metadata_cover(instance, chunk, last, true);
+    instance->control->metadata_pages += pages;
+    emmai_footprint_give(instance, bound - pages);
     return true;
 }
 
@@ -137,7 +118,8 @@ static bool chunk_claim(emma *instance, size_t chunk, size_t count, enum emmai_k
     if (!chunk_commit(instance, chunk, count) || !chunk_cover(instance, chunk, count))
         return false;
     emmai_control *control = instance->control;
-    map_set(instance, chunk, count);
+    emmai_bits_set(instance->chunk_map, chunk, count);
+    emmai_bits_clear(instance->retained_map, chunk, count);
     for (size_t i = chunk; i < chunk + count; i++) {
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
         entry->kind = (uint8_t)(i == chunk ? kind : EMMAI_BODY);
@@ -150,21 +132,52 @@ static bool chunk_claim(emma *instance, size_t chunk, size_t count, enum emmai_k
 /* Takes the lowest free chunk for a slab. Returns its index, or 0 when there is none or the kernel or the limit refuses. */
 static size_t emmai_chunk_take_slab(emma *instance)
 {
-    size_t chunk = map_find(instance, instance->low_hint, true);
+    size_t chunk = chunk_next_free(instance, instance->low_hint);
     if (chunk == instance->chunk_count || !chunk_claim(instance, chunk, 1, EMMAI_SLAB))
         return 0;
     instance->low_hint = (uint32_t)chunk + 1;
     return chunk;
 }
 
-/* Takes `count` free chunks in a row for a run, the first at a multiple of `alignment` bytes (a power of two), with `room` more
- * left free behind where that is to be had. Returns as emmai_chunk_take_slab. */
-static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, size_t room)
+/* Where a run of `count` chunks finds the most room to grow: at the start of a zone without runs, else in the middle of the
+ * longest free stretch; chunk_count when no stretch is worth it. */
+static size_t chunk_roomy(const emma *instance, size_t count)
+{
+    size_t start = instance->run_zone;
+    size_t best = start;
+    size_t best_length = 0;
+    while (start < instance->chunk_count) {
+        size_t end = emmai_chunk_next_used(instance, start);
+        if (end - start > best_length) {
+            best = start;
+            best_length = end - start;
+        }
+        start = chunk_next_free(instance, end);
+    }
+    if (best_length / 4 < count)
+        return instance->chunk_count;
+    return best_length == instance->chunk_count - instance->run_zone ? best : best + best_length / 2;
+}
+
+/* Whether chunks far apart may be made accessible: not where the kernel charges for all that could be written. */
+static bool chunk_may_spread(emmai_control *control)
+{
+    if (control->overcommits == EMMAI_UNKNOWN)
+        control->overcommits = emmai_os_overcommits() ? EMMAI_YES : EMMAI_NO;
+    return control->overcommits == EMMAI_YES;
+}
+
+/* Takes `count` free chunks in a row for a run, the first at a multiple of `alignment` bytes (a power of two), with much room
+ * behind if `roomy` and there is. Returns as emmai_chunk_take_slab. */
+static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, bool roomy)
 {
     size_t none = instance->chunk_count;
-    size_t chunk = map_fit(instance, instance->run_zone, count + room, alignment);
-    if (chunk == none && room)
-        chunk = map_fit(instance, instance->run_zone, count, alignment);
+    if (roomy && chunk_may_spread(instance->control)) {
+        size_t chunk = chunk_roomy(instance, count);
+        if (chunk != none && chunk_claim(instance, chunk, count, EMMAI_RUN))
+            return chunk;
+    }
+    size_t chunk = map_fit(instance, instance->run_zone, count, alignment);
     if (chunk == none)
         chunk = map_fit(instance, instance->low_hint, count, alignment);
     if (chunk == none || !chunk_claim(instance, chunk, count, EMMAI_RUN))
@@ -202,10 +215,13 @@ static void emmai_chunk_release(emma *instance, size_t chunk, size_t count)
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
         uint16_t resident = entry->resident;
         emmai_arch_zero(entry, sizeof *entry);
+        if (!resident)
+            continue;
         entry->resident = resident;
+        emmai_bits_set(instance->retained_map, i, 1);
         instance->control->retained_pages += resident;
     }
-    map_clear(instance, chunk, count);
+    emmai_bits_clear(instance->chunk_map, chunk, count);
     instance->low_hint = (uint32_t)emmai_min(instance->low_hint, chunk);
     chunk_decay(instance);
 }
@@ -224,52 +240,36 @@ static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages)
 
 /* ---- purging ---- */
 
-/* Purges the free chunks in a row that end with `last`, as many as keep memory; returns the pages given back. */
+/* Purges free chunks in a row, the last one first, as many as `bound` pages need; returns the pages given back. */
 static size_t purge_row(emma *instance, size_t last, size_t bound)
 {
-    size_t first = last;
-    size_t pages = 0;
     size_t tail = emmai_slab_of_id(instance, (ptrdiff_t)last)->resident;
-    for (size_t i = last; i > 0; i--) {
-        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
-        if (entry->kind != EMMAI_FREE || !entry->resident || pages >= bound)
-            break;
-        pages += entry->resident;
-        first = i;
-    }
+    size_t pages = tail;
+    size_t first = last;
+    while (pages < bound && emmai_bits_get(instance->retained_map, first - 1))
+        pages += emmai_slab_of_id(instance, (ptrdiff_t)--first)->resident;
     size_t bytes = ((last - first) << EMMA_CHUNK_SHIFT) + (tail << EMMAI_PAGE_SHIFT);
     if (!emmai_os_purge(emmai_chunk_start(instance, first), bytes))
         return 0;
     for (size_t i = first; i <= last; i++)
         emmai_slab_of_id(instance, (ptrdiff_t)i)->resident = 0;
+    emmai_bits_clear(instance->retained_map, first, last - first + 1);
     return pages;
 }
 
-/* Purges free chunks below `end` and not below `start`, from above, until `wanted` pages are given back. */
-static size_t purge_zone(emma *instance, size_t start, size_t end, size_t wanted)
-{
-    size_t done = 0;
-    for (size_t i = end; i > start && done < wanted; i--) {
-        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i - 1);
-        if (entry->kind == EMMAI_FREE && entry->resident)
-            done += purge_row(instance, i - 1, wanted - done);
-    }
-    return done;
-}
-
-/* Gives at least `pages` pages of free chunks back to the kernel, or all there are; returns how many. */
+/* Gives at least `pages` pages of free chunks back to the kernel, or all there are, from above; returns how many. */
 static size_t emmai_chunk_purge(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;
     size_t wanted = emmai_min(pages, control->retained_pages);
-    if (!wanted)
-        return 0;
-    size_t done = purge_zone(instance, instance->run_zone, control->run_end, wanted);
-    if (done < wanted)
-        done += purge_zone(instance, 1, control->low_end, wanted - done);
+    size_t done = 0;
+    size_t end = instance->chunk_count;
+    while (done < wanted && (end = emmai_bits_last(instance->retained_map, end)) > 0)
+        done += purge_row(instance, --end, wanted - done);
     control->retained_pages -= done;
     control->retained_low_pages = emmai_min(control->retained_low_pages, control->retained_pages);
     control->returned_bytes += done << EMMAI_PAGE_SHIFT;
-    emmai_footprint_give(instance, done);
+    if (done)
+        emmai_footprint_give(instance, done);
     return done;
 }

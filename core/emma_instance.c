@@ -58,8 +58,9 @@ enum emma_status emma_options_check(const emma_options *options)
 
 typedef struct instance_geometry {
     size_t chunk_count;
-    size_t map_bytes;      /* of the chunk map */
-    size_t metadata_bytes; /* before the origin: chunk map and entries, whole chunks */
+    size_t map_bytes;      /* of a map of chunks */
+    size_t page_map_bytes;
+    size_t metadata_bytes; /* before the origin: maps and entries, whole chunks */
     size_t mapping_bytes;
 } instance_geometry;
 
@@ -67,8 +68,10 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes)
 {
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
     out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
-    size_t entries = out->chunk_count * sizeof(emmai_slab);
-    out->metadata_bytes = emmai_round_up(out->map_bytes + entries, EMMAI_CHUNK_BYTES);
+    size_t bytes = 2 * out->map_bytes + out->chunk_count * sizeof(emmai_slab);
+    size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
+    out->page_map_bytes = emmai_round_up(pages, 64) / 8;
+    out->metadata_bytes = emmai_round_up(out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
     out->mapping_bytes = out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) + EMMAI_CHUNK_BYTES;
 }
 
@@ -144,11 +147,12 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry, con
     control->low_committed = (uint32_t)emmai_min(first, geometry->chunk_count);
     instance->region_bytes = geometry->chunk_count << EMMA_CHUNK_SHIFT;
     instance->foreign_max = ~instance->region_bytes;
-    instance->chunk_map = (uint64_t *)(void *)(origin - geometry->metadata_bytes);
+    instance->page_map = (uint64_t *)(void *)(origin - geometry->metadata_bytes);
+    instance->chunk_map = instance->page_map + geometry->page_map_bytes / sizeof(uint64_t);
+    instance->retained_map = instance->chunk_map + geometry->map_bytes / sizeof(uint64_t);
     instance->chunk_count = (uint32_t)geometry->chunk_count;
     instance->run_zone = (uint32_t)emmai_max(geometry->chunk_count / 2, control->low_committed);
-    control->run_committed = control->run_end = instance->run_zone;
-    control->low_end = 1;
+    control->run_committed = instance->run_zone;
     instance->align8 = (options->flags & EMMA_ALIGN8) != 0;
     emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8], sizeof instance->heap.class_map);
     heap_clear(instance);

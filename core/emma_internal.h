@@ -2,8 +2,8 @@
  *
  * The core is one translation unit (emma.c), so everything but the public interface is static.
  *
- *   base                      origin                                    origin + region_bytes
- *   | chunk map | slab entries ...2 1 0 | struct emma | chunk 0 ...... | chunk 1 | ... | zone of runs ...
+ *   page_map             origin                                         origin + region_bytes
+ *   | maps | slab entries ...2 1 0 | struct emma | chunk 0 ...... | chunk 1 | ... | zone of runs ...
  *                                 \________ page 0 ________/
  *
  * Page 0 is the first page of chunk 0. The entry of chunk i is the i-th slab *before* struct emma, so that a young
@@ -15,7 +15,8 @@
  * I2  A SLAB is in the ring of its class, and only there; bins[class] is its head. A FULL slab is in no ring, has an
  *     empty free list and no uncarved block left.
  * I3  blocks handed out + length of the free list = blocks carved; every free block lies on a block boundary below `carved`.
- * I4  The chunk map has a bit set for just the chunks whose kind is not FREE.
+ * I4  The chunk map has a bit set for just the chunks whose kind is not FREE (chunk 0 has none: it is never looked for),
+ *     the retained map for just the FREE ones with resident pages.
  * I5  footprint = the pages of metadata + `resident` of every chunk; retained = `resident` of the FREE ones.
  *     No page outside these was ever touched, so resident memory is at most the footprint.
  * I6  footprint <= limit, as of the last change of either.
@@ -108,6 +109,8 @@ typedef struct emmai_heap {
     uint16_t slab_count[EMMAI_CLASS_COUNT]; /* chunk slabs of each class, saturating: how much to populate */
 } emmai_heap;
 
+enum emmai_answer { EMMAI_UNKNOWN, EMMAI_NO, EMMAI_YES };
+
 /* State that rolls back with no checkpoint: options, limits, extents, lifetime counters. */
 typedef struct emmai_control {
     size_t limit_pages;
@@ -122,8 +125,7 @@ typedef struct emmai_control {
     uint32_t decay_countdown;  /* releases until the clock is read again */
     uint32_t low_committed;    /* I7, chunks */
     uint32_t run_committed;    /* I7, chunk index */
-    uint32_t low_end;          /* one past the highest chunk ever used below run_zone */
-    uint32_t run_end;          /* the same above */
+    uint8_t overcommits; /* enum emmai_answer: see chunk_may_spread */
     bool spare_open;
     bool over_soft;
     uint64_t moved_bytes;
@@ -145,7 +147,9 @@ struct emma {
     emmai_heap heap;
     size_t region_bytes;
     size_t foreign_max;  /* ~region_bytes: see emmai_beyond */
-    uint64_t *chunk_map; /* I4; bit i % 64 of word i / 64 */
+    uint64_t *chunk_map;    /* I4; see emma_bits.c */
+    uint64_t *retained_map; /* I4 */
+    uint64_t *page_map;     /* pages from here to the origin that hold metadata in use; where metadata starts */
     uint32_t chunk_count;
     uint32_t run_zone;      /* runs are looked for from this chunk on, slabs below it */
     uint32_t low_hint;      /* no chunk below this one is free */
@@ -161,7 +165,6 @@ struct emma {
 /* Entries of chunks that share page 0 with struct emma. */
 #define EMMAI_HEAD_ENTRIES ((EMMAI_PAGE_BYTES - sizeof(struct emma)) / sizeof(emmai_slab))
 #define EMMAI_HEAD_BYTES (EMMAI_HEAD_ENTRIES * sizeof(emmai_slab))
-#define EMMAI_ENTRIES_PER_PAGE (EMMAI_PAGE_BYTES / sizeof(emmai_slab))
 
 _Static_assert(sizeof(struct emma) <= EMMAI_PAGE_BYTES - 2 * sizeof(emmai_slab), "page 0 holds struct emma");
 _Static_assert(offsetof(struct emma, young) == 0, "young slabs continue the entries of the chunks");
@@ -229,10 +232,19 @@ static bool emmai_os_commit(void *start, size_t bytes);
 static bool emmai_os_purge(void *start, size_t bytes);
 static void emmai_os_small_pages(void *start, size_t bytes);
 static void emmai_os_populate(void *start, size_t bytes);
+static bool emmai_os_overcommits(void);
 static void emmai_os_name(void *start, size_t bytes, const char *name);
 static uint64_t emmai_os_now_ms(void);
 static uint64_t emmai_os_random(const void *fallback);
 static void emmai_os_print(const char *text, size_t bytes);
+
+/* ---- emma_bits.c ---- */
+
+static bool emmai_bits_get(const uint64_t *map, size_t bit);
+static void emmai_bits_set(uint64_t *map, size_t first, size_t count);
+static void emmai_bits_clear(uint64_t *map, size_t first, size_t count);
+static size_t emmai_bits_find(const uint64_t *map, size_t bit, size_t end, bool value);
+static size_t emmai_bits_last(const uint64_t *map, size_t end);
 
 /* ---- emma_footprint.c ---- */
 
@@ -243,13 +255,12 @@ static size_t emmai_footprint_limit_pages(const emmai_control *control);
 /* ---- emma_chunk.c ---- */
 
 static size_t emmai_chunk_take_slab(emma *instance);
-static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, size_t room);
+static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, bool roomy);
 static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count);
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages);
 static size_t emmai_chunk_purge(emma *instance, size_t pages);
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
-static size_t emmai_chunk_metadata_pages(const emma *instance, size_t low_end, size_t run_end);
 
 /* ---- emma_young.c ---- */
 
@@ -269,7 +280,7 @@ static char *emmai_slab_start(const emma *instance, const emmai_slab *slab);
 /* How a run is wanted, or-ed. */
 enum emmai_run_flags {
     EMMAI_RUN_PLAIN = 0,
-    EMMAI_RUN_ROOM = 1, /* leave as much again free behind it: it has grown and may grow on */
+    EMMAI_RUN_ROOM = 1, /* place it where it can grow: it has grown before; alignment is a chunk's then */
     EMMAI_RUN_ZERO = 2
 };
 

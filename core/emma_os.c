@@ -14,6 +14,7 @@
 #define CLOCK_MONOTONIC_COARSE 6
 #define GETRANDOM_NONBLOCK 1
 #define MAX_ERRNO 4095
+#define OVERCOMMIT_PROBE_BYTES ((size_t)1 << 44)
 #define STDERR_DESCRIPTOR 2
 
 static long os_advise(void *start, size_t bytes, long advice)
@@ -21,12 +22,16 @@ static long os_advise(void *start, size_t bytes, long advice)
     return emmai_arch_syscall(EMMAI_SYS_MADVISE, (long)start, (long)bytes, advice, 0, 0, 0);
 }
 
+static void *os_map(size_t bytes, long access)
+{
+    long result = emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, access, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0);
+    return (unsigned long)result > -(unsigned long)MAX_ERRNO - 1 ? NULL : (void *)result;
+}
+
 /* Reserves address space without access; NULL when refused. */
 static void *emmai_os_reserve(size_t bytes)
 {
-    long result = emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, PROT_NONE_ACCESS,
-                                     MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0);
-    return (unsigned long)result > -(unsigned long)MAX_ERRNO - 1 ? NULL : (void *)result;
+    return os_map(bytes, PROT_NONE_ACCESS);
 }
 
 static void emmai_os_release(void *start, size_t bytes)
@@ -56,6 +61,16 @@ static void emmai_os_small_pages(void *start, size_t bytes)
 static void emmai_os_populate(void *start, size_t bytes)
 {
     os_advise(start, bytes, ADVICE_POPULATE_WRITE);
+}
+
+/* Whether making reserved pages accessible is free of charge (vm.overcommit_memory is not 2): found out by asking for more
+ * than any machine has, since /proc may be missing or forbidden. */
+static bool emmai_os_overcommits(void)
+{
+    void *probe = os_map(OVERCOMMIT_PROBE_BYTES, PROT_READ_WRITE);
+    if (probe)
+        emmai_os_release(probe, OVERCOMMIT_PROBE_BYTES);
+    return probe != NULL;
 }
 
 static void emmai_os_name(void *start, size_t bytes, const char *name)

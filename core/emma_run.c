@@ -1,7 +1,7 @@
 /* emma_run.c - large blocks: contiguous chunks of their own, taken into use by the page.
  *
- * A run grows in place while the chunks behind it are free; one that had to move because they were not is placed with
- * as much room behind it as it has bytes. Its first chunk's entry is RUN, the others' are BODY; all have `plain_frees` 0, so
+ * A run grows in place while the chunks behind it are free; one that grew and had to move goes where it has most room, so
+ * that few bytes are ever copied. Its first chunk's entry is RUN, the others' are BODY; all have `plain_frees` 0, so
  * a free of any of them leaves the fast path (I1). */
 #include "emma_internal.h"
 
@@ -57,8 +57,8 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
         return NULL;
     bytes = emmai_round_up(emmai_max(bytes, 1), EMMAI_CLASS_STEP_BYTES);
     size_t count = bytes_chunks(bytes);
-    size_t room = flags & EMMAI_RUN_ROOM ? count : 0;
-    size_t chunk = emmai_chunk_take_run(instance, count, emmai_max(alignment, EMMAI_CHUNK_BYTES), room);
+    size_t chunk = emmai_chunk_take_run(instance, count, emmai_max(alignment, EMMAI_CHUNK_BYTES),
+                                        (flags & EMMAI_RUN_ROOM) != 0);
     if (!chunk)
         return NULL;
     if (flags & EMMAI_RUN_ZERO)
