@@ -40,38 +40,53 @@ static inline long emmai_arch_syscall(long number, long a, long b, long c, long 
 }
 #endif
 
-/* Below this many bytes a loop of words beats the start-up of the string instructions. */
-#define EMMAI_STRING_MIN_BYTES 512
+/* From this many bytes on the string instructions beat a loop. */
+#define EMMAI_STRING_MIN_BYTES ((size_t)16 * 1024)
+
+/* 16 bytes, wherever they start, whatever their type. */
+typedef uint64_t emmai_vector __attribute__((vector_size(16), aligned(8), may_alias));
+
+#define EMMAI_FENCE_LOOP() __asm__ volatile("" : : : "memory")
 
 /* Copies bytes, a multiple of 8, between blocks that do not overlap; both are 8-aligned. */
 static inline void emmai_arch_copy(void *to, const void *from, size_t bytes)
 {
     if (bytes >= EMMAI_STRING_MIN_BYTES) {
-        size_t count = bytes;
-        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
         return;
     }
-    uint64_t *target = to;
-    const uint64_t *source = from;
-    for (size_t i = 0; i < bytes / sizeof(uint64_t); i++) {
-        target[i] = source[i];
-        __asm__ volatile("" : : : "memory");
+    emmai_vector *target = to;
+    const emmai_vector *source = from;
+    for (; bytes >= 4 * sizeof *target; bytes -= 4 * sizeof *target, target += 4, source += 4) {
+        emmai_vector a = source[0], b = source[1], c = source[2], d = source[3];
+        target[0] = a;
+        target[1] = b;
+        target[2] = c;
+        target[3] = d;
+        EMMAI_FENCE_LOOP();
     }
+    for (; bytes >= sizeof *target; bytes -= sizeof *target) {
+        *target++ = *source++;
+        EMMAI_FENCE_LOOP();
+    }
+    if (bytes)
+        *(uint64_t *)(void *)target = *(const uint64_t *)(const void *)source;
 }
 
 /* Zeroes bytes, a multiple of 8, of an 8-aligned block. */
 static inline void emmai_arch_zero(void *to, size_t bytes)
 {
     if (bytes >= EMMAI_STRING_MIN_BYTES) {
-        size_t count = bytes;
-        __asm__ volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(0) : "memory");
+        __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(0) : "memory");
         return;
     }
-    uint64_t *target = to;
-    for (size_t i = 0; i < bytes / sizeof(uint64_t); i++) {
-        target[i] = 0;
-        __asm__ volatile("" : : : "memory");
+    emmai_vector *target = to;
+    for (; bytes >= sizeof *target; bytes -= sizeof *target) {
+        *target++ = (emmai_vector){ 0, 0 };
+        EMMAI_FENCE_LOOP();
     }
+    if (bytes)
+        *(uint64_t *)(void *)target = 0;
 }
 
 #endif

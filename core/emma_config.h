@@ -52,7 +52,7 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 
 /* Free memory may be kept beyond these only until the footprint would reach a new peak. */
 #define EMMAI_RETAIN_BYTES (256 * EMMAI_KIB)
-#define EMMAI_RETAIN_FRACTION 64
+#define EMMAI_RETAIN_FRACTION 8
 /* Decay: what stayed free for a whole period goes back to the kernel; the clock is read at every n-th release. */
 #define EMMAI_DECAY_PERIOD_MS 500
 #define EMMAI_DECAY_RELEASES 16

@@ -42,7 +42,7 @@ static void *emmai_block_realloc(emma *instance, void *block, size_t bytes)
     return block;
 }
 
-static EMMAI_NOINLINE void *realloc_sized(emma *instance, void *block, const size_t *old_bytes, size_t bytes)
+static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size_t *old_bytes, size_t bytes)
 {
     if (!emmai_enter(instance))
         return NULL;
@@ -55,14 +55,54 @@ static EMMAI_NOINLINE void *realloc_sized(emma *instance, void *block, const siz
     return target;
 }
 
-void *emma_realloc(emma *instance, void *block, size_t bytes)
+/* The end of a move that leaves more to do than a push. */
+static EMMAI_NOINLINE void *realloc_event(emma *instance, emmai_slab *slab, void *block, void *target)
 {
-    return block ? realloc_sized(instance, block, NULL, bytes) : emma_malloc(instance, bytes);
+    emmai_slab_event(instance, slab, block);
+    emmai_leave(instance);
+    return target;
 }
 
+void *emma_realloc(emma *instance, void *block, size_t bytes)
+{
+    return block ? realloc_slow(instance, block, NULL, bytes) : emma_malloc(instance, bytes);
+}
+
+/* Small blocks move here, pop and push as in emma_malloc and emma_free. old_bytes, where it is of the block's class, tells
+ * how little there is to copy; where it is not, or anything else is unusual, the slow path does without it. */
 void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes)
 {
+    emmai_heap *heap = &instance->heap;
     if (!block)
         return emma_malloc(instance, bytes);
-    return realloc_sized(instance, block, EMMA_CHECKS ? &old_bytes : NULL, bytes);
+    if (EMMA_CHECKS || bytes >= heap->gate || old_bytes > EMMAI_SMALL_MAX_BYTES)
+        return realloc_slow(instance, block, EMMA_CHECKS ? &old_bytes : NULL, bytes);
+    ptrdiff_t beyond = emmai_beyond(instance, block);
+    if ((size_t)beyond <= instance->foreign_max)
+        return realloc_slow(instance, block, NULL, bytes);
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
+    size_t old_steps = (old_bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES;
+    size_t steps = (bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES;
+    unsigned new_class = heap->class_map[steps];
+    if ((slab->kind != EMMAI_SLAB && slab->kind != EMMAI_FULL) || heap->class_map[old_steps] != slab->size_class)
+        return realloc_slow(instance, block, NULL, bytes);
+    if (new_class == slab->size_class)
+        return block;
+    emmai_slab *target_slab = heap->bins[new_class];
+    void *target = target_slab->free;
+    if (!target)
+        return realloc_slow(instance, block, NULL, bytes);
+    heap->gate = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    target_slab->free = *(void **)target;
+    target_slab->plain_frees++;
+    size_t kept = emmai_min(old_steps, steps) * EMMAI_CLASS_STEP_BYTES;
+    emmai_arch_copy(target, block, kept);
+    instance->control->moved_bytes += kept;
+    if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
+        return realloc_event(instance, slab, block, target);
+    *(void **)block = slab->free;
+    slab->free = block;
+    emmai_leave(instance);
+    return target;
 }
