@@ -4,6 +4,7 @@
 #   EMMA_AMALGAMATION  the folder of the generated emma.c and emma.h
 #   CMAKE, CC          the cmake and the C compiler of that build
 set -eu
+export LC_ALL=C
 
 fail()
 {
