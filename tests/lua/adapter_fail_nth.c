@@ -56,6 +56,8 @@ static size_t newstate_requests(void)
 int main(void)
 {
     const char *expected = lua_test_need_expected();
+    if (LUA_IS_JIT && CHECKED)
+        test_skip("after a failed allocation LuaJIT itself frees a block of 48 bytes as one of 40");
     const size_t step = TEST_SLOW_BUILD || test_under_valgrind() ? 7 : 1;
     size_t nth = LUA_NEWSTATE_SURVIVES_FAILURE ? 1 : newstate_requests() + 1;
     while (run(nth, false, expected) | run(nth, true, expected))

@@ -4,12 +4,6 @@
 
 enum { BLOCKS = 64, GUARDED_BYTES = 200 };
 
-#if defined(EMMA_CHECKS) && EMMA_CHECKS
-#define CHECKED 1
-#else
-#define CHECKED 0
-#endif
-
 static size_t reported;
 
 static void on_misuse(void *arg, emma *instance, enum emma_misuse crime, const void *address,

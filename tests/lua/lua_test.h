@@ -25,6 +25,12 @@
 #define LUA_IS_JIT 0
 #endif
 
+#if defined(EMMA_CHECKS) && EMMA_CHECKS
+#define CHECKED 1
+#else
+#define CHECKED 0
+#endif
+
 /* LuaJIT crashes by itself in lua_newstate when one of the first allocations fails, whatever the
  * allocator. */
 #define LUA_NEWSTATE_SURVIVES_FAILURE (!LUA_IS_JIT)
