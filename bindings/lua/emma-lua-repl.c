@@ -170,10 +170,12 @@ void emmai_repl_run(lua_State *state) {
     line_begin();
     for (;;) {
         lua_settop(state, 0);
+        emmai_state_use_spare(true); /* "t = nil" must compile when t has taken everything */
         if (!push_line(state, true))
             break;
         int status = compile_expression(state) ? LUA_OK : compile_statements(state);
         lua_remove(state, 1);
+        emmai_state_use_spare(false);
         if (status == LUA_OK)
             status = emmai_cli_call(state, 0, LUA_MULTRET);
         if (status == LUA_OK)
