@@ -6,20 +6,21 @@
 #     emma_add_library(acme_emma PREFIX acme_ CHECKS ON)
 #     target_link_libraries(acme PRIVATE acme_emma)
 #
-# Sources that link with the target include "emma.h" and say emma_create; the linker sees acme_emma_create.
-# Any number of copies can stand side by side in one program.
+# Sources that link with the target include "emma.h" and say emma_create; the linker sees
+# acme_emma_create. Any number of copies can stand side by side in one program.
 #
 #   STATIC, SHARED, OBJECT  the kind of library; STATIC when none is given
 #   HIDDEN                  the copy is not exported from the shared library that it is linked into
 #   LUA                     adds the Lua adapter (emma_lua.h)
 #   EXCLUDE_FROM_ALL        builds the target only when something needs it
 #   PREFIX                  goes before every public symbol; a C identifier; none when empty
-#   CHECKS                  finds double frees, interior and misaligned pointers and wrong sizes; OFF when not given
+#   CHECKS                  finds double frees, interior and misaligned pointers and wrong sizes;
+#                           OFF when not given
 #   AUDIT                   verifies the allocator's own state as it runs, slowly; OFF when not given
 #   CHUNK_SHIFT             binary logarithm of the chunk's size in bytes; for emma's own tests
 #
-# This file and the sources lie side by side in the same way in the source tree and in an installed package
-# (share/emma): cmake/EmmaAddLibrary.cmake, core/emma.c, bindings/lua/emma_lua.c.
+# This file and the sources lie side by side in the same way in the source tree and in an installed
+# package (share/emma): cmake/EmmaAddLibrary.cmake, core/emma.c, bindings/lua/emma_lua.c.
 include_guard(GLOBAL)
 
 function(emma_add_library target)
@@ -71,8 +72,8 @@ function(emma_add_library target)
     endif()
     get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
     if(NOT "C" IN_LIST languages)
-        message(FATAL_ERROR "${usage}: the language C is not enabled; write project(... LANGUAGES C ...) "
-            "or enable_language(C) before it")
+        message(FATAL_ERROR "${usage}: the language C is not enabled; write "
+            "project(... LANGUAGES C ...) or enable_language(C) before it")
     endif()
 
     set(root "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/..")

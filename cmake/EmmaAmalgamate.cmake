@@ -2,8 +2,8 @@
 #
 #     cmake -DEMMA_CORE=<core folder> -DEMMA_OUT=<folder> -P cmake/EmmaAmalgamate.cmake
 #
-# Each #include "..." of core/emma.c is replaced by that file, once each and to any depth; the public header
-# stays a file of its own.
+# Each #include "..." of core/emma.c is replaced by that file, once each and to any depth; the public
+# header stays a file of its own.
 
 cmake_minimum_required(VERSION 3.22)
 

@@ -4,12 +4,14 @@
 #   emma_line_editing  readline or libedit, whichever is there; nothing otherwise (INTERFACE)
 # Another Lua 5.4 than the system's is chosen by LUA_INCLUDE_DIR and LUA_LIBRARY.
 
-option(EMMA_LUA_STATIC "Link emma-lua with Lua's static library where there is one, as lua itself is" ON)
+option(EMMA_LUA_STATIC
+    "Link emma-lua with Lua's static library where there is one, as lua itself is" ON)
 set(EMMA_LINE_EDITING AUTO CACHE STRING "Line editing of emma-lua: AUTO, readline, libedit or OFF")
 set_property(CACHE EMMA_LINE_EDITING PROPERTY STRINGS AUTO readline libedit OFF)
 mark_as_advanced(EMMA_LUA_STATIC)
 if(NOT EMMA_LINE_EDITING MATCHES "^(AUTO|readline|libedit|OFF)$")
-    message(FATAL_ERROR "EMMA_LINE_EDITING is ${EMMA_LINE_EDITING}; it can be AUTO, readline, libedit or OFF")
+    message(FATAL_ERROR "EMMA_LINE_EDITING is ${EMMA_LINE_EDITING}; "
+        "it can be AUTO, readline, libedit or OFF")
 endif()
 
 find_package(Lua 5.4 EXACT QUIET)
@@ -34,7 +36,8 @@ endif()
 if(EMMA_LUA54_STATIC_LIBRARY)
     # The whole of it: a module written in C may call functions that the program itself does not.
     target_link_libraries(emma_lua54 INTERFACE
-        "-Wl,--whole-archive" "${EMMA_LUA54_STATIC_LIBRARY}" "-Wl,--no-whole-archive" m ${CMAKE_DL_LIBS})
+        "-Wl,--whole-archive" "${EMMA_LUA54_STATIC_LIBRARY}" "-Wl,--no-whole-archive"
+        m ${CMAKE_DL_LIBS})
 else()
     target_link_libraries(emma_lua54 INTERFACE ${LUA_LIBRARIES})
 endif()
@@ -64,7 +67,7 @@ if(EMMA_LINE_EDITING MATCHES "^(AUTO|libedit)$" AND line_editing STREQUAL "none"
     endif()
 endif()
 if(line_editing STREQUAL "none" AND EMMA_LINE_EDITING MATCHES "^(readline|libedit)$")
-    message(FATAL_ERROR "EMMA_LINE_EDITING is ${EMMA_LINE_EDITING}, which was not found: install its "
-        "development files (Debian: libreadline-dev, libedit-dev)")
+    message(FATAL_ERROR "EMMA_LINE_EDITING is ${EMMA_LINE_EDITING}, which was not found: install "
+        "its development files (Debian: libreadline-dev, libedit-dev)")
 endif()
 message(STATUS "emma-lua: Lua ${LUA_VERSION_STRING}, line editing: ${line_editing}")

@@ -1,5 +1,5 @@
-# The install rules. share/emma has the layout of the source tree (cmake/, core/, bindings/lua/), with the
-# amalgamation for a core, so that emma_add_library works the same from an installed package.
+# The install rules. share/emma has the layout of the source tree (cmake/, core/, bindings/lua/), with
+# the amalgamation for a core, so that emma_add_library works the same from an installed package.
 
 set(EMMA_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/emma")
 set(EMMA_INSTALL_DATADIR "${CMAKE_INSTALL_DATADIR}/emma")
@@ -12,9 +12,11 @@ install(TARGETS ${installed_targets} EXPORT emma-targets
 install(FILES core/emma.h bindings/lua/emma_lua.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(FILES "${EMMA_AMALGAMATION_DIR}/emma.c" "${EMMA_AMALGAMATION_DIR}/emma.h"
     DESTINATION "${EMMA_INSTALL_DATADIR}/core")
-install(FILES bindings/lua/emma_lua.c bindings/lua/emma_lua.h DESTINATION "${EMMA_INSTALL_DATADIR}/bindings/lua")
+install(FILES bindings/lua/emma_lua.c bindings/lua/emma_lua.h
+    DESTINATION "${EMMA_INSTALL_DATADIR}/bindings/lua")
 install(FILES cmake/EmmaAddLibrary.cmake DESTINATION "${EMMA_INSTALL_DATADIR}/cmake")
-install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT
+    DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
 # ---- find_package(emma) ----
 
@@ -25,12 +27,14 @@ configure_package_config_file(cmake/emma-config.cmake.in "${PROJECT_BINARY_DIR}/
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/emma-config-version.cmake"
     # Before 1.0 a minor version may change the interface.
     COMPATIBILITY SameMinorVersion)
-install(FILES "${PROJECT_BINARY_DIR}/emma-config.cmake" "${PROJECT_BINARY_DIR}/emma-config-version.cmake"
+install(FILES
+    "${PROJECT_BINARY_DIR}/emma-config.cmake" "${PROJECT_BINARY_DIR}/emma-config-version.cmake"
     DESTINATION "${EMMA_INSTALL_CMAKEDIR}")
 
 # ---- pkg-config ----
 
-# Paths relative to the .pc file, so that an installed tree can be moved; absolute where the user made them so.
+# Paths relative to the .pc file, so that an installed tree can be moved; absolute where the user made
+# them so.
 if(IS_ABSOLUTE "${EMMA_INSTALL_PKGCONFIGDIR}")
     set(EMMA_PC_PREFIX "${CMAKE_INSTALL_PREFIX}")
 else()
