@@ -22,15 +22,16 @@ typedef struct long_option {
 } long_option;
 
 static const long_option long_options[] = {
-    {"--limit", OPTION_LIMIT, true},
-    {"--soft-limit", OPTION_SOFT_LIMIT, true},
-    {"--stats", OPTION_STATS, false},
-    {"--report", OPTION_REPORT, true},
+    { "--limit", OPTION_LIMIT, true },
+    { "--soft-limit", OPTION_SOFT_LIMIT, true },
+    { "--stats", OPTION_STATS, false },
+    { "--report", OPTION_REPORT, true },
 };
 #define LONG_OPTION_COUNT (sizeof long_options / sizeof long_options[0])
 
 /* The next word as an argument. As in lua, another option is not taken for one. */
-static bool take_next_word(char **argv, int *index, char **value) {
+static bool take_next_word(char **argv, int *index, char **value)
+{
     char *next = argv[*index + 1];
     if (next == NULL || next[0] == '-')
         return false;
@@ -39,7 +40,8 @@ static bool take_next_word(char **argv, int *index, char **value) {
     return true;
 }
 
-static enum option_kind decode_long(char **argv, int *index, char **value) {
+static enum option_kind decode_long(char **argv, int *index, char **value)
+{
     const char *word = argv[*index];
     for (size_t i = 0; i < LONG_OPTION_COUNT; i++) {
         const long_option *option = &long_options[i];
@@ -59,7 +61,8 @@ static enum option_kind decode_long(char **argv, int *index, char **value) {
 }
 
 static enum option_kind decode_with_value(enum option_kind kind, char **argv, int *index,
-                                          char **value) {
+                                          char **value)
+{
     char *attached = argv[*index] + 2;
     if (*attached == '\0')
         return take_next_word(argv, index, value) ? kind : OPTION_BARE;
@@ -67,7 +70,8 @@ static enum option_kind decode_with_value(enum option_kind kind, char **argv, in
     return kind;
 }
 
-enum option_kind emmai_options_decode(char **argv, int *index, char **value) {
+enum option_kind emmai_options_decode(char **argv, int *index, char **value)
+{
     const char *word = argv[*index];
     if (word == NULL || word[0] != '-' || word[1] == '\0' || strcmp(word, "--") == 0)
         return OPTION_END;
@@ -93,7 +97,8 @@ enum option_kind emmai_options_decode(char **argv, int *index, char **value) {
     }
 }
 
-static void print_usage(enum option_kind kind, const char *word) {
+static void print_usage(enum option_kind kind, const char *word)
+{
     const char *program = emmai_cli.program;
     if (kind == OPTION_BARE)
         fprintf(stderr, "%s: '%s' needs argument\n", program, word);
@@ -119,13 +124,15 @@ static void print_usage(enum option_kind kind, const char *word) {
             program);
 }
 
-static bool refuse(const char *option, const char *text, const char *why) {
+static bool refuse(const char *option, const char *text, const char *why)
+{
     fprintf(stderr, "%s: %s: '%s' %s\n", emmai_cli.program, option, text, why);
     return false;
 }
 
 /* "", or K, M, G with an optional "B" or "iB", in any case. False: something else. */
-static bool unit_shift(const char *unit, unsigned *shift) {
+static bool unit_shift(const char *unit, unsigned *shift)
+{
     *shift = 0;
     switch (tolower((unsigned char)unit[0])) {
     case '\0':
@@ -150,7 +157,8 @@ static bool unit_shift(const char *unit, unsigned *shift) {
     return unit[0] == '\0';
 }
 
-static bool read_size(const char *option, const char *text, size_t *bytes) {
+static bool read_size(const char *option, const char *text, size_t *bytes)
+{
     const char *at = text;
     size_t count = 0;
     bool fits = true;
@@ -174,7 +182,8 @@ static bool read_size(const char *option, const char *text, size_t *bytes) {
     return true;
 }
 
-static bool soft_limit_fits(const char *soft_text, const char *limit_text) {
+static bool soft_limit_fits(const char *soft_text, const char *limit_text)
+{
     if (soft_text == NULL || limit_text == NULL)
         return true;
     if (emmai_cli.options.soft_limit_bytes <= emmai_cli.options.limit_bytes)
@@ -184,13 +193,14 @@ static bool soft_limit_fits(const char *soft_text, const char *limit_text) {
     return false;
 }
 
-bool emmai_options_read(void) {
+bool emmai_options_read(void)
+{
     cli_options *options = &emmai_cli.options;
     char **argv = emmai_cli.argv;
     const char *limit_text = NULL;
     const char *soft_text = NULL;
     int index = 1;
-    *options = (cli_options){.limit_bytes = EMMA_UNLIMITED, .soft_limit_bytes = EMMA_UNLIMITED};
+    *options = (cli_options){ .limit_bytes = EMMA_UNLIMITED, .soft_limit_bytes = EMMA_UNLIMITED };
     for (;; index++) {
         const char *word = argv[index];
         char *value = NULL;

@@ -33,7 +33,8 @@
 #include <editline/readline.h>
 #endif
 
-static void line_begin(void) {
+static void line_begin(void)
+{
     static char name[] = "lua"; /* for the user's key bindings */
     rl_readline_name = name;
     if (EMMA_LUA_LIBEDIT)
@@ -41,42 +42,51 @@ static void line_begin(void) {
                   ""); /* libedit leaves this to its caller; without it only ASCII can be typed */
 }
 
-static char *line_read(const char *prompt, char buffer[LINE_BYTES]) {
+static char *line_read(const char *prompt, char buffer[LINE_BYTES])
+{
     (void)buffer;
     return readline(prompt);
 }
 
-static void line_remember(const char *line) {
+static void line_remember(const char *line)
+{
     if (line[0] != '\0')
         add_history(line);
 }
 
-static void line_free(char *line) {
+static void line_free(char *line)
+{
     free(line);
 }
 
 #else
 
-static void line_begin(void) {}
+static void line_begin(void)
+{
+}
 
-static char *line_read(const char *prompt, char buffer[LINE_BYTES]) {
+static char *line_read(const char *prompt, char buffer[LINE_BYTES])
+{
     fputs(prompt, stdout);
     fflush(stdout);
     return fgets(buffer, LINE_BYTES, stdin);
 }
 
-static void line_remember(const char *line) {
+static void line_remember(const char *line)
+{
     (void)line;
 }
 
-static void line_free(char *line) {
+static void line_free(char *line)
+{
     (void)line;
 }
 
 #endif
 
 /* Pushes the prompt's text, which a script may have set to anything. */
-static const char *push_prompt(lua_State *state, bool first_line) {
+static const char *push_prompt(lua_State *state, bool first_line)
+{
     if (lua_getglobal(state, first_line ? "_PROMPT" : "_PROMPT2") == LUA_TNIL)
         return first_line ? "> " : ">> ";
     const char *text = luaL_tolstring(state, -1, NULL);
@@ -86,7 +96,8 @@ static const char *push_prompt(lua_State *state, bool first_line) {
 
 /* Asks for a line and pushes it without its end. False, with nothing pushed: the input has
  * ended. */
-static bool push_line(lua_State *state, bool first_line) {
+static bool push_line(lua_State *state, bool first_line)
+{
     char buffer[LINE_BYTES];
     char *line = line_read(push_prompt(state, first_line), buffer);
     lua_pop(state, 1);
@@ -104,7 +115,8 @@ static bool push_line(lua_State *state, bool first_line) {
 }
 
 /* Pops the message of a failed compilation if all that it lacks is more text. */
-static bool wants_more(lua_State *state, int status) {
+static bool wants_more(lua_State *state, int status)
+{
     if (status != LUA_ERRSYNTAX)
         return false;
     size_t length;
@@ -118,7 +130,8 @@ static bool wants_more(lua_State *state, int status) {
 
 /* Compiles the line at index 1 as an expression. On success pushes the function; else pushes
  * nothing. */
-static bool compile_expression(lua_State *state) {
+static bool compile_expression(lua_State *state)
+{
     const char *line = lua_tostring(state, 1);
     const char *expression = lua_pushfstring(state, "return %s;", line);
     int status = luaL_loadbuffer(state, expression, strlen(expression), "=stdin");
@@ -133,7 +146,8 @@ static bool compile_expression(lua_State *state) {
 
 /* Compiles the text at index 1 as statements, adding lines to it while it needs them. Pushes the
  * function, or the message. */
-static int compile_statements(lua_State *state) {
+static int compile_statements(lua_State *state)
+{
     for (;;) {
         size_t length;
         const char *text = lua_tolstring(state, 1, &length);
@@ -152,7 +166,8 @@ static int compile_statements(lua_State *state) {
     }
 }
 
-static void print_results(lua_State *state) {
+static void print_results(lua_State *state)
+{
     int count = lua_gettop(state);
     if (count == 0)
         return;
@@ -164,7 +179,8 @@ static void print_results(lua_State *state) {
             NULL, lua_pushfstring(state, "error calling 'print' (%s)", lua_tostring(state, -1)));
 }
 
-void emmai_repl_run(lua_State *state) {
+void emmai_repl_run(lua_State *state)
+{
     const char *progname = emmai_cli.progname;
     emmai_cli.progname = NULL;
     line_begin();

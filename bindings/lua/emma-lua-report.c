@@ -23,7 +23,8 @@
 static char *report_place;     /* absolute: the script may change directories */
 static char *report_temporary; /* beside it; NULL: write into the place itself */
 
-static bool report_failed(const char *what) {
+static bool report_failed(const char *what)
+{
     fprintf(stderr, "%s: --report: cannot write '%s': %s\n", emmai_cli.program,
             emmai_cli.options.report_path, what);
     return false;
@@ -31,7 +32,8 @@ static bool report_failed(const char *what) {
 
 /* A place that does not exist yet: its directory made absolute, its name kept. NULL: errno says
  * why not. */
-static char *resolve_new_place(const char *path) {
+static char *resolve_new_place(const char *path)
+{
     char *for_directory = strdup(path);
     char *for_name = strdup(path);
     char *directory = for_directory != NULL ? realpath(dirname(for_directory), NULL) : NULL;
@@ -51,7 +53,8 @@ static char *resolve_new_place(const char *path) {
     return place;
 }
 
-static char *temporary_beside(const char *place) {
+static char *temporary_beside(const char *place)
+{
     size_t bytes = strlen(place) + 32;
     char *temporary = malloc(bytes);
     if (temporary != NULL)
@@ -59,7 +62,8 @@ static char *temporary_beside(const char *place) {
     return temporary;
 }
 
-static FILE *open_report(void) {
+static FILE *open_report(void)
+{
     int flags = O_WRONLY | O_CLOEXEC;
     const char *path = report_place;
     if (report_temporary != NULL) {
@@ -76,7 +80,8 @@ static FILE *open_report(void) {
     return file;
 }
 
-bool emmai_report_prepare(void) {
+bool emmai_report_prepare(void)
+{
     const char *path = emmai_cli.options.report_path;
     struct stat status;
     if (path == NULL)
@@ -105,20 +110,22 @@ bool emmai_report_prepare(void) {
     return true;
 }
 
-static double seconds_since(const struct timespec *start, clockid_t clock) {
+static double seconds_since(const struct timespec *start, clockid_t clock)
+{
     struct timespec now;
     clock_gettime(clock, &now);
     return (double)(now.tv_sec - start->tv_sec) +
            (double)(now.tv_nsec - start->tv_nsec) * NANOSECONDS;
 }
 
-void emmai_report_take_figures(void) {
+void emmai_report_take_figures(void)
+{
     interpreter *self = &emmai_cli;
     if (self->instance == NULL || (!self->options.show_stats && self->options.report_path == NULL))
         return;
-    emma_class_stats class = {.struct_bytes = sizeof class};
+    emma_class_stats class = { .struct_bytes = sizeof class };
     unsigned count = 0;
-    self->figures = (emma_stats){.struct_bytes = sizeof self->figures};
+    self->figures = (emma_stats){ .struct_bytes = sizeof self->figures };
     emma_get_stats(self->instance, &self->figures);
     while (emma_get_class_stats(self->instance, count, &class))
         count++;
@@ -132,8 +139,9 @@ void emmai_report_take_figures(void) {
     self->figures_taken = true;
 }
 
-const char *emmai_report_size(char text[SIZE_TEXT_BYTES], size_t bytes) {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+const char *emmai_report_size(char text[SIZE_TEXT_BYTES], size_t bytes)
+{
+    static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
     size_t unit = 0;
     double amount = (double)bytes;
     while (amount >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
@@ -149,17 +157,20 @@ const char *emmai_report_size(char text[SIZE_TEXT_BYTES], size_t bytes) {
     return text;
 }
 
-static size_t class_waste(const emma_class_stats *class) {
+static size_t class_waste(const emma_class_stats *class)
+{
     size_t live = class->live_blocks * class->block_bytes;
     return class->footprint_bytes > live ? class->footprint_bytes - live : 0;
 }
 
-static void print_line(const char *label, size_t bytes, const char *note) {
+static void print_line(const char *label, size_t bytes, const char *note)
+{
     char text[SIZE_TEXT_BYTES];
     fprintf(stderr, "  %-24s %12s   %s\n", label, emmai_report_size(text, bytes), note);
 }
 
-static void print_classes(void) {
+static void print_classes(void)
+{
     fprintf(stderr, "  %10s %12s %12s %8s %12s %12s\n", "block size", "live blocks", "free blocks",
             "slabs", "footprint", "waste");
     for (size_t i = 0; i < emmai_cli.class_count; i++) {
@@ -174,7 +185,8 @@ static void print_classes(void) {
     }
 }
 
-static void print_stats(const int *exit_status) {
+static void print_stats(const int *exit_status)
+{
     const interpreter *self = &emmai_cli;
     const emma_stats *figures = &self->figures;
     char note[64];
@@ -206,7 +218,8 @@ static void print_stats(const int *exit_status) {
 }
 
 /* The bytes of a well-formed UTF-8 sequence at `text` longer than a byte; 0: there is none. */
-static size_t utf8_length(const unsigned char *text) {
+static size_t utf8_length(const unsigned char *text)
+{
     size_t length = text[0] >= 0xF0 && text[0] <= 0xF4   ? 4
                     : text[0] >= 0xE0 && text[0] <= 0xEF ? 3
                     : text[0] >= 0xC2 && text[0] <= 0xDF ? 2
@@ -222,7 +235,8 @@ static size_t utf8_length(const unsigned char *text) {
 
 /* A file's name may be any bytes, JSON only UTF-8: what is none becomes the replacement
  * character. */
-static void json_string(FILE *file, const char *text) {
+static void json_string(FILE *file, const char *text)
+{
     const unsigned char *at = (const unsigned char *)text;
     fputc('"', file);
     while (*at != '\0') {
@@ -240,14 +254,16 @@ static void json_string(FILE *file, const char *text) {
     fputc('"', file);
 }
 
-static void json_size(FILE *file, const char *name, size_t bytes) {
+static void json_size(FILE *file, const char *name, size_t bytes)
+{
     if (bytes == EMMA_UNLIMITED)
         fprintf(file, "  \"%s\": null,\n", name);
     else
         fprintf(file, "  \"%s\": %zu,\n", name, bytes);
 }
 
-static void json_classes(FILE *file) {
+static void json_classes(FILE *file)
+{
     const char *separator = "";
     fputs("  \"classes\": [", file);
     for (size_t i = 0; i < emmai_cli.class_count; i++) {
@@ -263,7 +279,8 @@ static void json_classes(FILE *file) {
     fputs("\n  ]\n", file);
 }
 
-static void json_report(FILE *file, const int *exit_status) {
+static void json_report(FILE *file, const int *exit_status)
+{
     const interpreter *self = &emmai_cli;
     const emma_stats *figures = &self->figures;
     fputs("{\n  \"script\": ", file);
@@ -301,7 +318,8 @@ static void json_report(FILE *file, const int *exit_status) {
     fputs("}\n", file);
 }
 
-static bool write_report(const int *exit_status) {
+static bool write_report(const int *exit_status)
+{
     FILE *file = open_report();
     if (file == NULL)
         return report_failed(strerror(errno));
@@ -321,7 +339,8 @@ static bool write_report(const int *exit_status) {
     return report_failed(strerror(error));
 }
 
-bool emmai_report_finish(const int *exit_status) {
+bool emmai_report_finish(const int *exit_status)
+{
     interpreter *self = &emmai_cli;
     static const struct timespec epoch; /* where the clock of the CPU starts */
     if (self->reported || getpid() != self->pid)

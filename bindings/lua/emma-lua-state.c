@@ -34,7 +34,8 @@ static const char guard_key; /* its address is the guard's place in the registry
 static void warn_off(void *state, const char *message, int continues);
 static void warn_on(void *state, const char *message, int continues);
 
-static bool warn_control(lua_State *state, const char *message, int continues) {
+static bool warn_control(lua_State *state, const char *message, int continues)
+{
     if (continues || message[0] != '@')
         return false;
     if (strcmp(message, "@on") == 0)
@@ -44,7 +45,8 @@ static bool warn_control(lua_State *state, const char *message, int continues) {
     return true;
 }
 
-static void warn_continue(void *state, const char *message, int continues) {
+static void warn_continue(void *state, const char *message, int continues)
+{
     fputs(message, stderr);
     if (!continues)
         fputc('\n', stderr);
@@ -52,18 +54,21 @@ static void warn_continue(void *state, const char *message, int continues) {
     lua_setwarnf(state, continues ? warn_continue : warn_on, state);
 }
 
-static void warn_on(void *state, const char *message, int continues) {
+static void warn_on(void *state, const char *message, int continues)
+{
     if (warn_control(state, message, continues))
         return;
     fputs("Lua warning: ", stderr);
     warn_continue(state, message, continues);
 }
 
-static void warn_off(void *state, const char *message, int continues) {
+static void warn_off(void *state, const char *message, int continues)
+{
     warn_control(state, message, continues);
 }
 
-static int panic(lua_State *state) {
+static int panic(lua_State *state)
+{
     const char *message = lua_tostring(state, -1);
     fprintf(stderr, "PANIC: unprotected error in call to Lua API (%s)\n",
             message != NULL ? message : "error object is not a string");
@@ -71,14 +76,15 @@ static int panic(lua_State *state) {
 }
 
 /* Inside an allocation of the script's. */
-static void soft_limit_crossed(void *arg, emma *instance, bool over) {
+static void soft_limit_crossed(void *arg, emma *instance, bool over)
+{
     interpreter *self = arg;
     if (!over || self->soft_limit_crossed)
         return;
     self->soft_limit_crossed = true;
     char soft[SIZE_TEXT_BYTES], footprint[SIZE_TEXT_BYTES], live[SIZE_TEXT_BYTES],
         limit[SIZE_TEXT_BYTES];
-    emma_stats stats = {.struct_bytes = sizeof stats};
+    emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(instance, &stats);
     fprintf(stderr, "%s: warning: over the soft limit of %s: footprint %s, live %s, limit %s\n",
             self->program, emmai_report_size(soft, stats.soft_limit_bytes),
@@ -86,7 +92,8 @@ static void soft_limit_crossed(void *arg, emma *instance, bool over) {
             emmai_report_size(live, stats.live_bytes), emmai_report_size(limit, stats.limit_bytes));
 }
 
-static size_t spare_for(size_t limit_bytes) {
+static size_t spare_for(size_t limit_bytes)
+{
     if (limit_bytes == EMMA_UNLIMITED)
         return 0;
     size_t spare = limit_bytes / SPARE_SHARE;
@@ -98,7 +105,8 @@ static size_t spare_for(size_t limit_bytes) {
 }
 
 /* Address space for a program without a limit: twice the memory of the machine. */
-static size_t reserve_for_machine(void) {
+static size_t reserve_for_machine(void)
+{
     long pages = sysconf(_SC_PHYS_PAGES);
     long page_bytes = sysconf(_SC_PAGESIZE);
     if (pages <= 0 || page_bytes <= 0 ||
@@ -108,7 +116,8 @@ static size_t reserve_for_machine(void) {
     return reserve > RESERVE_LEAST_BYTES ? reserve : RESERVE_LEAST_BYTES;
 }
 
-static emma *create_instance(void) {
+static emma *create_instance(void)
+{
     emma_options options = EMMA_LUA_OPTIONS_INIT;
     options.name = "emma-lua";
     options.limit_bytes = emmai_cli.options.limit_bytes;
@@ -126,7 +135,8 @@ static emma *create_instance(void) {
     return emma_create(&options);
 }
 
-bool emmai_state_open(void) {
+bool emmai_state_open(void)
+{
     interpreter *self = &emmai_cli;
     self->instance = create_instance();
     if (self->instance == NULL) {
@@ -147,14 +157,16 @@ bool emmai_state_open(void) {
     return true;
 }
 
-static int guard_finalize(lua_State *state) {
+static int guard_finalize(lua_State *state)
+{
     (void)state;
     if (state_ending)
         longjmp(state_end, 1);
     return 0;
 }
 
-void emmai_state_guard(lua_State *state) {
+void emmai_state_guard(lua_State *state)
+{
     lua_newuserdatauv(state, 0, 0);
     lua_createtable(state, 0, 2);
     lua_pushcfunction(state, guard_finalize);
@@ -165,7 +177,8 @@ void emmai_state_guard(lua_State *state) {
     lua_rawsetp(state, LUA_REGISTRYINDEX, &guard_key);
 }
 
-void emmai_state_end(void) {
+void emmai_state_end(void)
+{
     interpreter *self = &emmai_cli;
     if (self->state == NULL)
         return;
@@ -185,7 +198,8 @@ void emmai_state_end(void) {
 
 /* os.exit. It is Lua's but for two things: a state that is to be closed ends as above, and the
  * status is known to the report. */
-static int exit_program(lua_State *state) {
+static int exit_program(lua_State *state)
+{
     int status;
     if (lua_isboolean(state, 1))
         status = lua_toboolean(state, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -198,7 +212,8 @@ static int exit_program(lua_State *state) {
     exit(status);
 }
 
-void emmai_state_replace_exit(lua_State *state) {
+void emmai_state_replace_exit(lua_State *state)
+{
     if (lua_getglobal(state, LUA_OSLIBNAME) == LUA_TTABLE) {
         lua_pushcfunction(state, exit_program);
         lua_setfield(state, -2, "exit");
@@ -206,15 +221,17 @@ void emmai_state_replace_exit(lua_State *state) {
     lua_pop(state, 1);
 }
 
-void emmai_state_use_spare(bool use) {
+void emmai_state_use_spare(bool use)
+{
     if (emmai_cli.spare_bytes != 0 && emmai_cli.instance != NULL)
         emma_use_spare(emmai_cli.instance, use);
 }
 
-void emmai_state_explain_no_memory(void) {
+void emmai_state_explain_no_memory(void)
+{
     interpreter *self = &emmai_cli;
     char limit[SIZE_TEXT_BYTES], peak[SIZE_TEXT_BYTES], spare[SIZE_TEXT_BYTES];
-    emma_stats stats = {.struct_bytes = sizeof stats};
+    emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(self->instance, &stats);
     if (stats.refused_count == 0)
         return; /* Lua itself gave up, on a size that no memory could hold */

@@ -18,28 +18,34 @@ interpreter emmai_cli;
 /* The state that an interrupt stops: the one that runs now. */
 static lua_State *volatile interruptible;
 
-void emmai_cli_message(const char *progname, const char *message) {
+void emmai_cli_message(const char *progname, const char *message)
+{
     if (progname != NULL)
         fprintf(stderr, "%s: ", progname);
     fprintf(stderr, "%s\n", message);
     fflush(stderr);
 }
 
-int emmai_cli_report(lua_State *state, int status) {
+int emmai_cli_report(lua_State *state, int status)
+{
     if (status == LUA_OK)
         return status;
     const char *message = lua_tostring(state, -1);
-    emmai_cli_message(emmai_cli.progname,
-                      message != NULL ? message : "(error message not a string)");
+    if (message == NULL)
+        message = "(error message not a string)";
+    /* What a script made of a memory error that it caught counts too. */
+    const bool no_memory = status == LUA_ERRMEM || strstr(message, "not enough memory") != NULL;
+    emmai_cli_message(emmai_cli.progname, message);
     lua_pop(state, 1);
-    if (status == LUA_ERRMEM)
+    if (no_memory)
         emmai_state_explain_no_memory();
     emmai_state_use_spare(false);
     return status;
 }
 
 /* Adds a traceback to an error. The spare stays open until the error has been reported. */
-static int add_traceback(lua_State *state) {
+static int add_traceback(lua_State *state)
+{
     emmai_state_use_spare(true);
     const char *message = lua_tostring(state, 1);
     if (message == NULL) {
@@ -51,13 +57,15 @@ static int add_traceback(lua_State *state) {
     return 1;
 }
 
-static void set_interrupt(void (*handler)(int)) {
-    struct sigaction action = {.sa_handler = handler};
+static void set_interrupt(void (*handler)(int))
+{
+    struct sigaction action = { .sa_handler = handler };
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
 }
 
-static void stop_script(lua_State *state, lua_Debug *activation) {
+static void stop_script(lua_State *state, lua_Debug *activation)
+{
     (void)activation;
     lua_sethook(state, NULL, 0, 0);
     luaL_error(state, "interrupted!");
@@ -65,14 +73,16 @@ static void stop_script(lua_State *state, lua_Debug *activation) {
 
 /* In a signal handler a hook is all that Lua allows; it stops the script at its next instruction.
  * A second interrupt, should that not come, ends the process. */
-static void interrupt(int signal) {
+static void interrupt(int signal)
+{
     (void)signal;
     set_interrupt(SIG_DFL);
     lua_sethook(interruptible, stop_script,
                 LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
-int emmai_cli_call(lua_State *state, int arguments, int results) {
+int emmai_cli_call(lua_State *state, int arguments, int results)
+{
     int handler = lua_gettop(state) - arguments;
     lua_pushcfunction(state, add_traceback);
     lua_insert(state, handler);
@@ -85,22 +95,26 @@ int emmai_cli_call(lua_State *state, int arguments, int results) {
 }
 
 /* Runs the chunk that was just loaded, or reports why it was not. True: no error. */
-static bool run_chunk(lua_State *state, int load_status) {
+static bool run_chunk(lua_State *state, int load_status)
+{
     if (load_status == LUA_OK)
         load_status = emmai_cli_call(state, 0, 0);
     return emmai_cli_report(state, load_status) == LUA_OK;
 }
 
-static bool run_file(lua_State *state, const char *path) {
+static bool run_file(lua_State *state, const char *path)
+{
     return run_chunk(state, luaL_loadfile(state, path));
 }
 
-static bool run_string(lua_State *state, const char *text, const char *chunk_name) {
+static bool run_string(lua_State *state, const char *text, const char *chunk_name)
+{
     return run_chunk(state, luaL_loadbuffer(state, text, strlen(text), chunk_name));
 }
 
 /* "mod" or "global=mod". */
-static bool run_require(lua_State *state, char *text) {
+static bool run_require(lua_State *state, char *text)
+{
     char *equals = strchr(text, '=');
     const char *module = equals != NULL ? equals + 1 : text;
     if (equals != NULL)
@@ -113,8 +127,9 @@ static bool run_require(lua_State *state, char *text) {
     return emmai_cli_report(state, status) == LUA_OK;
 }
 
-static bool run_environment(lua_State *state) {
-    static const char *const names[] = {"=LUA_INIT" LUA_VERSUFFIX, "=LUA_INIT"}; /* chunk names */
+static bool run_environment(lua_State *state)
+{
+    static const char *const names[] = { "=LUA_INIT" LUA_VERSUFFIX, "=LUA_INIT" }; /* chunk names */
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *text = getenv(names[i] + 1);
         if (text != NULL && text[0] == '@')
@@ -126,7 +141,8 @@ static bool run_environment(lua_State *state) {
 }
 
 /* -e, -l and -W in their order. */
-static bool run_options(lua_State *state) {
+static bool run_options(lua_State *state)
+{
     for (int index = 1; index < emmai_cli.options.script; index++) {
         char *value = NULL;
         bool ok = true;
@@ -151,7 +167,8 @@ static bool run_options(lua_State *state) {
 
 /* The global "arg": the script at 0, its arguments after it, everything before it at negative
  * indices. */
-static void make_arg_table(lua_State *state) {
+static void make_arg_table(lua_State *state)
+{
     int argc = emmai_cli.argc;
     int script = emmai_cli.options.script < argc ? emmai_cli.options.script : 0;
     lua_createtable(state, argc - script - 1, script + 1);
@@ -163,7 +180,8 @@ static void make_arg_table(lua_State *state) {
 }
 
 /* What "arg" holds by now is what the script gets. */
-static int push_script_arguments(lua_State *state) {
+static int push_script_arguments(lua_State *state)
+{
     if (lua_getglobal(state, "arg") != LUA_TTABLE)
         luaL_error(state, "'arg' is not a table");
     int table = lua_gettop(state);
@@ -175,7 +193,8 @@ static int push_script_arguments(lua_State *state) {
     return count;
 }
 
-static bool run_script(lua_State *state) {
+static bool run_script(lua_State *state)
+{
     char **words = emmai_cli.argv + emmai_cli.options.script;
     bool standard_input = strcmp(words[0], "-") == 0 && strcmp(words[-1], "--") != 0;
     int status = luaL_loadfile(state, standard_input ? NULL : words[0]);
@@ -184,12 +203,14 @@ static bool run_script(lua_State *state) {
     return emmai_cli_report(state, status) == LUA_OK;
 }
 
-static void print_version(void) {
+static void print_version(void)
+{
     puts(LUA_COPYRIGHT);
     fflush(stdout);
 }
 
-static void open_libraries(lua_State *state) {
+static void open_libraries(lua_State *state)
+{
     emmai_state_guard(state); /* before anything else can have a finalizer */
     if (emmai_cli.options.ignore_environment) {
         lua_pushboolean(state, true);
@@ -201,7 +222,8 @@ static void open_libraries(lua_State *state) {
     lua_gc(state, LUA_GCGEN, 0, 0);
 }
 
-static bool run_command_line(lua_State *state) {
+static bool run_command_line(lua_State *state)
+{
     const cli_options *options = &emmai_cli.options;
     bool has_script = options->script < emmai_cli.argc;
     if (options->show_version)
@@ -226,18 +248,21 @@ static bool run_command_line(lua_State *state) {
     return true;
 }
 
-static int protected_main(lua_State *state) {
+static int protected_main(lua_State *state)
+{
     luaL_checkversion(state);
     lua_pushboolean(state, run_command_line(state));
     return 1;
 }
 
 /* A script, or a library of its, that ends the process by exit(). */
-static void report_at_exit(void) {
+static void report_at_exit(void)
+{
     emmai_report_finish(NULL);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     interpreter *self = &emmai_cli;
     self->program = argc > 0 && argv[0][0] != '\0' ? argv[0] : "emma-lua";
     self->progname = self->program;

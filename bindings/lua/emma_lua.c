@@ -4,6 +4,7 @@
  * jump: all that Lua asks for is in the core's fast path. */
 #include "emma_lua.h"
 
-void *emma_lua_alloc(void *instance, void *ptr, size_t osize, size_t nsize) {
+void *emma_lua_alloc(void *instance, void *ptr, size_t osize, size_t nsize)
+{
     return emma_resize(instance, ptr, osize, nsize);
 }

@@ -22,6 +22,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SECONDS = 120  # for one run of a program; more is a hang
+DIALOGUE_SECONDS = 60
 SKIPPED = 77
 
 MIB = 1 << 20
@@ -346,7 +347,7 @@ def run_terminal(suite, program, arguments, keys, env=None):
                              cwd=suite.directory, env=suite.environment(env), start_new_session=True, close_fds=True,
                              preexec_fn=lambda: os.system("") or None)
     os.close(slave)
-    seen, pending, deadline = b"", list(keys), time.monotonic() + SECONDS
+    seen, pending, deadline = b"", list(keys), time.monotonic() + DIALOGUE_SECONDS
     typed_at = 0
     while time.monotonic() < deadline:
         ready, _, _ = select.select([master], [], [], 0.2)
@@ -359,7 +360,7 @@ def run_terminal(suite, program, arguments, keys, env=None):
                 break
             seen += part
         shown = strip_terminal(seen[typed_at:])
-        if pending and re.search(r"(^|\n)[^\n]*[>?$] ?$", shown):
+        if pending and re.search(r"(^|\n)(>|>>|\?|\$|made>) $", shown):
             key = pending.pop(0)
             typed_at = len(seen)
             os.write(master, key)
@@ -557,6 +558,8 @@ def group_limits(suite):
     # Errors that are not about memory do not speak of the limit.
     ran = limited("8M", "-e", "error('not enough memory')")
     suite.check(ran.status == 1 and "--limit" not in ran.err, "a message of the script's own", ran)
+    ran = limited("8M", "-e", "assert(pcall(function() %s end))" % GREEDY)
+    suite.check(ran.status == 1 and "the limit of 8.0 MiB" in ran.err, "a memory error that was caught and raised again", ran)
     ran = limited("8M", "-e", "coroutine.wrap(function() %s end)()" % GREEDY)
     suite.check(ran.status == 1 and "the limit of 8.0 MiB" in ran.err, "a coroutine at the limit", ran)
     # Under a limit of the system's, without --limit.
