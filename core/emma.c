@@ -18,6 +18,7 @@
 #include "emma_misuse.c"
 #include "emma_footprint.c"
 #include "emma_chunk.c"
+#include "emma_huge.c"
 #include "emma_young.c"
 #include "emma_slab.c"
 #include "emma_run.c"

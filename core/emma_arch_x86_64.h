@@ -52,7 +52,8 @@ typedef uint64_t emmai_vector __attribute__((vector_size(16), aligned(8), may_al
 static inline void emmai_arch_copy(void *to, const void *from, size_t bytes)
 {
     if (bytes >= EMMAI_STRING_MIN_BYTES) {
-        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+        size_t words = bytes / sizeof(uint64_t);
+        __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
         return;
     }
     emmai_vector *target = to;
@@ -77,7 +78,8 @@ static inline void emmai_arch_copy(void *to, const void *from, size_t bytes)
 static inline void emmai_arch_zero(void *to, size_t bytes)
 {
     if (bytes >= EMMAI_STRING_MIN_BYTES) {
-        __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(0) : "memory");
+        size_t words = bytes / sizeof(uint64_t);
+        __asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
         return;
     }
     emmai_vector *target = to;

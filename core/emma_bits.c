@@ -36,15 +36,15 @@ static size_t emmai_bits_find(const uint64_t *map, size_t bit, size_t end, bool 
     return emmai_min(word * WORD_BITS + (size_t)__builtin_ctzll(bits), end);
 }
 
-/* One past the last set bit below `end`; 0 if there is none. */
-static size_t emmai_bits_last(const uint64_t *map, size_t end)
+/* One past the last set bit from `start` up to `end`; `start` if there is none. */
+static size_t emmai_bits_last(const uint64_t *map, size_t start, size_t end)
 {
-    for (size_t word = (end + WORD_BITS - 1) / WORD_BITS; word > 0; word--) {
+    for (size_t word = (end + WORD_BITS - 1) / WORD_BITS; word * WORD_BITS > start; word--) {
         uint64_t bits = map[word - 1];
         if (word * WORD_BITS > end)
             bits &= ((uint64_t)1 << (end % WORD_BITS)) - 1;
         if (bits)
-            return word * WORD_BITS - (size_t)__builtin_clzll(bits);
+            return emmai_max(start, word * WORD_BITS - (size_t)__builtin_clzll(bits));
     }
-    return 0;
+    return start;
 }

@@ -7,11 +7,20 @@
 
 /* ---- inside the gate ---- */
 
+static inline void *block_of_class(emma *instance, unsigned size_class)
+{
+    void *block = instance->heap.bins[size_class];
+    if (!block)
+        return emmai_slab_refill(instance, size_class);
+    instance->heap.bins[size_class] = *(void **)block;
+    return block;
+}
+
 static void *emmai_block_malloc(emma *instance, size_t bytes)
 {
     if (bytes > EMMAI_SLAB_MAX_BYTES)
         return emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_PLAIN);
-    return emmai_slab_malloc(instance, emmai_class_of(instance, bytes));
+    return block_of_class(instance, emmai_class_of(instance, bytes));
 }
 
 /* The least class whose blocks hold `bytes` and are multiples of `alignment`; both at most EMMAI_SLAB_MAX_BYTES. */
@@ -27,7 +36,7 @@ static unsigned block_aligned_class(const emma *instance, size_t alignment, size
 static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes)
 {
     if (bytes <= EMMAI_SLAB_MAX_BYTES && alignment <= EMMAI_SLAB_MAX_BYTES) {
-        void *block = emmai_slab_malloc(instance, block_aligned_class(instance, alignment, bytes));
+        void *block = block_of_class(instance, block_aligned_class(instance, alignment, bytes));
         if (!block || (uintptr_t)block % alignment == 0)
             return block;
         emmai_block_free(instance, block);
@@ -161,7 +170,7 @@ static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
     return block;
 }
 
-/* block_malloc_fast's own slow path: the fast path closed the gate and found its list empty. */
+/* block_malloc_fast's own slow path: the fast path closed the gate and found the bin empty. */
 static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, size_t bytes)
 {
     emmai_leave(instance);
@@ -206,13 +215,11 @@ static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, size_t bytes)
         return block_malloc_slow(instance, bytes);
     heap->gate = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    emmai_slab *slab =
-        heap->bins[heap->class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES]];
-    void *block = slab->free;
+    void **bin = &heap->bins[heap->class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES]];
+    void *block = *bin;
     if (EMMAI_UNLIKELY(!block))
         return block_malloc_refill(instance, bytes);
-    slab->free = *(void **)block;
-    slab->plain_frees++;
+    *bin = *(void **)block;
     emmai_leave(instance);
     return block;
 }

@@ -13,21 +13,24 @@ typedef struct check_sum {
 /* I1, I2, I3 for one slab. */
 static bool check_slab(const emma *instance, const emmai_slab *slab, check_sum *sum)
 {
-    if (slab->size_class >= EMMAI_CLASS_COUNT || slab->carved > emmai_slab_bytes(slab))
-        return false;
-    size_t block_bytes = emmai_class_bytes(slab->size_class);
-    if (slab->carved % block_bytes)
+    if (slab->size_class >= EMMAI_CLASS_COUNT || slab->carved > emmai_slab_blocks(slab))
         return false;
     if (slab->kind == EMMAI_FULL)
-        return !slab->plain_frees && !slab->free && slab->carved == emmai_slab_bytes(slab);
+        return !slab->plain_frees && !slab->free && slab->carved == emmai_slab_blocks(slab);
     uint64_t marks[CHECK_MAX_BLOCKS / 64];
     emmai_arch_zero(marks, sizeof marks);
-    size_t free_count;
-    if (!emmai_walk_mark_free(instance, slab, marks, &free_count))
+    size_t listed, binned;
+    if (!emmai_walk_mark_free(instance, slab, marks, &listed, &binned))
         return false;
     sum->ring_slabs++;
-    return slab->plain_frees >= EMMAI_NO_BLOCK_OUT &&
-           (size_t)(slab->plain_frees + 1) + free_count == slab->carved / block_bytes;
+    size_t out = (size_t)(slab->plain_frees + 1);
+    return slab->plain_frees >= EMMAI_NO_BLOCK_OUT && out >= binned && out + listed == slab->carved;
+}
+
+/* Bytes from a slab's start that have been carved. */
+static size_t check_carved_bytes(const emmai_slab *slab)
+{
+    return slab->carved * emmai_class_bytes(slab->size_class);
 }
 
 static bool check_young(const emma *instance, check_sum *sum)
@@ -40,7 +43,7 @@ static bool check_young(const emma *instance, check_sum *sum)
         const emmai_slab *slab = &instance->young[i];
         if (slab->kind != EMMAI_SLAB && slab->kind != EMMAI_FULL)
             return false;
-        size_t end = ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + slab->carved;
+        size_t end = ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + check_carved_bytes(slab);
         if (end > (size_t)chunk0->resident << EMMAI_PAGE_SHIFT)
             return false;
         if (emmai_young_find(instance, (size_t)slab->first_unit << EMMAI_UNIT_SHIFT) != slab)
@@ -88,7 +91,8 @@ static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size
     sum->resident_pages += entry->resident;
     if (entry->kind != EMMAI_SLAB && entry->kind != EMMAI_FULL)
         return false;
-    return entry->carved <= (size_t)entry->resident << EMMAI_PAGE_SHIFT && check_slab(instance, entry, sum);
+    return check_slab(instance, entry, sum) &&
+           check_carved_bytes(entry) <= (size_t)entry->resident << EMMAI_PAGE_SHIFT;
 }
 
 static bool check_used(const emma *instance, check_sum *sum)
@@ -104,11 +108,12 @@ static bool check_used(const emma *instance, check_sum *sum)
 /* I4, I5 for the free chunks that keep memory. */
 static bool check_retained(const emma *instance, check_sum *sum)
 {
-    for (size_t end = instance->chunk_count; (end = emmai_bits_last(instance->retained_map, end)) > 0; end--) {
-        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)end - 1);
+    size_t end = instance->chunk_count;
+    while ((end = emmai_bits_last(instance->retained_map, 1, end)) > 1) {
+        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)--end);
         if (entry->kind != EMMAI_FREE || entry->plain_frees || entry->free || !entry->resident)
             return false;
-        if (emmai_bits_get(instance->chunk_map, end - 1) || !chunk_is_accessible(instance, end - 1))
+        if (emmai_bits_get(instance->chunk_map, end) || !chunk_is_accessible(instance, end))
             return false;
         sum->retained_pages += entry->resident;
     }
@@ -131,9 +136,11 @@ static bool check_rings(const emma *instance, size_t expected)
 {
     size_t seen = 0;
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {
-        const emmai_slab *head = instance->heap.bins[i];
-        if (head == &emmai_no_slab)
+        const emmai_slab *head = instance->heap.heads[i];
+        if (head == &emmai_no_slab && !instance->heap.bins[i])
             continue;
+        if (head == &emmai_no_slab)
+            return false;
         const emmai_slab *slab = head;
         do {
             const emmai_slab *next = emmai_slab_of_id(instance, slab->next);

@@ -47,7 +47,7 @@ static bool checked_boundary(const emma *instance, const emmai_slab *slab, const
     if (offset % unit) {
         bool aligned = (uintptr_t)block % EMMAI_CLASS_STEP_BYTES == 0;
         emmai_misuse(instance, aligned ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_MISALIGNED, block);
-    } else if (!is_run && offset >= slab->carved) {
+    } else if (!is_run && offset / unit >= slab->carved) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
     } else {
         return true;

@@ -7,9 +7,25 @@
 
 /* ---- the map ---- */
 
+/* The first chunk in use from `chunk` on, below `end`; `end` if there is none. */
+static size_t chunk_find_used(const emma *instance, size_t chunk, size_t end)
+{
+    if (chunk < instance->low_end) {
+        size_t found = emmai_bits_find(instance->chunk_map, chunk, emmai_min(end, instance->low_end), true);
+        if (found < instance->low_end)
+            return found;
+    }
+    size_t start = emmai_max(chunk, instance->run_zone);
+    size_t bound = emmai_min(end, instance->run_end);
+    if (start >= bound)
+        return end;
+    size_t found = emmai_bits_find(instance->chunk_map, start, bound, true);
+    return found < bound ? found : end;
+}
+
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk)
 {
-    return emmai_bits_find(instance->chunk_map, chunk, instance->chunk_count, true);
+    return chunk_find_used(instance, chunk, instance->chunk_count);
 }
 
 static size_t chunk_next_free(const emma *instance, size_t chunk)
@@ -27,7 +43,7 @@ static size_t map_fit(const emma *instance, size_t from, size_t count, size_t al
         chunk += (emmai_round_up(start, alignment) - start) >> EMMA_CHUNK_SHIFT;
         if (chunk >= instance->chunk_count || count > instance->chunk_count - chunk)
             return instance->chunk_count;
-        size_t end = emmai_chunk_next_used(instance, chunk);
+        size_t end = chunk_find_used(instance, chunk, chunk + count);
         if (end - chunk >= count)
             return chunk;
         chunk = end;
@@ -112,12 +128,40 @@ static bool chunk_cover(emma *instance, size_t chunk, size_t count)
 
 /* ---- taking and giving back ---- */
 
+/* Moves the bounds of searches so that these chunks are within. */
+static void chunk_note_end(emma *instance, size_t chunk, size_t count)
+{
+    size_t end = chunk + count;
+    size_t zone = instance->run_zone;
+    if (chunk < zone)
+        instance->low_end = (uint32_t)emmai_max(instance->low_end, emmai_min(end, zone));
+    if (end > zone)
+        instance->run_end = (uint32_t)emmai_max(instance->run_end, end);
+}
+
+/* Makes free chunks accessible and counts their metadata, so that their pages can be taken into use. */
+static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count)
+{
+    return chunk_commit(instance, chunk, count) && chunk_cover(instance, chunk, count);
+}
+
+/* Marks free chunks as keeping all their pages, which are counted already. */
+static void emmai_chunk_retain(emma *instance, size_t chunk, size_t count)
+{
+    for (size_t i = chunk; i < chunk + count; i++)
+        emmai_slab_of_id(instance, (ptrdiff_t)i)->resident = (uint16_t)EMMAI_CHUNK_PAGES;
+    chunk_note_end(instance, chunk, count);
+    emmai_bits_set(instance->retained_map, chunk, count);
+    instance->control->retained_pages += count * EMMAI_CHUNK_PAGES;
+}
+
 /* Makes free chunks used: the first of this kind, the others BODY. */
 static bool chunk_claim(emma *instance, size_t chunk, size_t count, enum emmai_kind kind)
 {
-    if (!chunk_commit(instance, chunk, count) || !chunk_cover(instance, chunk, count))
+    if (!emmai_chunk_prepare(instance, chunk, count))
         return false;
     emmai_control *control = instance->control;
+    chunk_note_end(instance, chunk, count);
     emmai_bits_set(instance->chunk_map, chunk, count);
     emmai_bits_clear(instance->retained_map, chunk, count);
     for (size_t i = chunk; i < chunk + count; i++) {
@@ -133,14 +177,21 @@ static bool chunk_claim(emma *instance, size_t chunk, size_t count, enum emmai_k
 static size_t emmai_chunk_take_slab(emma *instance)
 {
     size_t chunk = chunk_next_free(instance, instance->low_hint);
-    if (chunk == instance->chunk_count || !chunk_claim(instance, chunk, 1, EMMAI_SLAB))
+    if (chunk == instance->chunk_count)
+        return 0;
+    emmai_huge_prepare(instance, chunk);
+    if (!chunk_claim(instance, chunk, 1, EMMAI_SLAB))
         return 0;
     instance->low_hint = (uint32_t)chunk + 1;
     return chunk;
 }
 
-/* Where a run of `count` chunks finds the most room to grow: at the start of a zone without runs, else in the middle of the
- * longest free stretch; chunk_count when no stretch is worth it. */
+/* Behind the run before it, a run that has grown is placed this far off, or this many times its own length. */
+#define ROOMY_CHUNKS ((256 * EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
+#define ROOMY_FACTOR 8
+
+/* Where a run of `count` chunks finds room to grow: at the start of a zone without runs, else well inside the longest free
+ * stretch; chunk_count when no stretch is worth it. */
 static size_t chunk_roomy(const emma *instance, size_t count)
 {
     size_t start = instance->run_zone;
@@ -156,7 +207,9 @@ static size_t chunk_roomy(const emma *instance, size_t count)
     }
     if (best_length / 4 < count)
         return instance->chunk_count;
-    return best_length == instance->chunk_count - instance->run_zone ? best : best + best_length / 2;
+    if (best_length == instance->chunk_count - instance->run_zone)
+        return best;
+    return best + emmai_min(best_length / 2, emmai_max(ROOMY_CHUNKS, ROOMY_FACTOR * count));
 }
 
 /* Whether chunks far apart may be made accessible: not where the kernel charges for all that could be written. */
@@ -188,7 +241,7 @@ static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignmen
 /* Takes just these chunks, as BODY of the run before them, if they are free. */
 static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count)
 {
-    if (count > instance->chunk_count - chunk || emmai_chunk_next_used(instance, chunk) - chunk < count)
+    if (count > instance->chunk_count - chunk || chunk_find_used(instance, chunk, chunk + count) - chunk < count)
         return false;
     return chunk_claim(instance, chunk, count, EMMAI_BODY);
 }
@@ -257,15 +310,23 @@ static size_t purge_row(emma *instance, size_t last, size_t bound)
     return pages;
 }
 
+/* Purges free chunks from `start` to `end`, the last ones first, until `wanted` pages are given back. */
+static size_t purge_zone(emma *instance, size_t start, size_t end, size_t wanted)
+{
+    size_t done = 0;
+    while (done < wanted && (end = emmai_bits_last(instance->retained_map, start, end)) > start)
+        done += purge_row(instance, --end, wanted - done);
+    return done;
+}
+
 /* Gives at least `pages` pages of free chunks back to the kernel, or all there are, from above; returns how many. */
 static size_t emmai_chunk_purge(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;
     size_t wanted = emmai_min(pages, control->retained_pages);
-    size_t done = 0;
-    size_t end = instance->chunk_count;
-    while (done < wanted && (end = emmai_bits_last(instance->retained_map, end)) > 0)
-        done += purge_row(instance, --end, wanted - done);
+    size_t done = purge_zone(instance, instance->run_zone, instance->run_end, wanted);
+    if (done < wanted)
+        done += purge_zone(instance, 1, instance->low_end, wanted - done);
     control->retained_pages -= done;
     control->retained_low_pages = emmai_min(control->retained_low_pages, control->retained_pages);
     control->returned_bytes += done << EMMAI_PAGE_SHIFT;

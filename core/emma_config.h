@@ -24,7 +24,7 @@
 
 _Static_assert(EMMA_CHECKS == 0 || EMMA_CHECKS == 1, "EMMA_CHECKS is 0 or 1");
 _Static_assert(EMMA_AUDIT == 0 || EMMA_AUDIT == 1, "EMMA_AUDIT is 0 or 1");
-_Static_assert(EMMA_CHUNK_SHIFT >= 13 && EMMA_CHUNK_SHIFT <= 17, "chunks are of 8 to 128 KiB");
+_Static_assert(EMMA_CHUNK_SHIFT >= 13 && EMMA_CHUNK_SHIFT <= 16, "chunks are of 8 to 64 KiB");
 _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 
 #define EMMAI_KIB ((size_t)1 << 10)
@@ -56,6 +56,12 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 /* Decay: what stayed free for a whole period goes back to the kernel; the clock is read at every n-th release. */
 #define EMMAI_DECAY_PERIOD_MS 500
 #define EMMAI_DECAY_RELEASES 16
+
+/* Huge pages: for slabs once the footprint is this large, for runs of this size. */
+#ifndef EMMAI_HUGE_FOOTPRINT_BYTES
+#define EMMAI_HUGE_FOOTPRINT_BYTES (64 * EMMAI_MIB)
+#endif
+#define EMMAI_HUGE_RUN_BYTES (32 * EMMAI_MIB)
 
 /* Pages that a slab of a class with many slabs takes into use at once. */
 #define EMMAI_POPULATE_MAX_PAGES 16

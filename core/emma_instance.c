@@ -105,7 +105,8 @@ static char *instance_map(const instance_geometry *geometry)
 static void heap_clear(emma *instance)
 {
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++)
-        instance->heap.bins[i] = (emmai_slab *)(uintptr_t)&emmai_no_slab;
+        instance->heap.heads[i] = (emmai_slab *)(uintptr_t)&emmai_no_slab;
+    emmai_arch_zero(instance->heap.bins, sizeof instance->heap.bins);
     emmai_arch_zero(instance->heap.slab_count, sizeof instance->heap.slab_count);
     instance->young_count = 0;
     instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
@@ -152,7 +153,8 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry, con
     instance->retained_map = instance->chunk_map + geometry->map_bytes / sizeof(uint64_t);
     instance->chunk_count = (uint32_t)geometry->chunk_count;
     instance->run_zone = (uint32_t)emmai_max(geometry->chunk_count / 2, control->low_committed);
-    control->run_committed = instance->run_zone;
+    control->run_committed = instance->run_end = instance->run_zone;
+    instance->low_end = 1;
     instance->align8 = (options->flags & EMMA_ALIGN8) != 0;
     emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8], sizeof instance->heap.class_map);
     heap_clear(instance);

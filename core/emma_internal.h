@@ -10,11 +10,12 @@
  * instance touches page 0 and the blocks behind it and nothing else, whatever its region could grow to.
  *
  * Invariants (emma_check verifies them, asserts name them):
- * I1  A slab's `plain_frees` is the number of its blocks handed out, less one, while its kind is SLAB, and 0 for every other
- *     kind: so the decrement in a free makes it negative exactly when more than a free list must change.
- * I2  A SLAB is in the ring of its class, and only there; bins[class] is its head. A FULL slab is in no ring, has an
+ * I1  A slab's `plain_frees` is the number of its blocks that are out, less one, while its kind is SLAB, and 0 for every
+ *     other kind: so the decrement in a free makes it negative exactly when more than a free list must change. Out are
+ *     the blocks handed out and, for the head of a ring, those in its bin.
+ * I2  A SLAB is in the ring of its class, and only there; heads[class] is its head. A FULL slab is in no ring, has an
  *     empty free list and no uncarved block left.
- * I3  blocks handed out + length of the free list = blocks carved; every free block lies on a block boundary below `carved`.
+ * I3  blocks out + length of the free list = blocks carved; every free block lies on a block boundary and was carved.
  * I4  The chunk map has a bit set for just the chunks whose kind is not FREE (chunk 0 has none: it is never looked for),
  *     the retained map for just the FREE ones with resident pages.
  * I5  footprint = the pages of metadata + `resident` of every chunk; retained = `resident` of the FREE ones.
@@ -70,7 +71,7 @@ typedef struct emmai_slab {
         size_t run_bytes; /* RUN: bytes of the block, a multiple of 8 */
     };
     int32_t plain_frees; /* I1: frees to come that are a push and nothing more */
-    uint32_t carved;     /* SLAB, FULL: bytes from the slab's start that are blocks by now */
+    uint32_t carved;     /* SLAB, FULL: blocks from the slab's start on that were ever on a list */
     int32_t next;        /* SLAB: neighbours in the ring of its class, as slab ids */
     int32_t prev;
     uint8_t kind;        /* enum emmai_kind */
@@ -86,7 +87,7 @@ typedef struct emmai_slab {
 _Static_assert(sizeof(emmai_slab) == 32, "entries are found by a shift");
 
 /* Young slabs: parts of chunk 0, in units, so that an instance with a few blocks of many classes stays small. */
-#define EMMAI_UNIT_SHIFT 8
+#define EMMAI_UNIT_SHIFT 7
 #define EMMAI_UNIT_BYTES ((size_t)1 << EMMAI_UNIT_SHIFT)
 #define EMMAI_UNIT_COUNT (EMMAI_CHUNK_BYTES >> EMMAI_UNIT_SHIFT)
 #define EMMAI_YOUNG_SLABS 64
@@ -104,7 +105,8 @@ _Static_assert(EMMAI_YOUNG_SLABS < 256, "unit_slab holds numbers of young slabs 
 /* A set of slabs that one thread at a time allocates from. */
 typedef struct emmai_heap {
     size_t gate;                         /* EMMAI_GATE_OPEN, or 0: a call is inside */
-    emmai_slab *bins[EMMAI_CLASS_COUNT]; /* head of each class's ring; emmai_no_slab: empty */
+    void *bins[EMMAI_CLASS_COUNT];        /* free blocks of each class, linked by first words; all of its head's slab */
+    emmai_slab *heads[EMMAI_CLASS_COUNT]; /* head of each class's ring; emmai_no_slab: empty */
     uint8_t class_map[EMMAI_CLASS_MAP_BYTES]; /* (size + 7) / 8 -> class, for this instance's alignment */
     uint16_t slab_count[EMMAI_CLASS_COUNT]; /* chunk slabs of each class, saturating: how much to populate */
 } emmai_heap;
@@ -156,6 +158,8 @@ struct emma {
     uint32_t young_count;   /* young slabs made */
     uint32_t young_units;   /* units of chunk 0 given to them or to page 0 */
     bool align8;
+    uint32_t low_end;       /* one past the highest chunk ever used below run_zone: bounds searches */
+    uint32_t run_end;       /* the same above */
     void *deferred;         /* blocks freed by signal handlers while busy, linked by first words; any, atomic */
     emmai_control *control; /* here `local`; of its own where a page of its own is needed */
     emmai_control local;
@@ -231,6 +235,7 @@ static void emmai_os_release(void *start, size_t bytes);
 static bool emmai_os_commit(void *start, size_t bytes);
 static bool emmai_os_purge(void *start, size_t bytes);
 static void emmai_os_small_pages(void *start, size_t bytes);
+static void emmai_os_huge_pages(void *start, size_t bytes);
 static void emmai_os_populate(void *start, size_t bytes);
 static bool emmai_os_overcommits(void);
 static void emmai_os_name(void *start, size_t bytes, const char *name);
@@ -244,7 +249,7 @@ static bool emmai_bits_get(const uint64_t *map, size_t bit);
 static void emmai_bits_set(uint64_t *map, size_t first, size_t count);
 static void emmai_bits_clear(uint64_t *map, size_t first, size_t count);
 static size_t emmai_bits_find(const uint64_t *map, size_t bit, size_t end, bool value);
-static size_t emmai_bits_last(const uint64_t *map, size_t end);
+static size_t emmai_bits_last(const uint64_t *map, size_t start, size_t end);
 
 /* ---- emma_footprint.c ---- */
 
@@ -256,11 +261,18 @@ static size_t emmai_footprint_limit_pages(const emmai_control *control);
 
 static size_t emmai_chunk_take_slab(emma *instance);
 static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, bool roomy);
+static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count);
+static void emmai_chunk_retain(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count);
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages);
 static size_t emmai_chunk_purge(emma *instance, size_t pages);
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
+
+/* ---- emma_huge.c ---- */
+
+static void emmai_huge_prepare(emma *instance, size_t chunk);
+static void emmai_huge_run(const emma *instance, size_t chunk, size_t bytes, bool use);
 
 /* ---- emma_young.c ---- */
 
@@ -269,10 +281,12 @@ static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 
 /* ---- emma_slab.c ---- */
 
-static void *emmai_slab_malloc(emma *instance, unsigned size_class);
+static void *emmai_slab_refill(emma *instance, unsigned size_class);
 static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block);
 static void emmai_slab_shed(emma *instance);
-static size_t emmai_slab_bytes(const emmai_slab *slab);
+static size_t emmai_slab_blocks(const emmai_slab *slab);
+static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab);
+static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab);
 static char *emmai_slab_start(const emma *instance, const emmai_slab *slab);
 
 /* ---- emma_run.c ---- */
@@ -318,7 +332,8 @@ static void emmai_misuse(const emma *instance, enum emma_misuse crime, const voi
 
 /* ---- emma_walk.c ---- */
 
-static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *count);
+static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *listed,
+                                 size_t *binned);
 
 /* ---- re-entry ---- */
 

@@ -7,6 +7,7 @@
 #define PROT_READ_WRITE 3
 #define MAP_PRIVATE_ANONYMOUS_NORESERVE (0x02 | 0x20 | 0x4000)
 #define ADVICE_DONTNEED 4
+#define ADVICE_HUGEPAGE 14
 #define ADVICE_NOHUGEPAGE 15
 #define ADVICE_POPULATE_WRITE 23
 #define PRCTL_SET_VMA 0x53564d41
@@ -55,6 +56,12 @@ static bool emmai_os_purge(void *start, size_t bytes)
 static void emmai_os_small_pages(void *start, size_t bytes)
 {
     os_advise(start, bytes, ADVICE_NOHUGEPAGE);
+}
+
+/* Lets the kernel serve touches of a range by huge pages, where it has any. */
+static void emmai_os_huge_pages(void *start, size_t bytes)
+{
+    os_advise(start, bytes, ADVICE_HUGEPAGE);
 }
 
 /* Faults pages in by one call instead of one fault each; kernels before 5.14 do not, and then faults do it. */

@@ -11,7 +11,7 @@ static void *realloc_move(emma *instance, void *block, size_t usable, size_t byt
     if (bytes > EMMAI_SLAB_MAX_BYTES)
         target = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, bytes > usable ? EMMAI_RUN_ROOM : EMMAI_RUN_PLAIN);
     else
-        target = emmai_slab_malloc(instance, emmai_class_of(instance, bytes));
+        target = emmai_block_malloc(instance, bytes);
     if (!target)
         return NULL;
     size_t kept = emmai_min(usable, emmai_round_up(bytes, EMMAI_CLASS_STEP_BYTES));
@@ -88,14 +88,12 @@ void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t b
         return realloc_slow(instance, block, NULL, bytes);
     if (new_class == slab->size_class)
         return block;
-    emmai_slab *target_slab = heap->bins[new_class];
-    void *target = target_slab->free;
+    void *target = heap->bins[new_class];
     if (!target)
         return realloc_slow(instance, block, NULL, bytes);
     heap->gate = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    target_slab->free = *(void **)target;
-    target_slab->plain_frees++;
+    heap->bins[new_class] = *(void **)target;
     size_t kept = emmai_min(old_steps, steps) * EMMAI_CLASS_STEP_BYTES;
     emmai_arch_copy(target, block, kept);
     instance->control->moved_bytes += kept;

@@ -68,11 +68,13 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
         return NULL;
     }
     emmai_slab_of_id(instance, (ptrdiff_t)chunk)->run_bytes = bytes;
+    emmai_huge_run(instance, chunk, bytes, true);
     return emmai_chunk_start(instance, chunk);
 }
 
 static void emmai_run_free(emma *instance, emmai_slab *run)
 {
+    emmai_huge_run(instance, (size_t)emmai_id_of_slab(instance, run), run->run_bytes, false);
     emmai_chunk_release(instance, (size_t)emmai_id_of_slab(instance, run), emmai_run_chunks(run));
 }
 
@@ -90,7 +92,11 @@ static bool emmai_run_resize(emma *instance, emmai_slab *run, size_t bytes)
             emmai_chunk_release(instance, chunk + old_count, new_count - old_count);
         return false;
     }
+    if (new_count < old_count)
+        emmai_huge_run(instance, chunk, run->run_bytes, false);
     run->run_bytes = bytes;
+    if (new_count != old_count)
+        emmai_huge_run(instance, chunk, bytes, true);
     if (new_count < old_count)
         emmai_chunk_release(instance, chunk + new_count, old_count - new_count);
     return true;

@@ -1,16 +1,37 @@
 /* emma_slab.c - slabs: carving blocks, the rings of the classes, and the events that a free can be.
  *
- * A slab's memory is taken into use from its start, a page at a time; blocks freed go on a LIFO list of their slab,
- * whose last one is the next handed out. The head of a class's ring serves it until it has nothing left; then it is
- * FULL and outside the ring until one of its blocks is freed, when it queues up at the ring's end. */
+ * A slab's memory is taken into use from its start, a page at a time; blocks freed go on a LIFO list of their slab. The
+ * head of a class's ring serves it: its whole list becomes the class's bin, so that an allocation only pops. When it has
+ * nothing left it is FULL and outside the ring until one of its blocks is freed; then it queues up at the ring's end. */
 #include "emma_internal.h"
 
-/* Bytes of the blocks that fit into a slab; carved reaches this when all are carved. */
-static size_t emmai_slab_bytes(const emmai_slab *slab)
+/* Blocks that fit into a slab: it is all carved when it has carved as many. */
+static size_t emmai_slab_blocks(const emmai_slab *slab)
 {
     size_t space = slab->unit_count ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT : EMMAI_CHUNK_BYTES;
-    size_t block_bytes = emmai_class_bytes(slab->size_class);
-    return space - space % block_bytes;
+    return space / emmai_class_bytes(slab->size_class);
+}
+
+/* The bin that holds free blocks of this slab: its class's if it is the head. */
+static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab)
+{
+    return instance->heap.heads[slab->size_class] == slab ? instance->heap.bins[slab->size_class] : NULL;
+}
+
+static size_t list_length(const void *block)
+{
+    size_t length = 0;
+    for (; block; block = *(void *const *)block)
+        length++;
+    return length;
+}
+
+/* Blocks handed out. */
+static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab)
+{
+    if (slab->kind == EMMAI_FULL)
+        return slab->carved;
+    return (size_t)(slab->plain_frees + 1) - list_length(emmai_slab_bin(instance, slab));
 }
 
 static char *emmai_slab_start(const emma *instance, const emmai_slab *slab)
@@ -30,14 +51,14 @@ static emmai_slab *ring_next(const emma *instance, const emmai_slab *slab)
 /* Puts a slab before the head: at the end of the ring. */
 static void ring_append(emma *instance, emmai_slab *slab)
 {
-    emmai_slab **bin = &instance->heap.bins[slab->size_class];
+    emmai_slab **head_of = &instance->heap.heads[slab->size_class];
     int32_t id = emmai_id_of_slab(instance, slab);
-    if (*bin == &emmai_no_slab) {
+    if (*head_of == &emmai_no_slab) {
         slab->next = slab->prev = id;
-        *bin = slab;
+        *head_of = slab;
         return;
     }
-    emmai_slab *head = *bin;
+    emmai_slab *head = *head_of;
     slab->next = emmai_id_of_slab(instance, head);
     slab->prev = head->prev;
     emmai_slab_of_id(instance, head->prev)->next = id;
@@ -46,12 +67,12 @@ static void ring_append(emma *instance, emmai_slab *slab)
 
 static void ring_remove(emma *instance, emmai_slab *slab)
 {
-    emmai_slab **bin = &instance->heap.bins[slab->size_class];
+    emmai_slab **head_of = &instance->heap.heads[slab->size_class];
     emmai_slab *next = ring_next(instance, slab);
     if (next == slab)
-        *bin = (emmai_slab *)(uintptr_t)&emmai_no_slab;
-    else if (*bin == slab)
-        *bin = next;
+        *head_of = (emmai_slab *)(uintptr_t)&emmai_no_slab;
+    else if (*head_of == slab)
+        *head_of = next;
     next->prev = slab->prev;
     emmai_slab_of_id(instance, slab->prev)->next = slab->next;
 }
@@ -79,43 +100,55 @@ static bool slab_touch(emma *instance, const emmai_slab *slab, size_t end)
     return true;
 }
 
-/* Links the blocks from `block` to `end` into a list in address order. */
-static void slab_link(emma *instance, emmai_slab *slab, char *block, const char *end, size_t block_bytes)
+#define LINK_UNROLLED 4
+
+static inline char *link_next(char *block, size_t block_bytes)
 {
-    slab->free = block;
-    for (;;) {
-        if (EMMA_CHECKS)
-            emmai_checked_carve(instance, block, block_bytes);
-        char *next = block + block_bytes;
-        if (next == end)
-            break;
-        *(void **)(void *)block = next;
-        block = next;
+    char *next = block + block_bytes;
+    *(void **)(void *)block = next;
+    return next;
+}
+
+/* Links `count` blocks from `block` on into a list in address order. */
+static void slab_link(emma *instance, char *block, size_t count, size_t block_bytes)
+{
+    if (EMMA_CHECKS)
+        for (size_t i = 0; i < count; i++)
+            emmai_checked_carve(instance, block + i * block_bytes, block_bytes);
+    for (; count > LINK_UNROLLED; count -= LINK_UNROLLED) {
+        block = link_next(block, block_bytes);
+        block = link_next(block, block_bytes);
+        block = link_next(block, block_bytes);
+        block = link_next(block, block_bytes);
     }
+    for (; count > 1; count--)
+        block = link_next(block, block_bytes);
     *(void **)(void *)block = NULL;
 }
 
-/* Carves the blocks that end on the next page with room for one; false when there are none left or no memory. */
+/* Carves the blocks that end on the next page with room for one, onto the empty free list; false when there are none left
+ * or no memory. */
 static bool slab_carve(emma *instance, emmai_slab *slab)
 {
     if (slab == &emmai_no_slab)
         return false;
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    size_t all = emmai_slab_bytes(slab);
-    size_t carved = slab->carved;
-    if (carved == all)
+    size_t left = emmai_slab_blocks(slab) - slab->carved;
+    if (!left)
         return false;
-    size_t room = emmai_round_up(carved + block_bytes, EMMAI_PAGE_BYTES) - carved;
-    size_t end = emmai_min(carved + room - room % block_bytes, all);
-    if (!slab_touch(instance, slab, end))
+    size_t start = slab->carved * block_bytes;
+    size_t room = emmai_round_up(start + block_bytes, EMMAI_PAGE_BYTES) - start;
+    size_t count = emmai_min(room / block_bytes, left);
+    if (!slab_touch(instance, slab, start + count * block_bytes))
         return false;
-    char *start = emmai_slab_start(instance, slab);
-    slab_link(instance, slab, start + carved, start + end, block_bytes);
-    slab->carved = (uint32_t)end;
+    char *first = emmai_slab_start(instance, slab) + start;
+    slab_link(instance, first, count, block_bytes);
+    slab->free = first;
+    slab->carved += (uint32_t)count;
     return true;
 }
 
-/* ---- allocation, when the head of the ring has no free block ---- */
+/* ---- allocation, when the bin is empty ---- */
 
 static emmai_slab *slab_open(emma *instance, unsigned size_class)
 {
@@ -144,40 +177,41 @@ static void slab_close(emma *instance, emmai_slab *slab)
     emmai_chunk_release(instance, (size_t)emmai_id_of_slab(instance, slab), 1);
 }
 
-static void *slab_pop(emmai_slab *slab)
+/* Moves the head's free list into the bin and pops a block. */
+static void *slab_serve(emma *instance, emmai_slab *slab)
 {
     void *block = slab->free;
-    slab->free = *(void **)block;
-    slab->plain_frees++;
+    instance->heap.bins[slab->size_class] = *(void **)block;
+    slab->free = NULL;
+    slab->plain_frees = (int32_t)slab->carved - 1;
     return block;
 }
 
 /* Makes the next slab of the ring that has a free block its head; false if none has. */
 static bool slab_rotate(emma *instance, unsigned size_class)
 {
-    emmai_slab *head = instance->heap.bins[size_class];
+    emmai_slab *head = instance->heap.heads[size_class];
     for (emmai_slab *slab = ring_next(instance, head); slab != head; slab = ring_next(instance, slab))
         if (slab->free) {
-            instance->heap.bins[size_class] = slab;
+            instance->heap.heads[size_class] = slab;
             return true;
         }
     return false;
 }
 
-/* Allocates a block of a class whose head has none ready; NULL when the limit or the kernel refuses. */
-static void *emmai_slab_malloc(emma *instance, unsigned size_class)
+/* Allocates a block of a class whose bin is empty; NULL when the limit or the kernel refuses. */
+static void *emmai_slab_refill(emma *instance, unsigned size_class)
 {
-    emmai_slab **bin = &instance->heap.bins[size_class];
     for (;;) {
-        emmai_slab *slab = *bin;
+        emmai_slab *slab = instance->heap.heads[size_class];
         if (slab->free || slab_carve(instance, slab))
-            return slab_pop(slab);
+            return slab_serve(instance, slab);
         if (slab == &emmai_no_slab) {
             slab = slab_open(instance, size_class);
             if (!slab)
                 return NULL;
             ring_append(instance, slab);
-        } else if (slab->carved == emmai_slab_bytes(slab)) {
+        } else if (slab->carved == emmai_slab_blocks(slab)) {
             ring_remove(instance, slab);
             slab->kind = EMMAI_FULL;
             slab->plain_frees = 0;
@@ -203,7 +237,7 @@ static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block)
 {
     if (slab->kind == EMMAI_FULL) {
         slab->kind = EMMAI_SLAB;
-        slab->plain_frees = (int32_t)(slab->carved / emmai_class_bytes(slab->size_class)) - 2;
+        slab->plain_frees = (int32_t)slab->carved - 2;
         ring_append(instance, slab);
     } else if (slab->plain_frees < EMMAI_NO_BLOCK_OUT) {
         slab->plain_frees = EMMAI_NO_BLOCK_OUT;
@@ -211,7 +245,7 @@ static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block)
         return;
     }
     slab_push(slab, block);
-    if (slab->plain_frees == EMMAI_NO_BLOCK_OUT && instance->heap.bins[slab->size_class] != slab)
+    if (slab->plain_frees == EMMAI_NO_BLOCK_OUT && instance->heap.heads[slab->size_class] != slab)
         slab_close(instance, slab);
 }
 
@@ -219,8 +253,10 @@ static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block)
 static void emmai_slab_shed(emma *instance)
 {
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {
-        emmai_slab *slab = instance->heap.bins[i];
-        if (slab != &emmai_no_slab && slab->plain_frees == EMMAI_NO_BLOCK_OUT)
-            slab_close(instance, slab);
+        emmai_slab *slab = instance->heap.heads[i];
+        if (slab == &emmai_no_slab || slab->unit_count || emmai_slab_live(instance, slab))
+            continue;
+        instance->heap.bins[i] = NULL;
+        slab_close(instance, slab);
     }
 }

@@ -12,19 +12,14 @@ typedef struct stats_sum {
     size_t large_bytes;
 } stats_sum;
 
-static size_t slab_live_blocks(const emmai_slab *slab)
-{
-    return slab->kind == EMMAI_FULL ? slab->carved / emmai_class_bytes(slab->size_class) : (size_t)(slab->plain_frees + 1);
-}
-
-static void sum_slab(stats_sum *sum, const emmai_slab *slab)
+static void sum_slab(const emma *instance, const emmai_slab *slab, stats_sum *sum)
 {
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    size_t live = slab_live_blocks(slab);
+    size_t live = emmai_slab_live(instance, slab);
     sum->slabs++;
     sum->live_blocks += live;
     sum->live_bytes += live * block_bytes;
-    sum->carved_blocks += slab->carved / block_bytes;
+    sum->carved_blocks += slab->carved;
     sum->footprint_bytes += slab->unit_count ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT
                                              : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
 }
@@ -36,7 +31,7 @@ static void stats_collect(const emma *instance, unsigned size_class, stats_sum *
     emmai_arch_zero(sum, sizeof *sum);
     for (unsigned i = 0; i < instance->young_count; i++)
         if (all || instance->young[i].size_class == size_class)
-            sum_slab(sum, &instance->young[i]);
+            sum_slab(instance, &instance->young[i], sum);
     size_t chunk = emmai_chunk_next_used(instance, 1);
     while (chunk < instance->chunk_count) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
@@ -46,7 +41,7 @@ static void stats_collect(const emma *instance, unsigned size_class, stats_sum *
             sum->large_blocks++;
             sum->large_bytes += entry->run_bytes;
         } else if (all || entry->size_class == size_class) {
-            sum_slab(sum, entry);
+            sum_slab(instance, entry, sum);
         }
         chunk = emmai_chunk_next_used(instance, chunk + count);
     }

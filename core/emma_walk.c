@@ -1,24 +1,31 @@
-/* emma_walk.c - visiting live blocks. A slab keeps no mark per block: what is carved and not on the free list is live. */
+/* emma_walk.c - visiting live blocks. A slab keeps no mark per block: what is carved and in no list is live. */
 #include "emma_internal.h"
 
 #define WALK_MAX_BLOCKS (EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES)
-#define MARK_BITS 64
 
-/* Marks a slab's free blocks; false when the list is longer than the slab or leaves it (I3). */
-static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *count)
+/* Marks the blocks of a list as free; false when one is no block of the slab or marked already (I3). */
+static bool mark_list(const emma *instance, const emmai_slab *slab, const void *list, uint64_t *marks, size_t *count)
 {
     const char *start = emmai_slab_start(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    *count = 0;
-    for (const char *block = slab->free; block; block = *(char *const *)(const void *)block) {
-        size_t offset = (size_t)(block - start);
+    for (const void *block = list; block; block = *(void *const *)block) {
+        size_t offset = (size_t)((const char *)block - start);
         size_t index = offset / block_bytes;
-        if (offset >= slab->carved || offset % block_bytes || (marks[index / MARK_BITS] >> (index % MARK_BITS) & 1))
+        if (index >= slab->carved || offset % block_bytes || emmai_bits_get(marks, index))
             return false;
-        marks[index / MARK_BITS] |= (uint64_t)1 << (index % MARK_BITS);
+        emmai_bits_set(marks, index, 1);
         ++*count;
     }
     return true;
+}
+
+/* Marks a slab's free blocks, its list's and its bin's; counts each. */
+static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *listed,
+                                 size_t *binned)
+{
+    *listed = *binned = 0;
+    return mark_list(instance, slab, slab->free, marks, listed) &&
+           mark_list(instance, slab, emmai_slab_bin(instance, slab), marks, binned);
 }
 
 static bool walk_visit(const emma *instance, void *block, size_t usable, emma_walk_fn visit, void *arg)
@@ -30,16 +37,15 @@ static bool walk_visit(const emma *instance, void *block, size_t usable, emma_wa
 
 static bool walk_slab(const emma *instance, const emmai_slab *slab, emma_walk_fn visit, void *arg)
 {
-    uint64_t marks[WALK_MAX_BLOCKS / MARK_BITS];
+    uint64_t marks[WALK_MAX_BLOCKS / 64];
     emmai_arch_zero(marks, sizeof marks);
-    size_t free_count;
-    if (!emmai_walk_mark_free(instance, slab, marks, &free_count))
+    size_t listed, binned;
+    if (!emmai_walk_mark_free(instance, slab, marks, &listed, &binned))
         return false;
     char *start = emmai_slab_start(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    size_t blocks = slab->carved / block_bytes;
-    for (size_t i = 0; i < blocks; i++)
-        if (!(marks[i / MARK_BITS] >> (i % MARK_BITS) & 1) &&
+    for (size_t i = 0; i < slab->carved; i++)
+        if (!emmai_bits_get(marks, i) &&
             !walk_visit(instance, start + i * block_bytes, block_bytes, visit, arg))
             return false;
     return true;

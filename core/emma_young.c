@@ -5,14 +5,15 @@
  * keeps its class until emma_reset: they are at most one chunk. */
 #include "emma_internal.h"
 
-/* Blocks that a class's first young slab and its later ones aim at: few while nobody knows that more will come. */
-#define YOUNG_FIRST_BYTES EMMAI_UNIT_BYTES
-#define YOUNG_NEXT_BYTES ((size_t)2 * EMMAI_UNIT_BYTES)
+/* Bytes that a class's first young slab and its later ones aim at: few while nobody knows that more will come. Of the sizes
+ * tried, these leave the least unused after Lua's libraries are open. */
+#define YOUNG_FIRST_BYTES ((size_t)256)
+#define YOUNG_NEXT_BYTES ((size_t)512)
 
 static size_t young_units(const emma *instance, unsigned size_class)
 {
     size_t bytes = emmai_class_bytes(size_class);
-    size_t wanted = instance->heap.bins[size_class] == &emmai_no_slab ? YOUNG_FIRST_BYTES : YOUNG_NEXT_BYTES;
+    size_t wanted = instance->heap.heads[size_class] == &emmai_no_slab ? YOUNG_FIRST_BYTES : YOUNG_NEXT_BYTES;
     size_t blocks = emmai_max(wanted / bytes, 1);
     return emmai_round_up(blocks * bytes, EMMAI_UNIT_BYTES) >> EMMAI_UNIT_SHIFT;
 }
