@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares emma-lua with lua: the same command lines, scripts and keys, the same stdout, stderr and exit status.
 
-    behaviour.py --emma-lua PATH --lua PATH [GROUP ...]
+    behaviour.py --emma-lua PATH --lua PATH [--modules FOLDER] [GROUP ...]
 
 Without a group, all of them. Both programs are started under the name "lua", so that messages need no translation.
 What emma-lua has beyond lua (limits, statistics, reports) is checked for itself. Exit status 1: something differs,
@@ -46,8 +46,9 @@ def plain(raw):
 
 
 class Suite:
-    def __init__(self, emma_lua, lua):
+    def __init__(self, emma_lua, lua, modules):
         self.emma_lua, self.lua = os.path.abspath(emma_lua), os.path.abspath(lua)
+        self.modules = modules and os.path.abspath(modules)
         self.failures, self.checks = 0, 0
         self.directory = None
 
@@ -195,6 +196,35 @@ def group_modules(suite):
                       ["-e", "first = 1", "-l", "first"], ["-l", "f=first=x"]):
         suite.same(*arguments, "show.lua", env={"LUA_PATH": "./?.lua"})
         suite.same(*arguments, "show.lua", env={"LUA_PATH": "./?.lua", "LUA_CPATH": ";;"}, extra=["--limit", "4M"])
+
+
+def group_native_modules(suite):
+    """Modules in C, which call the Lua that is in the program."""
+    if not suite.modules:
+        print("no --modules: the tests with a module in C are left out")
+        return
+    env = {"LUA_CPATH": os.path.join(suite.modules, "?.so")}
+    for text in ("local native = require('native') a = native.hold('first') b = native.hold('second')",
+                 "a = require('native').hold('at an error') error('stop')",
+                 "a = require('native').hold('at os.exit') os.exit(2)",
+                 "a = require('native').hold('at a closing os.exit') os.exit(2, true)",
+                 "a = require('native').hold('at exit') io.write('buffered ') require('native').leave(6)",
+                 "local native = require('native') a = native.hold('in both') "
+                 "print(native.fork(function() print('in the child') end))",
+                 "local native = require('native') a = native.hold('in both') "
+                 "print(native.fork(function() os.exit(3, true) end))",
+                 "require('native').hold('early') collectgarbage() print('late')",
+                 "print(package.searchpath('native', package.cpath) ~= nil, pcall(require, 'native.missing'))",
+                 "print(package.loadlib(package.searchpath('native', package.cpath), 'no_such_function') == nil)"):
+        suite.same_script(text, env=env)
+        suite.same("-l", "native", "-e", text, env=env)
+    suite.write("leave.lua", "require('native').leave(6)")
+    suite.write("fork.lua", "print(require('native').fork(function() for i = 1, 1e5 do kept = {kept} end os.exit(4) end))")
+    for script, status, known in (("leave.lua", 6, None), ("fork.lua", 0, 0)):
+        ran = suite.emma("--report", "report.json", "--stats", script, env=env)
+        report = json.loads(suite.read("report.json").decode("utf-8"))
+        suite.check(ran.status == status and ran.err.count("memory of this run") == 1 and report["exit_status"] == known,
+                    "one report, by the process that started: " + script, ran, report)
 
 
 def group_errors(suite):
@@ -750,12 +780,13 @@ def main():
     parser = argparse.ArgumentParser(description="Compares emma-lua with lua.")
     parser.add_argument("--emma-lua", required=True)
     parser.add_argument("--lua", required=True)
+    parser.add_argument("--modules", help="the folder of the module native")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help="one of: " + ", ".join(groups))
     options = parser.parse_args()
     for name in options.groups:
         if name not in groups:
             parser.error("no group %r" % name)
-    suite = Suite(options.emma_lua, options.lua)
+    suite = Suite(options.emma_lua, options.lua, options.modules)
     version = subprocess.run([suite.lua, "-v"], capture_output=True, check=True, timeout=SECONDS).stdout
     own = subprocess.run([suite.emma_lua, "-v"], capture_output=True, check=True, timeout=SECONDS).stdout
     if version != own:
