@@ -46,6 +46,12 @@
 #define TEST_SLOW_BUILD 0
 #endif
 
+#if defined(EMMA_CHECKS) && EMMA_CHECKS
+#define TEST_CHECKED_BUILD 1
+#else
+#define TEST_CHECKED_BUILD 0
+#endif
+
 enum { TEST_EXIT_SKIPPED = 77 }; /* ctest's SKIP_RETURN_CODE */
 enum { TEST_PAGE_BYTES = 4096 };
 #define TEST_KIB          ((size_t)1024)
@@ -376,6 +382,16 @@ static inline bool test_maps_same(test_maps *before, test_maps *after)
     return true;
 }
 
+/* Adds a range behind the others, joined to the last one if it touches it, whatever the access. */
+static inline void test_maps_append(test_maps *maps, uintptr_t start, uintptr_t end)
+{
+    test_range *last = maps->count > 0 ? &maps->ranges[maps->count - 1] : NULL;
+    if (last && last->end == start)
+        last->end = end;
+    else
+        maps->ranges[maps->count++] = (test_range){ start, end, PROT_NONE };
+}
+
 /* The parts of `after` that `before` does not cover, in `added`. */
 static inline void test_maps_added(const test_maps *before, const test_maps *after,
                                    test_maps *added)
@@ -389,10 +405,8 @@ static inline void test_maps_added(const test_maps *before, const test_maps *aft
         for (size_t c = b; left.start < left.end; c++) {
             const bool last = c == before->count || before->ranges[c].start >= left.end;
             const uintptr_t stop = last ? left.end : before->ranges[c].start;
-            if (stop > left.start) {
-                added->ranges[added->count] = left;
-                added->ranges[added->count++].end = stop;
-            }
+            if (stop > left.start)
+                test_maps_append(added, left.start, stop);
             if (last)
                 break;
             left.start = before->ranges[c].end;

@@ -39,7 +39,8 @@ static void handler_release(block *b)
         unsigned char *at = emma_realloc(instance, b->at, 2 * b->bytes);
         if (at) {
             CHECK(test_filled(at, b->bytes, b->tag));
-            b->at = at;
+            *b = (block){ at, 2 * b->bytes, b->tag };
+            test_fill(at, b->bytes, b->tag);
         }
         return;
     }
@@ -81,42 +82,82 @@ static size_t size_for(test_rng *rng)
     return test_chance(rng, 95) ? test_below(rng, 300) : test_below(rng, 6000);
 }
 
+/* The one call that is interrupted. */
+static unsigned char *stepped_allocate(unsigned entry, size_t bytes)
+{
+    unsigned char *at;
+    trap_on();
+    switch (entry) {
+    case 0: at = emma_calloc(instance, 1, bytes); break;
+    case 1: at = emma_aligned_alloc(instance, 64, bytes); break;
+    case 2: at = emma_resize(instance, NULL, 0, bytes + 1); break;
+    case 3: at = emma_realloc_sized(instance, NULL, 0, bytes); break;
+    case 4: at = emma_malloc(instance, bytes + 100000); break;
+    default: at = emma_malloc(instance, bytes); break;
+    }
+    trap_off();
+    return at;
+}
+
+static unsigned char *stepped_resize(unsigned entry, const block *b, size_t bytes)
+{
+    unsigned char *at;
+    trap_on();
+    switch (entry) {
+    case 0: at = emma_realloc(instance, b->at, bytes); break;
+    case 1: at = emma_resize(instance, b->at, b->bytes, bytes + 1); break;
+    default: at = emma_realloc_sized(instance, b->at, b->bytes, bytes); break;
+    }
+    trap_off();
+    return at;
+}
+
+static void stepped_free(unsigned entry, const block *b)
+{
+    trap_on();
+    switch (entry) {
+    case 0: emma_free_sized(instance, b->at, b->bytes); break;
+    case 1: emma_resize(instance, b->at, b->bytes, 0); break;
+    default: emma_free(instance, b->at); break;
+    }
+    trap_off();
+}
+
+static void stepped_trim(void)
+{
+    trap_on();
+    emma_trim(instance);
+    trap_off();
+}
+
 static void step(test_rng *rng)
 {
+    enum { ALLOCATE_ENTRIES = 8, OTHER_ENTRIES = 3, RESIZED_MORE_BYTES = 1 };
     block *b = &blocks[test_below(rng, SLOTS)];
-    size_t bytes = size_for(rng);
-    unsigned char *at = b->at;
-    if (!at) {
-        const bool zeroed = test_chance(rng, 20), run = test_chance(rng, 3);
-        bytes += run ? 100000 : 0;
-        trap_on();
-        at = zeroed && !run ? emma_calloc(instance, 1, bytes) : emma_malloc(instance, bytes);
-        trap_off();
+    const size_t bytes = size_for(rng);
+    if (!b->at) {
+        const unsigned entry = (unsigned)test_below(rng, ALLOCATE_ENTRIES);
+        unsigned char *at = stepped_allocate(entry, bytes);
         CHECK(at != NULL);
-        CHECK(!zeroed || run || test_zeroed(at, bytes));
-    } else if (test_chance(rng, 30)) {
-        CHECK(test_filled(at, b->bytes, b->tag));
-        const size_t kept = bytes < b->bytes ? bytes : b->bytes;
-        trap_on();
-        at = emma_realloc(instance, at, bytes);
-        trap_off();
+        CHECK(entry != 0 || test_zeroed(at, bytes));
+        const size_t more = entry == 2 ? RESIZED_MORE_BYTES : entry == 4 ? 100000 : 0;
+        *b = (block){ at, bytes + more, test_random(rng) };
+        test_fill(at, b->bytes, b->tag);
+    } else if (test_chance(rng, 50)) {
+        const unsigned entry = (unsigned)test_below(rng, OTHER_ENTRIES);
+        CHECK(test_filled(b->at, b->bytes, b->tag));
+        unsigned char *at = stepped_resize(entry, b, bytes);
         CHECK(at != NULL);
-        CHECK(test_filled(at, kept, b->tag));
+        CHECK(test_filled(at, bytes < b->bytes ? bytes : b->bytes, b->tag));
+        *b = (block){ at, bytes + (entry == 1 ? RESIZED_MORE_BYTES : 0), test_random(rng) };
+        test_fill(at, b->bytes, b->tag);
     } else {
-        CHECK(test_filled(at, b->bytes, b->tag));
-        trap_on();
-        emma_free(instance, at);
-        trap_off();
-        at = NULL;
+        CHECK(test_filled(b->at, b->bytes, b->tag));
+        stepped_free((unsigned)test_below(rng, OTHER_ENTRIES), b);
+        b->at = NULL;
     }
-    *b = (block){ at, bytes, test_random(rng) };
-    if (at)
-        test_fill(at, bytes, b->tag);
-    if (test_below(rng, 400) == 0) {
-        trap_on();
-        emma_trim(instance);
-        trap_off();
-    }
+    if (test_below(rng, 400) == 0)
+        stepped_trim();
 }
 
 static void run(unsigned flags, unsigned every, uint64_t seed)
