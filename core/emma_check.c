@@ -35,16 +35,22 @@ static size_t check_carved_bytes(const emmai_slab *slab)
 
 static bool check_young(const emma *instance, check_sum *sum)
 {
-    const emmai_slab *chunk0 = emmai_slab_of_id(instance, 0);
-    if (chunk0->kind != EMMAI_YOUNG || chunk0->plain_frees || instance->young_count > EMMAI_YOUNG_SLABS)
+    size_t pages = 0;
+    for (size_t i = 0; i < EMMAI_YOUNG_CHUNKS; i++) {
+        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
+        if (entry->kind != EMMAI_YOUNG || entry->plain_frees)
+            return false;
+        pages += entry->resident;
+    }
+    sum->resident_pages += pages;
+    if (instance->young_count > EMMAI_YOUNG_SLABS)
         return false;
-    sum->resident_pages += chunk0->resident;
     for (unsigned i = 0; i < instance->young_count; i++) {
         const emmai_slab *slab = &instance->young[i];
         if (slab->kind != EMMAI_SLAB && slab->kind != EMMAI_FULL)
             return false;
         size_t end = ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + check_carved_bytes(slab);
-        if (end > (size_t)chunk0->resident << EMMAI_PAGE_SHIFT)
+        if (end > pages << EMMAI_PAGE_SHIFT)
             return false;
         if (emmai_young_find(instance, (size_t)slab->first_unit << EMMAI_UNIT_SHIFT) != slab)
             return false;
@@ -98,7 +104,7 @@ static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size
 static bool check_used(const emma *instance, check_sum *sum)
 {
     size_t next;
-    for (size_t chunk = emmai_chunk_next_used(instance, 1); chunk < instance->chunk_count;
+    for (size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS); chunk < instance->chunk_count;
          chunk = emmai_chunk_next_used(instance, next))
         if (!check_chunk(instance, chunk, sum, &next))
             return false;
@@ -109,7 +115,7 @@ static bool check_used(const emma *instance, check_sum *sum)
 static bool check_retained(const emma *instance, check_sum *sum)
 {
     size_t end = instance->chunk_count;
-    while ((end = emmai_bits_last(instance->retained_map, 1, end)) > 1) {
+    while ((end = emmai_bits_last(instance->retained_map, EMMAI_YOUNG_CHUNKS, end)) > EMMAI_YOUNG_CHUNKS) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)--end);
         if (entry->kind != EMMAI_FREE || entry->plain_frees || entry->free || !entry->resident)
             return false;

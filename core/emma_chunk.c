@@ -1,8 +1,8 @@
 /* emma_chunk.c - the region's chunks: which are free, which are accessible, which keep memory.
  *
- * Slabs take the lowest free chunk, so a heap that shrinks empties the region from above. Runs are looked for from
- * run_zone on, where they find room to grow in place; either goes to the other's side when its own is full. A chunk's
- * resident pages are a prefix of it; a FREE chunk keeps them until it is used again or purged. */
+ * A chunk's resident pages are a prefix of it; a FREE chunk keeps them until it is used again or purged. What keeps memory
+ * is used before what does not. Then slabs take the lowest free chunk, so a heap that shrinks empties the region from above,
+ * and runs one from run_zone on, where they find room to grow; either goes to the other's side when its own is full. */
 #include "emma_internal.h"
 
 /* ---- the map ---- */
@@ -173,10 +173,40 @@ static bool chunk_claim(emma *instance, size_t chunk, size_t count, enum emmai_k
     return true;
 }
 
-/* Takes the lowest free chunk for a slab. Returns its index, or 0 when there is none or the kernel or the limit refuses. */
+/* The first of `count` chunks in a row from `start` to `end` that are free and keep memory; `end` if there are none. */
+static size_t retained_fit(const emma *instance, size_t start, size_t end, size_t count)
+{
+    for (;;) {
+        start = emmai_bits_find(instance->retained_map, start, end, true);
+        if (end - start < count)
+            return end;
+        size_t gap = emmai_bits_find(instance->retained_map, start, start + count, false);
+        if (gap == start + count)
+            return start;
+        start = gap;
+    }
+}
+
+/* The same wherever in the region, near the lowest; 0 if there are none. */
+static size_t chunk_retained(const emma *instance, size_t count)
+{
+    if (!instance->control->retained_pages)
+        return 0;
+    size_t chunk = retained_fit(instance, EMMAI_YOUNG_CHUNKS, instance->low_end, count);
+    if (chunk < instance->low_end)
+        return chunk;
+    chunk = retained_fit(instance, instance->run_zone, instance->run_end, count);
+    return chunk < instance->run_end ? chunk : 0;
+}
+
+/* Takes a chunk for a slab, one that keeps memory if there is one, else the lowest. Returns its index, or 0 when there is none
+ * or the kernel or the limit refuses. */
 static size_t emmai_chunk_take_slab(emma *instance)
 {
-    size_t chunk = chunk_next_free(instance, instance->low_hint);
+    size_t chunk = chunk_retained(instance, 1);
+    if (chunk)
+        return chunk_claim(instance, chunk, 1, EMMAI_SLAB) ? chunk : 0;
+    chunk = chunk_next_free(instance, instance->low_hint);
     if (chunk == instance->chunk_count)
         return 0;
     emmai_huge_prepare(instance, chunk);
@@ -189,6 +219,9 @@ static size_t emmai_chunk_take_slab(emma *instance)
 /* Behind the run before it, a run that has grown is placed this far off, or this many times its own length. */
 #define ROOMY_CHUNKS ((256 * EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
 #define ROOMY_FACTOR 8
+/* Shorter ones are cheaper to copy than fresh pages are to take: they go where memory is kept. */
+
+#define ROOMY_MIN_CHUNKS ((256 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
 
 /* Where a run of `count` chunks finds room to grow: at the start of a zone without runs, else well inside the longest free
  * stretch; chunk_count when no stretch is worth it. */
@@ -225,12 +258,14 @@ static bool chunk_may_spread(emmai_control *control)
 static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, bool roomy)
 {
     size_t none = instance->chunk_count;
-    if (roomy && chunk_may_spread(instance->control)) {
+    if (roomy && count >= ROOMY_MIN_CHUNKS && chunk_may_spread(instance->control)) {
         size_t chunk = chunk_roomy(instance, count);
         if (chunk != none && chunk_claim(instance, chunk, count, EMMAI_RUN))
             return chunk;
     }
-    size_t chunk = map_fit(instance, instance->run_zone, count, alignment);
+    size_t chunk = alignment == EMMAI_CHUNK_BYTES ? chunk_retained(instance, count) : 0;
+    if (!chunk)
+        chunk = map_fit(instance, instance->run_zone, count, alignment);
     if (chunk == none)
         chunk = map_fit(instance, instance->low_hint, count, alignment);
     if (chunk == none || !chunk_claim(instance, chunk, count, EMMAI_RUN))
@@ -326,7 +361,7 @@ static size_t emmai_chunk_purge(emma *instance, size_t pages)
     size_t wanted = emmai_min(pages, control->retained_pages);
     size_t done = purge_zone(instance, instance->run_zone, instance->run_end, wanted);
     if (done < wanted)
-        done += purge_zone(instance, 1, instance->low_end, wanted - done);
+        done += purge_zone(instance, EMMAI_YOUNG_CHUNKS, instance->low_end, wanted - done);
     control->retained_pages -= done;
     control->retained_low_pages = emmai_min(control->retained_low_pages, control->retained_pages);
     control->returned_bytes += done << EMMAI_PAGE_SHIFT;

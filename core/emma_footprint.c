@@ -22,11 +22,14 @@ static void footprint_watch(emma *instance)
         control->limit_handler(control->limit_arg, instance, over);
 }
 
-/* Free pages that should go before the footprint rises to a new peak: the peak then shows need, not habit. */
-static size_t footprint_surplus(const emmai_control *control)
+/* Rather than that the footprint rises to a new peak, free pages go back to the kernel, if there are more than some: the peak
+ * then shows need, not habit. As many as it would rise by, so that what is given back is bounded by growth. */
+static void footprint_flatten(emma *instance, size_t after)
 {
-    size_t kept = emmai_max(EMMAI_RETAIN_BYTES / EMMAI_PAGE_BYTES, control->footprint_pages / EMMAI_RETAIN_FRACTION);
-    return control->retained_pages > kept ? control->retained_pages - kept / 2 : 0;
+    emmai_control *control = instance->control;
+    size_t kept = emmai_max(EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT, control->footprint_pages / EMMAI_RETAIN_FRACTION);
+    if (control->retained_pages > kept)
+        emmai_chunk_purge(instance, emmai_max(after - control->peak_pages, EMMAI_FLATTEN_MIN_PAGES));
 }
 
 /* Counts pages that are about to be used; false, with nothing changed, when the limit does not allow them. */
@@ -41,9 +44,7 @@ static bool emmai_footprint_take(emma *instance, size_t pages)
             return false;
     }
     if (after > control->peak_pages) {
-        size_t surplus = footprint_surplus(control);
-        if (EMMAI_UNLIKELY(surplus))
-            emmai_chunk_purge(instance, surplus);
+        footprint_flatten(instance, after);
         after = control->footprint_pages + pages;
         control->peak_pages = emmai_max(control->peak_pages, after);
     }

@@ -110,7 +110,7 @@ static void heap_clear(emma *instance)
     emmai_arch_zero(instance->heap.slab_count, sizeof instance->heap.slab_count);
     instance->young_count = 0;
     instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
-    instance->low_hint = 1;
+    instance->low_hint = EMMAI_YOUNG_CHUNKS;
     instance->heap.gate = EMMAI_GATE_OPEN;
 }
 
@@ -154,13 +154,13 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry, con
     instance->chunk_count = (uint32_t)geometry->chunk_count;
     instance->run_zone = (uint32_t)emmai_max(geometry->chunk_count / 2, control->low_committed);
     control->run_committed = instance->run_end = instance->run_zone;
-    instance->low_end = 1;
+    instance->low_end = EMMAI_YOUNG_CHUNKS;
     instance->align8 = (options->flags & EMMA_ALIGN8) != 0;
     emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8], sizeof instance->heap.class_map);
     heap_clear(instance);
-    emmai_slab *chunk0 = emmai_slab_of_id(instance, 0);
-    chunk0->kind = EMMAI_YOUNG;
-    chunk0->resident = 1;
+    for (size_t i = 0; i < EMMAI_YOUNG_CHUNKS; i++)
+        emmai_slab_of_id(instance, (ptrdiff_t)i)->kind = EMMAI_YOUNG;
+    emmai_slab_of_id(instance, 0)->resident = 1;
     if (EMMA_CHECKS)
         control->cookie = emmai_os_random(mapping);
     return instance;
@@ -198,10 +198,10 @@ void emma_destroy(emma *instance)
 
 /* ---- reset ---- */
 
-/* Makes every chunk but chunk 0 free. */
+/* Makes every chunk behind the young area free. */
 static void reset_chunks(emma *instance)
 {
-    size_t chunk = emmai_chunk_next_used(instance, 1);
+    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
     while (chunk < instance->chunk_count) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = entry->kind == EMMAI_RUN ? emmai_run_chunks(entry) : 1;

@@ -6,7 +6,7 @@
  *   | maps | slab entries ...2 1 0 | struct emma | chunk 0 ...... | chunk 1 | ... | zone of runs ...
  *                                 \________ page 0 ________/
  *
- * Page 0 is the first page of chunk 0. The entry of chunk i is the i-th slab *before* struct emma, so that a young
+ * Page 0 is the first page of chunk 0. The first chunks are the young area. The entry of chunk i is the i-th slab *before* struct emma, so that a young
  * instance touches page 0 and the blocks behind it and nothing else, whatever its region could grow to.
  *
  * Invariants (emma_check verifies them, asserts name them):
@@ -16,7 +16,7 @@
  * I2  A SLAB is in the ring of its class, and only there; heads[class] is its head. A FULL slab is in no ring, has an
  *     empty free list and no uncarved block left.
  * I3  blocks out + length of the free list = blocks carved; every free block lies on a block boundary and was carved.
- * I4  The chunk map has a bit set for just the chunks whose kind is not FREE (chunk 0 has none: it is never looked for),
+ * I4  The chunk map has a bit set for just the chunks whose kind is not FREE (the young area has none: it is never looked for),
  *     the retained map for just the FREE ones with resident pages.
  * I5  footprint = the pages of metadata + `resident` of every chunk; retained = `resident` of the FREE ones.
  *     No page outside these was ever touched, so resident memory is at most the footprint.
@@ -61,7 +61,7 @@ enum emmai_kind {
     EMMAI_FULL,  /* slab with neither */
     EMMAI_RUN,   /* first chunk of a large block */
     EMMAI_BODY,  /* further chunk of a large block */
-    EMMAI_YOUNG  /* chunk 0: page 0 and the young slabs */
+    EMMAI_YOUNG  /* chunk of the young area: page 0 and the young slabs */
 };
 
 /* A slab, or what else a chunk is used for. */
@@ -77,7 +77,7 @@ typedef struct emmai_slab {
     uint8_t kind;        /* enum emmai_kind */
     uint8_t size_class;  /* SLAB, FULL */
     uint16_t resident;   /* chunks: pages from the chunk's start that count in the footprint */
-    uint16_t first_unit; /* young slabs: where they start in chunk 0, in units */
+    uint16_t first_unit; /* young slabs: where they start in the young area, in units */
     uint16_t unit_count; /* young slabs: their length; 0: this slab is a chunk */
 } emmai_slab;
 
@@ -86,10 +86,13 @@ typedef struct emmai_slab {
 
 _Static_assert(sizeof(emmai_slab) == 32, "entries are found by a shift");
 
-/* Young slabs: parts of chunk 0, in units, so that an instance with a few blocks of many classes stays small. */
+/* The young area: the region's first chunks, for young slabs, which are of a few units, so that an instance with a few blocks
+ * of many classes stays small. */
+#define EMMAI_YOUNG_BYTES ((size_t)64 * EMMAI_KIB)
+#define EMMAI_YOUNG_CHUNKS (EMMAI_YOUNG_BYTES >> EMMA_CHUNK_SHIFT)
 #define EMMAI_UNIT_SHIFT 7
 #define EMMAI_UNIT_BYTES ((size_t)1 << EMMAI_UNIT_SHIFT)
-#define EMMAI_UNIT_COUNT (EMMAI_CHUNK_BYTES >> EMMAI_UNIT_SHIFT)
+#define EMMAI_UNIT_COUNT (EMMAI_YOUNG_BYTES >> EMMAI_UNIT_SHIFT)
 #define EMMAI_YOUNG_SLABS 64
 #define EMMAI_YOUNG_MAX_BYTES ((size_t)2048)
 
@@ -156,14 +159,14 @@ struct emma {
     uint32_t run_zone;      /* runs are looked for from this chunk on, slabs below it */
     uint32_t low_hint;      /* no chunk below this one is free */
     uint32_t young_count;   /* young slabs made */
-    uint32_t young_units;   /* units of chunk 0 given to them or to page 0 */
+    uint32_t young_units;   /* units of the young area given to them or to page 0 */
     bool align8;
     uint32_t low_end;       /* one past the highest chunk ever used below run_zone: bounds searches */
     uint32_t run_end;       /* the same above */
     void *deferred;         /* blocks freed by signal handlers while busy, linked by first words; any, atomic */
     emmai_control *control; /* here `local`; of its own where a page of its own is needed */
     emmai_control local;
-    uint8_t unit_slab[EMMAI_UNIT_COUNT]; /* unit of chunk 0 -> 1 + index of its young slab; 0: none */
+    uint8_t unit_slab[EMMAI_UNIT_COUNT]; /* unit of the young area -> 1 + index of its young slab; 0: none */
 };
 
 /* Entries of chunks that share page 0 with struct emma. */
@@ -277,6 +280,7 @@ static void emmai_huge_run(const emma *instance, size_t chunk, size_t bytes, boo
 /* ---- emma_young.c ---- */
 
 static emmai_slab *emmai_young_open(emma *instance, unsigned size_class);
+static bool emmai_young_touch(emma *instance, size_t end);
 static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 
 /* ---- emma_slab.c ---- */

@@ -82,10 +82,8 @@ static void ring_remove(emma *instance, emmai_slab *slab)
 /* Takes the pages up to `end` bytes of a slab into use; a class with many slabs gets more of them at once. */
 static bool slab_touch(emma *instance, const emmai_slab *slab, size_t end)
 {
-    if (slab->unit_count) {
-        end += (size_t)slab->first_unit << EMMAI_UNIT_SHIFT;
-        return emmai_chunk_touch(instance, 0, emmai_round_up(end, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT);
-    }
+    if (slab->unit_count)
+        return emmai_young_touch(instance, ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + end);
     size_t chunk = (size_t)emmai_id_of_slab(instance, slab);
     size_t pages = emmai_round_up(end, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
     size_t present = slab->resident;

@@ -32,7 +32,7 @@ static void stats_collect(const emma *instance, unsigned size_class, stats_sum *
     for (unsigned i = 0; i < instance->young_count; i++)
         if (all || instance->young[i].size_class == size_class)
             sum_slab(instance, &instance->young[i], sum);
-    size_t chunk = emmai_chunk_next_used(instance, 1);
+    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
     while (chunk < instance->chunk_count) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = 1;

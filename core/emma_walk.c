@@ -56,7 +56,7 @@ static bool walk_all(const emma *instance, emma_walk_fn visit, void *arg)
     for (unsigned i = 0; i < instance->young_count; i++)
         if (!walk_slab(instance, &instance->young[i], visit, arg))
             return false;
-    size_t chunk = emmai_chunk_next_used(instance, 1);
+    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
     while (chunk < instance->chunk_count) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = 1;
