@@ -9,6 +9,11 @@
  * host's too. A state whose finalizers need not run can be thrown away without lua_close:
  * emma_destroy takes all of it.
  *
+ * What lua_newstate leaves to its host and luaL_newstate would do: a panic function (lua_atpanic),
+ * and from 5.4 on one for warnings (lua_setwarnf). LuaJIT up to 2.1 crashes in lua_newstate when
+ * one of its first allocations fails, and after a failed allocation it may free a block of 48
+ * bytes as one of 40, which a build with EMMA_CHECKS reports.
+ *
  * With EMMA_PREFIX, emma_lua_alloc bears the prefix as emma's own symbols do. */
 #ifndef EMMA_LUA_H
 #define EMMA_LUA_H
