@@ -56,9 +56,9 @@ int main(void)
 
     /* Down again once the blocks are gone, though their memory is still kept. */
     CHECK_EQ(emma_reset(instance), EMMA_OK);
-    expect(instance, 256 * TEST_KIB, EMMA_OK);
+    expect(instance, 512 * TEST_KIB, EMMA_OK);
     CHECK_LT(fill(instance), first);
-    CHECK_LE(test_stats(instance).footprint_bytes, 256 * TEST_KIB);
+    CHECK_LE(test_stats(instance).footprint_bytes, 512 * TEST_KIB);
     CHECK_EQ(emma_check(instance), EMMA_OK);
     emma_destroy(instance);
     return 0;

@@ -1,0 +1,58 @@
+/* test: checks */
+/* A write past a block's end is found when the block comes back, be it of one byte and whatever it
+ * writes, where the bytes asked for fill all that the block has. */
+#include "emma_test.h"
+
+enum { VALUES = 256, FAR = 8 };
+
+static unsigned found, others;
+
+static void count(void *arg, emma *instance, enum emma_misuse crime, const void *address,
+                  const char *message)
+{
+    (void)arg, (void)instance, (void)address;
+    if (crime == EMMA_MISUSE_OVERRUN) {
+        CHECK(strcmp(message, "emma: unnamed: overrun block") == 0);
+        found++;
+    } else {
+        others++;
+    }
+}
+
+static void try_overrun(emma *instance, size_t bytes, size_t distance, unsigned value)
+{
+    unsigned char *block = emma_malloc(instance, bytes);
+    CHECK(block != NULL);
+    const unsigned char before = block[bytes + distance];
+    if (before == value) {
+        emma_free(instance, block);
+        return;
+    }
+    const unsigned crimes = found;
+    block[bytes + distance] = (unsigned char)value;
+    emma_free(instance, block);
+    CHECK_EQ(found, crimes + 1);
+    CHECK_EQ(others, 0);
+    block[bytes + distance] = before;
+    emma_free(instance, block);
+    CHECK_EQ(found, crimes + 1);
+}
+
+int main(void)
+{
+    static const size_t sizes[] = { 8, 24, 40, 56, 120, 1016, 4088, 70008, 300008 };
+    emma_options options = test_options();
+    options.misuse_handler = count;
+    options.flags = EMMA_ALIGN8;
+    emma *instance = emma_create(&options);
+    CHECK(instance != NULL);
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        for (unsigned value = 0; value < VALUES; value++) {
+            for (size_t distance = 0; distance < FAR; distance++)
+                try_overrun(instance, sizes[i], distance, value);
+        }
+    }
+    CHECK_EQ(test_stats(instance).live_blocks, 0);
+    emma_destroy(instance);
+    return 0;
+}
