@@ -166,6 +166,8 @@ static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
         block = EMMA_CHECKS ? emmai_checked_malloc(instance, bytes, 1) : emmai_block_malloc(instance, bytes);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
+    if (EMMA_AUDIT)
+        emmai_check_audit(instance);
     emmai_leave(instance);
     return block;
 }
@@ -182,6 +184,8 @@ static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, size_t bytes)
 static EMMAI_NOINLINE void *block_free_event(emma *instance, emmai_slab *slab, void *block)
 {
     block_event(instance, slab, block);
+    if (EMMA_AUDIT)
+        emmai_check_audit(instance);
     emmai_leave(instance);
     return NULL;
 }
@@ -213,6 +217,8 @@ static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, size_t bytes)
     emmai_heap *heap = &instance->heap;
     if (EMMA_CHECKS || EMMAI_UNLIKELY(bytes >= heap->gate))
         return block_malloc_slow(instance, bytes);
+    if (bytes > EMMAI_SMALL_MAX_BYTES)
+        __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
     heap->gate = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     void **bin = &heap->bins[heap->class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES]];

@@ -1,6 +1,7 @@
 /* emma_check.c - verifies the invariants of emma_internal.h, each by its number. */
 #include "emma_internal.h"
 
+#define AUDIT_INTERVAL 64
 #define CHECK_MAX_BLOCKS (EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES)
 
 /* What the walk over the chunks adds up. */
@@ -50,7 +51,7 @@ static bool check_young(const emma *instance, check_sum *sum)
         if (slab->kind != EMMAI_SLAB && slab->kind != EMMAI_FULL)
             return false;
         size_t end = ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + check_carved_bytes(slab);
-        if (end > pages << EMMAI_PAGE_SHIFT)
+        if (slab->carved && end > pages << EMMAI_PAGE_SHIFT)
             return false;
         if (emmai_young_find(instance, (size_t)slab->first_unit << EMMAI_UNIT_SHIFT) != slab)
             return false;
@@ -176,6 +177,13 @@ static bool check_all(const emma *instance)
     emmai_arch_zero(&sum, sizeof sum);
     return check_young(instance, &sum) && check_used(instance, &sum) && check_retained(instance, &sum) &&
            check_rings(instance, sum.ring_slabs) && check_footprint(instance, &sum);
+}
+
+/* In audited builds: verifies everything at every n-th change of the region's structure, and stops at the first flaw. */
+static void emmai_check_audit(emma *instance)
+{
+    if (++instance->control->audit_steps % AUDIT_INTERVAL == 0 && !check_all(instance))
+        __builtin_trap();
 }
 
 enum emma_status emma_check(emma *instance)

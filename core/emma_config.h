@@ -12,7 +12,7 @@
 #define EMMA_CHECKS 0
 #endif
 
-/* 1: internal assertions, and emma_check after each step that changes the region's structure (slow). */
+/* 1: internal assertions, and emma_check at every 64th change of the region's structure (slow). */
 #ifndef EMMA_AUDIT
 #define EMMA_AUDIT 0
 #endif

@@ -142,7 +142,8 @@ typedef struct emmai_control {
     void *misuse_arg;
     emma_limit_fn limit_handler;
     void *limit_arg;
-    void *mapping; /* what munmap takes */
+    uint64_t audit_steps;     /* EMMA_AUDIT: changes of the region's structure so far */
+    void *mapping;            /* what munmap takes */
     size_t mapping_bytes;
     char name[EMMA_NAME_MAX_BYTES + 1];
 } emmai_control;
@@ -338,6 +339,10 @@ static void emmai_misuse(const emma *instance, enum emma_misuse crime, const voi
 
 static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *listed,
                                  size_t *binned);
+
+/* ---- emma_check.c ---- */
+
+static void emmai_check_audit(emma *instance);
 
 /* ---- re-entry ---- */
 

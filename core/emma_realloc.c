@@ -51,6 +51,8 @@ static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size
                                : emmai_block_realloc(instance, block, bytes);
     if (!target)
         emmai_block_count_refusal(instance, bytes);
+    if (EMMA_AUDIT)
+        emmai_check_audit(instance);
     emmai_leave(instance);
     return target;
 }

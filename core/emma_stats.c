@@ -20,7 +20,7 @@ static void sum_slab(const emma *instance, const emmai_slab *slab, stats_sum *su
     sum->live_blocks += live;
     sum->live_bytes += live * block_bytes;
     sum->carved_blocks += slab->carved;
-    sum->footprint_bytes += slab->unit_count ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT
+    sum->footprint_bytes += slab->unit_count ? slab->carved * block_bytes
                                              : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
 }
 

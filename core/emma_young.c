@@ -5,17 +5,46 @@
  * young slab keeps its class until emma_reset: the area is small. */
 #include "emma_internal.h"
 
-/* Bytes that a class's first young slab and its later ones aim at: few while nobody knows that more will come. Of the sizes
- * tried, these leave the least unused after Lua's libraries are open. */
-#define YOUNG_FIRST_BYTES ((size_t)256)
-#define YOUNG_NEXT_BYTES ((size_t)512)
+/* Units that young slabs may have, where their blocks do not need more: few for a class's first slab, as nobody knows that
+ * more blocks will come, and more when slabs get scarce before units do. Within these bounds the least waste decides. Of the
+ * bounds tried these leave least unused after Lua's libraries are open. */
+#define FIRST_MIN_UNITS 3
+#define FIRST_MAX_UNITS 3
+#define NEXT_MIN_UNITS 3
+#define NEXT_MAX_UNITS 5
+#define LATE_MIN_UNITS 7
+#define LATE_MAX_UNITS 8
+#define LATE_COUNT (EMMAI_YOUNG_SLABS * 2 / 3 + 2)
+
+static bool young_has_class(const emma *instance, unsigned size_class)
+{
+    for (unsigned i = 0; i < instance->young_count; i++)
+        if (instance->young[i].size_class == size_class)
+            return true;
+    return false;
+}
+
+/* The number of units from least to most, but enough for a block, that leaves the smallest part unused. */
+static size_t units_with_least_waste(size_t block_bytes, size_t least, size_t most)
+{
+    size_t needed = emmai_round_up(block_bytes, EMMAI_UNIT_BYTES) >> EMMAI_UNIT_SHIFT;
+    size_t best = emmai_max(least, needed);
+    for (size_t units = best + 1; units <= most; units++) {
+        size_t waste = (units << EMMAI_UNIT_SHIFT) % block_bytes;
+        if (waste * best < ((best << EMMAI_UNIT_SHIFT) % block_bytes) * units)
+            best = units;
+    }
+    return best;
+}
 
 static size_t young_units(const emma *instance, unsigned size_class)
 {
-    size_t bytes = emmai_class_bytes(size_class);
-    size_t wanted = instance->heap.heads[size_class] == &emmai_no_slab ? YOUNG_FIRST_BYTES : YOUNG_NEXT_BYTES;
-    size_t blocks = emmai_max(wanted / bytes, 1);
-    return emmai_round_up(blocks * bytes, EMMAI_UNIT_BYTES) >> EMMAI_UNIT_SHIFT;
+    size_t block_bytes = emmai_class_bytes(size_class);
+    if (!young_has_class(instance, size_class))
+        return units_with_least_waste(block_bytes, FIRST_MIN_UNITS, FIRST_MAX_UNITS);
+    if (instance->young_count < LATE_COUNT)
+        return units_with_least_waste(block_bytes, NEXT_MIN_UNITS, NEXT_MAX_UNITS);
+    return units_with_least_waste(block_bytes, LATE_MIN_UNITS, LATE_MAX_UNITS);
 }
 
 /* Makes a young slab of this class, with no block carved yet; NULL when the area is used up or the class too large. */
