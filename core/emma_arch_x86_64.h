@@ -45,6 +45,7 @@ static inline long emmai_arch_syscall(long number, long a, long b, long c, long 
 
 /* 16 bytes, wherever they start, whatever their type. */
 typedef uint64_t emmai_vector __attribute__((vector_size(16), aligned(8), may_alias));
+typedef uint64_t emmai_word __attribute__((may_alias));
 
 #define EMMAI_FENCE_LOOP() __asm__ volatile("" : : : "memory")
 
@@ -56,22 +57,22 @@ static inline void emmai_arch_copy(void *to, const void *from, size_t bytes)
         __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
         return;
     }
-    emmai_vector *target = to;
-    const emmai_vector *source = from;
-    for (; bytes >= 4 * sizeof *target; bytes -= 4 * sizeof *target, target += 4, source += 4) {
-        emmai_vector a = source[0], b = source[1], c = source[2], d = source[3];
-        target[0] = a;
-        target[1] = b;
-        target[2] = c;
-        target[3] = d;
+    char *target = to;
+    const char *source = from;
+    for (const char *end = source + bytes / 32 * 32; source != end; source += 32, target += 32) {
+        emmai_vector low = *(const emmai_vector *)(const void *)source;
+        emmai_vector high = *(const emmai_vector *)(const void *)(source + 16);
+        *(emmai_vector *)(void *)target = low;
+        *(emmai_vector *)(void *)(target + 16) = high;
         EMMAI_FENCE_LOOP();
     }
-    for (; bytes >= sizeof *target; bytes -= sizeof *target) {
-        *target++ = *source++;
-        EMMAI_FENCE_LOOP();
+    if (bytes & 16) {
+        *(emmai_vector *)(void *)target = *(const emmai_vector *)(const void *)source;
+        source += 16;
+        target += 16;
     }
-    if (bytes)
-        *(uint64_t *)(void *)target = *(const uint64_t *)(const void *)source;
+    if (bytes & 8)
+        *(emmai_word *)(void *)target = *(const emmai_word *)(const void *)source;
 }
 
 /* Zeroes bytes, a multiple of 8, of an 8-aligned block. */
@@ -88,7 +89,7 @@ static inline void emmai_arch_zero(void *to, size_t bytes)
         EMMAI_FENCE_LOOP();
     }
     if (bytes)
-        *(uint64_t *)(void *)target = 0;
+        *(emmai_word *)(void *)target = 0;
 }
 
 #endif

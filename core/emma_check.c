@@ -14,7 +14,7 @@ typedef struct check_sum {
 /* I1, I2, I3 for one slab. */
 static bool check_slab(const emma *instance, const emmai_slab *slab, check_sum *sum)
 {
-    if (slab->size_class >= EMMAI_CLASS_COUNT || slab->carved > emmai_slab_blocks(slab))
+    if (!slab->size_class || slab->size_class >= EMMAI_CLASS_COUNT || slab->carved > emmai_slab_blocks(slab))
         return false;
     if (slab->kind == EMMAI_FULL)
         return !slab->plain_frees && !slab->free && slab->carved == emmai_slab_blocks(slab);

@@ -6,10 +6,10 @@
 
 /* The class for `bytes` <= EMMAI_SMALL_MAX_BYTES, as a constant expression. */
 #define CLASS_STEPPED(bytes, doubling, shift)                                                                 \
-    (EMMAI_LINEAR_CLASSES + 4 * (doubling) + ((bytes)-1 - ((size_t)128 << (doubling))) / ((size_t)1 << (shift)))
+    (1 + EMMAI_LINEAR_CLASSES + 4 * (doubling) + ((bytes)-1 - ((size_t)128 << (doubling))) / ((size_t)1 << (shift)))
 #define CLASS_FOR(bytes)                                                                                      \
-    ((uint8_t)((bytes) == 0     ? 0                                                                           \
-               : (bytes) <= 128 ? ((bytes)-1) / EMMAI_CLASS_STEP_BYTES                                        \
+    ((uint8_t)((bytes) == 0     ? 1                                                                           \
+               : (bytes) <= 128 ? 1 + ((bytes)-1) / EMMAI_CLASS_STEP_BYTES                                    \
                : (bytes) <= 256 ? CLASS_STEPPED(bytes, 0, 5)                                                  \
                : (bytes) <= 512 ? CLASS_STEPPED(bytes, 1, 6)                                                  \
                                 : CLASS_STEPPED(bytes, 2, 7)))
@@ -28,15 +28,15 @@ static const uint8_t emmai_class_map[2][EMMAI_CLASS_MAP_BYTES] = {
     { TIMES_64(ALIGN8_1, 0) TIMES_64(ALIGN8_1, 64) ALIGN8_1(128) },
 };
 
-_Static_assert(CLASS_FOR((size_t)8) == 0 && CLASS_FOR((size_t)128) == 15, "linear classes");
-_Static_assert(CLASS_FOR((size_t)129) == 16 && CLASS_FOR((size_t)1024) == 27, "stepped classes");
+_Static_assert(CLASS_FOR((size_t)8) == 1 && CLASS_FOR((size_t)128) == 16, "linear classes");
+_Static_assert(CLASS_FOR((size_t)129) == 17 && CLASS_FOR((size_t)1024) == 28, "stepped classes");
 
 /* Bytes of a class's blocks. */
 static inline size_t emmai_class_bytes(unsigned size_class)
 {
-    if (size_class < EMMAI_LINEAR_CLASSES)
-        return (size_class + 1) * EMMAI_CLASS_STEP_BYTES;
-    unsigned step = size_class - EMMAI_LINEAR_CLASSES;
+    if (size_class <= EMMAI_LINEAR_CLASSES)
+        return size_class * EMMAI_CLASS_STEP_BYTES;
+    unsigned step = size_class - EMMAI_LINEAR_CLASSES - 1;
     unsigned shift = EMMAI_LINEAR_SHIFT + (step >> EMMAI_STEPS_SHIFT);
     size_t quarters = (step & ((1u << EMMAI_STEPS_SHIFT) - 1)) + 1;
     return ((size_t)1 << shift) + (quarters << (shift - EMMAI_STEPS_SHIFT));
@@ -49,5 +49,5 @@ static inline unsigned emmai_class_of(const emma *instance, size_t bytes)
         return instance->heap.class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES];
     unsigned shift = 63 - (unsigned)__builtin_clzll(bytes - 1); /* the doubling that bytes - 1 lies in */
     size_t quarter = (bytes - 1 - ((size_t)1 << shift)) >> (shift - EMMAI_STEPS_SHIFT);
-    return EMMAI_LINEAR_CLASSES + ((shift - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT) + (unsigned)quarter;
+    return 1 + EMMAI_LINEAR_CLASSES + ((shift - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT) + (unsigned)quarter;
 }

@@ -46,8 +46,9 @@
 /* Blocks above go to runs: a slab of one chunk holds at least two blocks. */
 #define EMMAI_SLAB_MAX_SHIFT (EMMA_CHUNK_SHIFT - 1)
 #define EMMAI_SLAB_MAX_BYTES ((size_t)1 << EMMAI_SLAB_MAX_SHIFT)
+/* Classes are numbered from 1: 0 is what the entry of a chunk that is no slab has. */
 #define EMMAI_CLASS_COUNT                                                                                     \
-    (EMMAI_LINEAR_CLASSES + ((EMMAI_SLAB_MAX_SHIFT - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT))
+    (1 + EMMAI_LINEAR_CLASSES + ((EMMAI_SLAB_MAX_SHIFT - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT))
 /* Up to here the class is looked up in a table by size; above it is computed. */
 #define EMMAI_SMALL_MAX_BYTES ((size_t)1024)
 #define EMMAI_SMALL_STEPS (EMMAI_SMALL_MAX_BYTES / EMMAI_CLASS_STEP_BYTES)
@@ -75,7 +76,7 @@ typedef struct emmai_slab {
     int32_t next;        /* SLAB: neighbours in the ring of its class, as slab ids */
     int32_t prev;
     uint8_t kind;        /* enum emmai_kind */
-    uint8_t size_class;  /* SLAB, FULL */
+    uint8_t size_class;  /* SLAB, FULL; other kinds: 0 */
     uint16_t resident;   /* chunks: pages from the chunk's start that count in the footprint */
     uint16_t first_unit; /* young slabs: where they start in the young area, in units */
     uint16_t unit_count; /* young slabs: their length; 0: this slab is a chunk */

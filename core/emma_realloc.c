@@ -86,7 +86,7 @@ void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t b
     size_t old_steps = (old_bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES;
     size_t steps = (bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES;
     unsigned new_class = heap->class_map[steps];
-    if ((slab->kind != EMMAI_SLAB && slab->kind != EMMAI_FULL) || heap->class_map[old_steps] != slab->size_class)
+    if (heap->class_map[old_steps] != slab->size_class) /* also when it is no slab: class 0 */
         return realloc_slow(instance, block, NULL, bytes);
     if (new_class == slab->size_class)
         return block;

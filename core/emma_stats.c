@@ -106,13 +106,13 @@ void emma_get_stats(const emma *instance, emma_stats *out)
 
 bool emma_get_class_stats(const emma *instance, unsigned index, emma_class_stats *out)
 {
-    if (index >= EMMAI_CLASS_COUNT)
+    if (index >= EMMAI_CLASS_COUNT - 1)
         return false;
     stats_sum sum;
-    stats_collect(instance, index, &sum);
+    stats_collect(instance, index + 1, &sum);
     emma_class_stats stats;
     stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
-    stats.block_bytes = emmai_class_bytes(index);
+    stats.block_bytes = emmai_class_bytes(index + 1);
     stats.live_blocks = sum.live_blocks;
     stats.free_blocks = sum.carved_blocks - sum.live_blocks;
     stats.slabs = sum.slabs;
