@@ -61,13 +61,13 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
                                         (flags & EMMAI_RUN_ROOM) != 0);
     if (!chunk)
         return NULL;
+    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->run_bytes = bytes; /* before the limit handler may ask for figures */
     if (flags & EMMAI_RUN_ZERO)
         run_zero(instance, chunk, bytes);
     if (!run_touch(instance, chunk, bytes)) {
         emmai_chunk_release(instance, chunk, count);
         return NULL;
     }
-    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->run_bytes = bytes;
     emmai_huge_run(instance, chunk, bytes, true);
     return emmai_chunk_start(instance, chunk);
 }
@@ -78,26 +78,46 @@ static void emmai_run_free(emma *instance, emmai_slab *run)
     emmai_chunk_release(instance, (size_t)emmai_id_of_slab(instance, run), emmai_run_chunks(run));
 }
 
+/* Takes the pages for a longer run; false, with nothing changed, when the chunks behind are not free or memory is refused. */
+static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
+{
+    size_t old_bytes = run->run_bytes;
+    size_t old_count = emmai_run_chunks(run);
+    size_t more = bytes_chunks(bytes) - old_count;
+    if (more && !emmai_chunk_extend(instance, chunk + old_count, more))
+        return false;
+    run->run_bytes = bytes;
+    if (!run_touch(instance, chunk, bytes)) {
+        run->run_bytes = old_bytes;
+        if (more)
+            emmai_chunk_release(instance, chunk + old_count, more);
+        return false;
+    }
+    if (more)
+        emmai_huge_run(instance, chunk, bytes, true);
+    return true;
+}
+
+static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
+{
+    size_t old_count = emmai_run_chunks(run);
+    size_t new_count = bytes_chunks(bytes);
+    if (new_count < old_count)
+        emmai_huge_run(instance, chunk, run->run_bytes, false);
+    run->run_bytes = bytes;
+    if (new_count < old_count) {
+        emmai_huge_run(instance, chunk, bytes, true);
+        emmai_chunk_release(instance, chunk + new_count, old_count - new_count);
+    }
+}
+
 /* Changes a run's bytes in place; false, with nothing changed, when it cannot grow there. Shrinking always succeeds. */
 static bool emmai_run_resize(emma *instance, emmai_slab *run, size_t bytes)
 {
     size_t chunk = (size_t)emmai_id_of_slab(instance, run);
-    size_t old_count = emmai_run_chunks(run);
     bytes = emmai_round_up(bytes, EMMAI_CLASS_STEP_BYTES);
-    size_t new_count = bytes_chunks(bytes);
-    if (new_count > old_count && !emmai_chunk_extend(instance, chunk + old_count, new_count - old_count))
-        return false;
-    if (bytes > run->run_bytes && !run_touch(instance, chunk, bytes)) {
-        if (new_count > old_count)
-            emmai_chunk_release(instance, chunk + old_count, new_count - old_count);
-        return false;
-    }
-    if (new_count < old_count)
-        emmai_huge_run(instance, chunk, run->run_bytes, false);
-    run->run_bytes = bytes;
-    if (new_count != old_count)
-        emmai_huge_run(instance, chunk, bytes, true);
-    if (new_count < old_count)
-        emmai_chunk_release(instance, chunk + new_count, old_count - new_count);
+    if (bytes > run->run_bytes)
+        return run_grow(instance, run, chunk, bytes);
+    run_shrink(instance, run, chunk, bytes);
     return true;
 }
