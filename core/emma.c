@@ -1,9 +1,10 @@
 /* emma.c - the whole core as one translation unit.
  *
- * The core is always compiled like this: its internals are static, so no symbol but the public ones leaves the object,
- * and no flag is needed. The pragmas below take back what a distribution's or a user's flags would make the compiler call
- * from a C library that is not there: the stack protector's failure function, and memcpy for loops (clang has no pragma
- * against that: loops that it would recognise are fenced in emma_arch_x86_64.h). */
+ * The core is always compiled like this: its internals are static, so no symbol but the public ones
+ * leaves the object, and no flag is needed. The pragmas below take back what a distribution's or a
+ * user's flags would make the compiler call from a C library that is not there: the stack
+ * protector's failure function, and memcpy for loops (clang has no pragma against that: loops that
+ * it would recognise are fenced in emma_arch_x86_64.h). */
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((no_stack_protector)), apply_to = function)
 #elif defined(__GNUC__)

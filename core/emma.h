@@ -1,15 +1,16 @@
 /* emma.h - the public interface of emma, an EMbeddable Memory Allocator for language runtimes.
  *
- * A host creates an instance per interpreter and takes all of that interpreter's memory from it. An instance
- * maps its own memory, shares nothing with other instances, other copies of emma or the C library, can be
- * capped and measured, and is thrown away in one system call whatever it holds.
+ * A host creates an instance per interpreter and takes all of that interpreter's memory from it. An
+ * instance maps its own memory, shares nothing with other instances, other copies of emma or the C
+ * library, can be capped and measured, and is thrown away in one system call whatever it holds.
  *
- * Threads: an instance is local. One thread at a time may be inside it (as with a lua_State); different
- * instances are independent. A call that arrives from a signal handler while the interrupted code is inside
- * the same instance is refused: allocations return NULL, frees are put off and done by a later call.
+ * Threads: an instance is local. One thread at a time may be inside it (as with a lua_State);
+ * different instances are independent. A call that arrives from a signal handler while the
+ * interrupted code is inside the same instance is refused: allocations return NULL, frees are put
+ * off and done by a later call.
  *
- * Errors: NULL or an emma_status; errno is never touched. A call that fails leaves the instance and every
- * block as they were. Misuse (see emma_misuse) stops the program unless the host handles it.
+ * Errors: NULL or an emma_status; errno is never touched. A call that fails leaves the instance and
+ * every block as they were. Misuse (see emma_misuse) stops the program unless the host handles it.
  *
  * Prefix: compile both emma and its users with -DEMMA_PREFIX=acme_ and every symbol below becomes
  * acme_emma_* for the linker, while sources keep the names written here. */
@@ -23,33 +24,33 @@
 #define EMMA_VERSION_MAJOR 0
 #define EMMA_VERSION_MINOR 1
 #define EMMA_VERSION_PATCH 0
-#define EMMA_VERSION "0.1.0"
+#define EMMA_VERSION       "0.1.0"
 
 #ifdef EMMA_PREFIX
 #define EMMA_PASTE_EXPANDED(prefix, name) prefix##name
-#define EMMA_PASTE(prefix, name) EMMA_PASTE_EXPANDED(prefix, name)
-#define emma_aligned_alloc EMMA_PASTE(EMMA_PREFIX, emma_aligned_alloc)
-#define emma_calloc EMMA_PASTE(EMMA_PREFIX, emma_calloc)
-#define emma_check EMMA_PASTE(EMMA_PREFIX, emma_check)
-#define emma_create EMMA_PASTE(EMMA_PREFIX, emma_create)
-#define emma_destroy EMMA_PASTE(EMMA_PREFIX, emma_destroy)
-#define emma_free EMMA_PASTE(EMMA_PREFIX, emma_free)
-#define emma_free_sized EMMA_PASTE(EMMA_PREFIX, emma_free_sized)
-#define emma_get_class_stats EMMA_PASTE(EMMA_PREFIX, emma_get_class_stats)
-#define emma_get_stats EMMA_PASTE(EMMA_PREFIX, emma_get_stats)
-#define emma_malloc EMMA_PASTE(EMMA_PREFIX, emma_malloc)
-#define emma_options_check EMMA_PASTE(EMMA_PREFIX, emma_options_check)
-#define emma_owns EMMA_PASTE(EMMA_PREFIX, emma_owns)
-#define emma_realloc EMMA_PASTE(EMMA_PREFIX, emma_realloc)
-#define emma_realloc_sized EMMA_PASTE(EMMA_PREFIX, emma_realloc_sized)
-#define emma_resize EMMA_PASTE(EMMA_PREFIX, emma_resize)
-#define emma_reset EMMA_PASTE(EMMA_PREFIX, emma_reset)
-#define emma_set_limit EMMA_PASTE(EMMA_PREFIX, emma_set_limit)
-#define emma_trim EMMA_PASTE(EMMA_PREFIX, emma_trim)
-#define emma_usable_size EMMA_PASTE(EMMA_PREFIX, emma_usable_size)
-#define emma_use_spare EMMA_PASTE(EMMA_PREFIX, emma_use_spare)
-#define emma_version EMMA_PASTE(EMMA_PREFIX, emma_version)
-#define emma_walk EMMA_PASTE(EMMA_PREFIX, emma_walk)
+#define EMMA_PASTE(prefix, name)          EMMA_PASTE_EXPANDED(prefix, name)
+#define emma_aligned_alloc                EMMA_PASTE(EMMA_PREFIX, emma_aligned_alloc)
+#define emma_calloc                       EMMA_PASTE(EMMA_PREFIX, emma_calloc)
+#define emma_check                        EMMA_PASTE(EMMA_PREFIX, emma_check)
+#define emma_create                       EMMA_PASTE(EMMA_PREFIX, emma_create)
+#define emma_destroy                      EMMA_PASTE(EMMA_PREFIX, emma_destroy)
+#define emma_free                         EMMA_PASTE(EMMA_PREFIX, emma_free)
+#define emma_free_sized                   EMMA_PASTE(EMMA_PREFIX, emma_free_sized)
+#define emma_get_class_stats              EMMA_PASTE(EMMA_PREFIX, emma_get_class_stats)
+#define emma_get_stats                    EMMA_PASTE(EMMA_PREFIX, emma_get_stats)
+#define emma_malloc                       EMMA_PASTE(EMMA_PREFIX, emma_malloc)
+#define emma_options_check                EMMA_PASTE(EMMA_PREFIX, emma_options_check)
+#define emma_owns                         EMMA_PASTE(EMMA_PREFIX, emma_owns)
+#define emma_realloc                      EMMA_PASTE(EMMA_PREFIX, emma_realloc)
+#define emma_realloc_sized                EMMA_PASTE(EMMA_PREFIX, emma_realloc_sized)
+#define emma_resize                       EMMA_PASTE(EMMA_PREFIX, emma_resize)
+#define emma_reset                        EMMA_PASTE(EMMA_PREFIX, emma_reset)
+#define emma_set_limit                    EMMA_PASTE(EMMA_PREFIX, emma_set_limit)
+#define emma_trim                         EMMA_PASTE(EMMA_PREFIX, emma_trim)
+#define emma_usable_size                  EMMA_PASTE(EMMA_PREFIX, emma_usable_size)
+#define emma_use_spare                    EMMA_PASTE(EMMA_PREFIX, emma_use_spare)
+#define emma_version                      EMMA_PASTE(EMMA_PREFIX, emma_version)
+#define emma_walk                         EMMA_PASTE(EMMA_PREFIX, emma_walk)
 #endif
 
 #ifndef EMMA_API
@@ -65,54 +66,56 @@ typedef struct emma emma;
 
 enum emma_status {
     EMMA_OK = 0,
-    EMMA_NO_MEMORY,   /* the limit or the kernel refused; nothing changed */
-    EMMA_INVALID,     /* an argument is out of its range; nothing changed */
-    EMMA_BUSY,        /* the instance is in use by the code that this call interrupted; nothing changed */
+    EMMA_NO_MEMORY, /* the limit or the kernel refused; nothing changed */
+    EMMA_INVALID,   /* an argument is out of its range; nothing changed */
+    EMMA_BUSY, /* the instance is in use by the code that this call interrupted; nothing changed */
     EMMA_UNSUPPORTED, /* this build or this kernel cannot do it; nothing changed */
     EMMA_CORRUPT      /* emma_check found a broken invariant */
 };
 
 enum emma_flags {
-    EMMA_ALIGN8 = 4 /* blocks are 8-aligned (16-aligned where bytes is a multiple of 16), in steps of 8 bytes:
-                       less waste for clients that need no more, as Lua up to 5.4. Without it: 16, as malloc. */
+    /* Blocks are 8-aligned (16-aligned where bytes is a multiple of 16), in steps of 8 bytes: less
+     * waste for clients that need no more, as Lua up to 5.4. Without it: 16, as malloc. */
+    EMMA_ALIGN8 = 4
 };
 
 #define EMMA_UNLIMITED SIZE_MAX
 
 /* The least limit_bytes and reserve_bytes that emma_create accepts, in bytes. */
-#define EMMA_LIMIT_MIN_BYTES ((size_t)16 * 1024)
+#define EMMA_LIMIT_MIN_BYTES   ((size_t)16 * 1024)
 #define EMMA_RESERVE_MIN_BYTES ((size_t)512 * 1024)
 
-/* What a caller did wrong. A pointer outside the instance's region is found in every build; the rest in a build
- * with EMMA_CHECKS=1 (a plain build finds some of it). */
+/* What a caller did wrong. A pointer outside the instance's region is found in every build; the
+ * rest in a build with EMMA_CHECKS=1 (a plain build finds some of it). */
 enum emma_misuse {
     EMMA_MISUSE_FOREIGN,     /* "foreign pointer": not from this instance */
     EMMA_MISUSE_DOUBLE_FREE, /* "double free": the block is free already */
     EMMA_MISUSE_INTERIOR,    /* "interior pointer": inside a live block, not its start */
     EMMA_MISUSE_MISALIGNED,  /* "misaligned pointer": no block can start here */
-    EMMA_MISUSE_WRONG_SIZE,  /* "wrong size": a sized free or realloc with a size the block does not have */
+    EMMA_MISUSE_WRONG_SIZE,  /* "wrong size": a sized free or realloc of another size */
     EMMA_MISUSE_OVERRUN      /* "overrun block": something wrote past its end (EMMA_CHECKS only) */
 };
 
-/* Called on misuse, in place of the default: one line on stderr, "emma: NAME: CRIME", then a trap. `message` is
- * that line without its end, constant for its crime and instance. It returns, and then the offending call does nothing
- * (and returns NULL or 0), or ends the program; it may not longjmp out, nor call into the instance, except emma_get_stats. */
-typedef void (*emma_misuse_fn)(void *arg, emma *instance, enum emma_misuse crime, const void *address,
-                               const char *message);
+/* Called on misuse, in place of the default: one line on stderr, "emma: NAME: CRIME", then a trap.
+ * `message` is that line without its end, constant for its crime and instance. It returns, and then
+ * the offending call does nothing (and returns NULL or 0), or ends the program; it may not longjmp
+ * out, nor call into the instance, except emma_get_stats. */
+typedef void (*emma_misuse_fn)(void *arg, emma *instance, enum emma_misuse crime,
+                               const void *address, const char *message);
 
-/* Called when the footprint crosses soft_limit_bytes: over = true on the way up, false when it has come down
- * again; once each way. It runs inside an allocation: it may call emma_get_stats, emma_set_limit and
- * emma_use_spare on the instance and nothing else of it. */
+/* Called when the footprint crosses soft_limit_bytes: over = true on the way up, false when it has
+ * come down again; once each way. It runs inside an allocation: it may call emma_get_stats,
+ * emma_set_limit and emma_use_spare on the instance and nothing else of it. */
 typedef void (*emma_limit_fn)(void *arg, emma *instance, bool over);
 
 typedef struct emma_options {
     size_t struct_bytes;     /* sizeof(emma_options): lets the struct grow */
-    size_t limit_bytes;      /* hard cap on the footprint, at least EMMA_LIMIT_MIN_BYTES; EMMA_UNLIMITED: none */
+    size_t limit_bytes;      /* hard cap on the footprint; EMMA_UNLIMITED: none */
     size_t soft_limit_bytes; /* crossing it calls limit_handler; EMMA_UNLIMITED: never */
-    size_t spare_bytes;      /* part of limit_bytes held back until emma_use_spare; below limit_bytes */
-    size_t reserve_bytes;    /* address space, at least EMMA_RESERVE_MIN_BYTES; 0: chosen from the limit */
-    unsigned flags;          /* emma_flags, or-ed */
-    const char *name;        /* copied, at most EMMA_NAME_MAX_BYTES are kept; shown in messages; NULL: "unnamed" */
+    size_t spare_bytes; /* part of limit_bytes held back until emma_use_spare; below limit_bytes */
+    size_t reserve_bytes;          /* address space; 0: chosen from the limit */
+    unsigned flags;                /* emma_flags, or-ed */
+    const char *name;              /* copied, cut at EMMA_NAME_MAX_BYTES; NULL: "unnamed" */
     emma_misuse_fn misuse_handler; /* NULL: the message and the trap */
     void *misuse_arg;
     emma_limit_fn limit_handler; /* NULL: none */
@@ -121,11 +124,14 @@ typedef struct emma_options {
 
 #define EMMA_NAME_MAX_BYTES 31
 
-#define EMMA_OPTIONS_INIT                                                                                     \
-    { sizeof(emma_options), EMMA_UNLIMITED, EMMA_UNLIMITED, 0, 0, 0, NULL, NULL, NULL, NULL, NULL }
+#define EMMA_OPTIONS_INIT                                                                      \
+    {                                                                                          \
+        sizeof(emma_options), EMMA_UNLIMITED, EMMA_UNLIMITED, 0, 0, 0, NULL, NULL, NULL, NULL, \
+            NULL                                                                               \
+    }
 
-/* Figures of an instance; bytes throughout. Of the footprint (pages taken into use), live + free + unused + metadata
- * is the whole. */
+/* Figures of an instance; bytes throughout. The footprint is the pages taken into use:
+ * what live blocks, free blocks and metadata occupy, and what is kept for reuse. */
 typedef struct emma_stats {
     size_t struct_bytes;         /* in: sizeof(emma_stats) of the caller; out: what was filled in */
     size_t limit_bytes;          /* hard cap in force, EMMA_UNLIMITED if none */
@@ -135,16 +141,16 @@ typedef struct emma_stats {
     size_t footprint_bytes;      /* pages taken into use, metadata included */
     size_t peak_footprint_bytes; /* the most that ever was, since creation or emma_reset */
     size_t metadata_bytes;       /* pages of the allocator's own state */
-    size_t retained_bytes;       /* pages of free slabs and runs, kept for reuse; emma_trim gives them back */
+    size_t retained_bytes;       /* pages of free slabs and runs, kept for reuse */
     size_t live_bytes;           /* in blocks handed out, as usable sizes */
     size_t live_blocks;
-    size_t large_bytes;          /* part of live_bytes in blocks with a run of their own */
+    size_t large_bytes; /* part of live_bytes in blocks with a run of their own */
     size_t large_blocks;
-    size_t mapping_count;        /* mappings of the region in the process, as the kernel counts them */
-    uint64_t moved_bytes;        /* copied by reallocs that had to move, ever */
-    uint64_t returned_bytes;     /* given back to the kernel, ever */
-    uint64_t refused_count;      /* requests refused because of the limit or the kernel, ever */
-    uint64_t reentered_count;    /* calls refused or put off because the instance was busy, ever */
+    size_t mapping_count;     /* mappings of the region in the process, as the kernel counts them */
+    uint64_t moved_bytes;     /* copied by reallocs that had to move, ever */
+    uint64_t returned_bytes;  /* given back to the kernel, ever */
+    uint64_t refused_count;   /* requests refused because of the limit or the kernel, ever */
+    uint64_t reentered_count; /* calls refused or put off because the instance was busy, ever */
 } emma_stats;
 
 typedef struct emma_class_stats {
@@ -156,41 +162,46 @@ typedef struct emma_class_stats {
     size_t footprint_bytes; /* bytes of its slabs in use so far */
 } emma_class_stats;
 
-/* Visits a live block of `bytes` usable bytes; returns false to stop the walk. It may not call into the instance,
- * except emma_usable_size, emma_owns and emma_get_stats. */
+/* Visits a live block of `bytes` usable bytes; returns false to stop the walk. It may not call into
+ * the instance, except emma_usable_size, emma_owns and emma_get_stats. */
 typedef bool (*emma_walk_fn)(void *arg, void *block, size_t bytes);
 
-/* Creates an instance. NULL: the defaults of EMMA_OPTIONS_INIT. Returns NULL when the options are invalid (ask
- * emma_options_check), or when the kernel refuses the address space even after smaller ranges were tried (reserve_bytes 0)
- * or the first pages; no trace is left then. System calls: mmap, mprotect, madvise, prctl (only to name it). */
+/* Creates an instance. NULL: the defaults of EMMA_OPTIONS_INIT. Returns NULL when the options are
+ * invalid (ask emma_options_check), or when the kernel refuses the address space even after smaller
+ * ranges were tried (reserve_bytes 0) or the first pages; no trace is left then. System calls:
+ * mmap, mprotect, madvise, prctl (only to name it). */
 EMMA_API emma *emma_create(const emma_options *options);
 
-/* Tells whether emma_create would take these options: EMMA_OK, EMMA_INVALID (a value out of its range, an unknown flag,
- * a struct_bytes that is none), EMMA_UNSUPPORTED. NULL is EMMA_OK. */
+/* Tells whether emma_create would take these options: EMMA_OK, EMMA_INVALID (a value out of its
+ * range, an unknown flag, a struct_bytes that is none), EMMA_UNSUPPORTED. NULL is EMMA_OK. */
 EMMA_API enum emma_status emma_options_check(const emma_options *options);
 
 /* Gives everything back to the kernel, blocks included, in one munmap. NULL: nothing happens. */
 EMMA_API void emma_destroy(emma *instance);
 
-/* Allocates at least `bytes`, aligned to 16 (EMMA_ALIGN8: to 8, or 16 where bytes is a multiple of 16). 0 bytes: a distinct
- * block that may be freed and must not be written. Returns NULL at the limit, above PTRDIFF_MAX, when the kernel
- * refuses, or when the instance is busy. The contents are indeterminate. */
+/* Allocates at least `bytes`, aligned to 16 (EMMA_ALIGN8: to 8, or 16 where bytes is a multiple of
+ * 16). 0 bytes: a distinct block that may be freed and must not be written. Returns NULL at the
+ * limit, above PTRDIFF_MAX, when the kernel refuses, or when the instance is busy. The contents are
+ * indeterminate. */
 EMMA_API void *emma_malloc(emma *instance, size_t bytes);
 
-/* Allocates count * bytes zeroed. NULL also when the product overflows. Otherwise as emma_malloc. */
+/* Allocates count * bytes zeroed. NULL also when the product overflows. Otherwise as emma_malloc.
+ */
 EMMA_API void *emma_calloc(emma *instance, size_t count, size_t bytes);
 
-/* Allocates `bytes` aligned to `alignment`, a power of two up to the region's size (at least 1 GiB in an instance with
- * the default reservation); `bytes` need not be a multiple. NULL also for any other alignment. */
+/* Allocates `bytes` aligned to `alignment`, a power of two up to the region's size (at least 1 GiB
+ * in an instance with the default reservation); `bytes` need not be a multiple. NULL also for any
+ * other alignment. */
 EMMA_API void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes);
 
-/* Resizes a block, moving it if need be; the contents up to the smaller size are kept, an alignment beyond emma_malloc's is not.
- * NULL block: as emma_malloc. 0 bytes: resizes to a block of 0 bytes and does not free. Returns NULL on failure, with
- * the old block intact. Never fails when `bytes` is at most the block's usable size. */
+/* Resizes a block, moving it if need be; the contents up to the smaller size are kept, an alignment
+ * beyond emma_malloc's is not. NULL block: as emma_malloc. 0 bytes: resizes to a block of 0 bytes
+ * and does not free. Returns NULL on failure, with the old block intact. Never fails when `bytes`
+ * is at most the block's usable size. */
 EMMA_API void *emma_realloc(emma *instance, void *block, size_t bytes);
 
-/* emma_realloc by a caller who knows the size that it asked for last. A build with EMMA_CHECKS verifies old_bytes;
- * none relies on it. */
+/* emma_realloc by a caller who knows the size that it asked for last. A build with EMMA_CHECKS
+ * verifies old_bytes; none relies on it. */
 EMMA_API void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes);
 
 /* Frees a block. NULL: nothing happens. Never fails and makes no promise to call the kernel. */
@@ -199,42 +210,51 @@ EMMA_API void emma_free(emma *instance, void *block);
 /* emma_free by a caller who knows the size that it asked for last; see emma_realloc_sized. */
 EMMA_API void emma_free_sized(emma *instance, void *block, size_t bytes);
 
-/* Allocates, resizes or frees, in the one-function form that interpreters ask for: 0 bytes frees the block and returns NULL;
- * a NULL block is allocated, and old_bytes is ignored then; otherwise as emma_realloc_sized. */
+/* Allocates, resizes or frees, in the one-function form that interpreters ask for: 0 bytes frees
+ * the block and returns NULL; a NULL block is allocated, and old_bytes is ignored then; otherwise
+ * as emma_realloc_sized. */
 EMMA_API void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes);
 
-/* The bytes that may be used in a live block: at least what was asked for. 0 for NULL. A foreign pointer is misuse. */
+/* The bytes that may be used in a live block: at least what was asked for. 0 for NULL. A foreign
+ * pointer is misuse. */
 EMMA_API size_t emma_usable_size(const emma *instance, const void *block);
 
-/* Tells whether an address, of whatever kind, lies in the part of the region that blocks come from. Touches no memory but
- * the instance's first page. Any thread, any time between create and destroy. */
+/* Tells whether an address, of whatever kind, lies in the part of the region that blocks come from.
+ * Touches no memory but the instance's first page. Any thread, any time between create and destroy.
+ */
 EMMA_API bool emma_owns(const emma *instance, const void *address);
 
-/* Gives the memory of free slabs and runs back to the kernel; returns how many bytes that were. System calls: madvise. */
+/* Gives the memory of free slabs and runs back to the kernel; returns how many bytes that were.
+ * System calls: madvise. */
 EMMA_API size_t emma_trim(emma *instance);
 
-/* Frees all blocks at once; the limit stays. EMMA_BUSY from a signal handler inside the instance. */
+/* Frees all blocks at once; the limit stays. EMMA_BUSY from a signal handler inside the instance.
+ */
 EMMA_API enum emma_status emma_reset(emma *instance);
 
-/* Changes the hard cap. EMMA_INVALID below EMMA_LIMIT_MIN_BYTES or not above spare_bytes; EMMA_NO_MEMORY when the footprint
- * is above it even after a trim. EMMA_UNLIMITED lifts it; the region's size bounds all the same. */
+/* Changes the hard cap. EMMA_INVALID below EMMA_LIMIT_MIN_BYTES or not above spare_bytes;
+ * EMMA_NO_MEMORY when the footprint is above it even after a trim. EMMA_UNLIMITED lifts it; the
+ * region's size bounds all the same. */
 EMMA_API enum emma_status emma_set_limit(emma *instance, size_t limit_bytes);
 
-/* Opens (true) the spare part of the limit for an error path, or closes it again. While it is open, or if it is already in
- * the state asked for, nothing else changes. Closing succeeds also while part of it is in use: then only frees help. */
+/* Opens (true) the spare part of the limit for an error path, or closes it again. While it is open,
+ * or if it is already in the state asked for, nothing else changes. Closing succeeds also while
+ * part of it is in use: then only frees help. */
 EMMA_API enum emma_status emma_use_spare(emma *instance, bool use);
 
 /* Fills in the figures of an instance: O(chunks in use). Does nothing if out->struct_bytes is 0. */
 EMMA_API void emma_get_stats(const emma *instance, emma_stats *out);
 
-/* Fills in the figures of size class `index` (0, 1, ...); false when there is no such class. O(chunks in use). */
+/* Fills in the figures of size class `index` (0, 1, ...); false when there is no such class.
+ * O(chunks in use). */
 EMMA_API bool emma_get_class_stats(const emma *instance, unsigned index, emma_class_stats *out);
 
-/* Visits every live block, in address order; true when all were visited, false when `visit` stopped it or
- * the instance is busy. */
+/* Visits every live block, in address order; true when all were visited, false when `visit` stopped
+ * it or the instance is busy. */
 EMMA_API bool emma_walk(emma *instance, emma_walk_fn visit, void *arg);
 
-/* Verifies every invariant that the allocator's state has: EMMA_OK, EMMA_CORRUPT or EMMA_BUSY. O(memory in use). */
+/* Verifies every invariant that the allocator's state has: EMMA_OK, EMMA_CORRUPT or EMMA_BUSY.
+ * O(memory in use). */
 EMMA_API enum emma_status emma_check(emma *instance);
 
 /* The version of this copy of emma, as EMMA_VERSION. */

@@ -1,7 +1,7 @@
 /* emma_arch_x86_64.h - what is particular to Linux on x86_64: system calls, copying and filling.
  *
- * The only file with inline assembly. The loops are in assembly, or fenced by it, because compilers turn plain
- * ones into calls of memcpy and memset, which a freestanding core cannot have. */
+ * The only file with inline assembly. The loops are in assembly, or fenced by it, because compilers
+ * turn plain ones into calls of memcpy and memset, which a freestanding core cannot have. */
 #ifndef EMMA_ARCH_X86_64_H
 #define EMMA_ARCH_X86_64_H
 
@@ -12,14 +12,14 @@
 #error "emma runs on 64-bit Linux on x86_64"
 #endif
 
-#define EMMAI_SYS_WRITE 1
-#define EMMAI_SYS_MMAP 9
-#define EMMAI_SYS_MPROTECT 10
-#define EMMAI_SYS_MUNMAP 11
-#define EMMAI_SYS_MADVISE 28
-#define EMMAI_SYS_PRCTL 157
+#define EMMAI_SYS_WRITE         1
+#define EMMAI_SYS_MMAP          9
+#define EMMAI_SYS_MPROTECT      10
+#define EMMAI_SYS_MUNMAP        11
+#define EMMAI_SYS_MADVISE       28
+#define EMMAI_SYS_PRCTL         157
 #define EMMAI_SYS_CLOCK_GETTIME 228
-#define EMMAI_SYS_GETRANDOM 318
+#define EMMAI_SYS_GETRANDOM     318
 
 #ifdef EMMA_SYSCALL
 /* A test's system-call layer, with the kernel's convention: -errno on failure. */

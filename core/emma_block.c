@@ -1,8 +1,9 @@
 /* emma_block.c - the way of a block: out of emma_malloc and back through emma_free.
  *
- * The public functions at the end are the fast paths: compare, look up, pop or push. Whatever is rarer is one call
- * away, by name: medium and large sizes, an empty list, an event of a slab, re-entry. The emmai_block functions do the
- * same without the gate, for callers that are inside already. */
+ * The public functions at the end are the fast paths: compare, look up, pop or push. Whatever is
+ * rarer is one call away, by name: medium and large sizes, an empty list, an event of a slab,
+ * re-entry. The emmai_block functions do the same without the gate, for callers that are inside
+ * already. */
 #include "emma_internal.h"
 
 /* ---- inside the gate ---- */
@@ -23,7 +24,8 @@ static void *emmai_block_malloc(emma *instance, size_t bytes)
     return block_of_class(instance, emmai_class_of(instance, bytes));
 }
 
-/* The least class whose blocks hold `bytes` and are multiples of `alignment`; both at most EMMAI_SLAB_MAX_BYTES. */
+/* The least class whose blocks hold `bytes` and are multiples of `alignment`; both at most
+ * EMMAI_SLAB_MAX_BYTES. */
 static unsigned block_aligned_class(const emma *instance, size_t alignment, size_t bytes)
 {
     unsigned size_class = emmai_class_of(instance, emmai_max(bytes, alignment));
@@ -32,7 +34,8 @@ static unsigned block_aligned_class(const emma *instance, size_t alignment, size
     return size_class;
 }
 
-/* Allocates at a multiple of `alignment`, a power of two. Young slabs start at units only: what they misplace gets a run. */
+/* Allocates at a multiple of `alignment`, a power of two. Young slabs start at units only: what
+ * they misplace gets a run. */
 static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes)
 {
     if (bytes <= EMMAI_SLAB_MAX_BYTES && alignment <= EMMAI_SLAB_MAX_BYTES) {
@@ -69,7 +72,9 @@ static EMMAI_NOINLINE void block_event(emma *instance, emmai_slab *slab, void *b
         else
             emmai_run_free(instance, slab);
     } else {
-        emmai_misuse(instance, slab->kind == EMMAI_BODY ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_DOUBLE_FREE, block);
+        emmai_misuse(instance,
+                     slab->kind == EMMAI_BODY ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_DOUBLE_FREE,
+                     block);
     }
 }
 
@@ -127,7 +132,8 @@ static EMMAI_NOINLINE void block_defer(emma *instance, void *block)
     void *first = __atomic_load_n(&instance->deferred, __ATOMIC_RELAXED);
     do
         *(void **)block = first;
-    while (!__atomic_compare_exchange_n(&instance->deferred, &first, block, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    while (!__atomic_compare_exchange_n(&instance->deferred, &first, block, true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED));
 }
 
 /* Frees what signal handlers could not. */
@@ -163,7 +169,8 @@ static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
     emmai_block_drain(instance);
     void *block = NULL;
     if (bytes <= PTRDIFF_MAX)
-        block = EMMA_CHECKS ? emmai_checked_malloc(instance, bytes, 1) : emmai_block_malloc(instance, bytes);
+        block = EMMA_CHECKS ? emmai_checked_malloc(instance, bytes, 1)
+                            : emmai_block_malloc(instance, bytes);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     if (EMMA_AUDIT)
@@ -179,7 +186,8 @@ static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, size_t bytes)
     return block_malloc_slow(instance, bytes);
 }
 
-/* ---- the rarer ways of a free; they return NULL so that emma_resize can end in a jump to them ---- */
+/* ---- the rarer ways of a free; they return NULL so that emma_resize can end in a jump to them
+ * ---- */
 
 static EMMAI_NOINLINE void *block_free_event(emma *instance, emmai_slab *slab, void *block)
 {
@@ -221,7 +229,8 @@ static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, size_t bytes)
         __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
     heap->gate = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    void **bin = &heap->bins[heap->class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES]];
+    void **bin =
+        &heap->bins[heap->class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES]];
     void *block = *bin;
     if (EMMAI_UNLIKELY(!block))
         return block_malloc_refill(instance, bytes);
@@ -319,7 +328,8 @@ size_t emma_usable_size(const emma *instance, const void *block)
 {
     if (!block)
         return 0;
-    return EMMA_CHECKS ? emmai_checked_usable(instance, block) : emmai_block_usable(instance, block);
+    return EMMA_CHECKS ? emmai_checked_usable(instance, block)
+                       : emmai_block_usable(instance, block);
 }
 
 bool emma_owns(const emma *instance, const void *address)

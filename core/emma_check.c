@@ -1,7 +1,7 @@
 /* emma_check.c - verifies the invariants of emma_internal.h, each by its number. */
 #include "emma_internal.h"
 
-#define AUDIT_INTERVAL 64
+#define AUDIT_INTERVAL   64
 #define CHECK_MAX_BLOCKS (EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES)
 
 /* What the walk over the chunks adds up. */
@@ -14,7 +14,8 @@ typedef struct check_sum {
 /* I1, I2, I3 for one slab. */
 static bool check_slab(const emma *instance, const emmai_slab *slab, check_sum *sum)
 {
-    if (!slab->size_class || slab->size_class >= EMMAI_CLASS_COUNT || slab->carved > emmai_slab_blocks(slab))
+    if (!slab->size_class || slab->size_class >= EMMAI_CLASS_COUNT ||
+        slab->carved > emmai_slab_blocks(slab))
         return false;
     if (slab->kind == EMMAI_FULL)
         return !slab->plain_frees && !slab->free && slab->carved == emmai_slab_blocks(slab);
@@ -81,7 +82,8 @@ static bool check_run(const emma *instance, size_t chunk, const emmai_slab *run,
 static bool chunk_is_accessible(const emma *instance, size_t chunk)
 {
     const emmai_control *control = instance->control;
-    return chunk < control->low_committed || (chunk >= instance->run_zone && chunk < control->run_committed);
+    return chunk < control->low_committed ||
+           (chunk >= instance->run_zone && chunk < control->run_committed);
 }
 
 /* I4, I5, I7 for a chunk in use, and what it is used for. Sets *next behind it. */
@@ -98,15 +100,15 @@ static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size
     sum->resident_pages += entry->resident;
     if (entry->kind != EMMAI_SLAB && entry->kind != EMMAI_FULL)
         return false;
-    return check_slab(instance, entry, sum) &&
-           check_carved_bytes(entry) <= (size_t)entry->resident << EMMAI_PAGE_SHIFT;
+    return check_slab(instance, entry, sum) && check_carved_bytes(entry) <= (size_t)entry->resident
+                                                                                << EMMAI_PAGE_SHIFT;
 }
 
 static bool check_used(const emma *instance, check_sum *sum)
 {
     size_t next;
-    for (size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS); chunk < instance->chunk_count;
-         chunk = emmai_chunk_next_used(instance, next))
+    for (size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
+         chunk < instance->chunk_count; chunk = emmai_chunk_next_used(instance, next))
         if (!check_chunk(instance, chunk, sum, &next))
             return false;
     return true;
@@ -116,7 +118,8 @@ static bool check_used(const emma *instance, check_sum *sum)
 static bool check_retained(const emma *instance, check_sum *sum)
 {
     size_t end = instance->chunk_count;
-    while ((end = emmai_bits_last(instance->retained_map, EMMAI_YOUNG_CHUNKS, end)) > EMMAI_YOUNG_CHUNKS) {
+    while ((end = emmai_bits_last(instance->retained_map, EMMAI_YOUNG_CHUNKS, end)) >
+           EMMAI_YOUNG_CHUNKS) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)--end);
         if (entry->kind != EMMAI_FREE || entry->plain_frees || entry->free || !entry->resident)
             return false;
@@ -131,7 +134,8 @@ static bool check_retained(const emma *instance, check_sum *sum)
 static size_t check_metadata_pages(const emma *instance)
 {
     size_t pages = 1; /* page 0 */
-    size_t all = ((uintptr_t)emmai_origin(instance) - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
+    size_t all =
+        ((uintptr_t)emmai_origin(instance) - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
     for (size_t i = emmai_bits_find(instance->page_map, 0, all, true); i < all;
          i = emmai_bits_find(instance->page_map, i + 1, all, true))
         pages++;
@@ -168,18 +172,21 @@ static bool check_footprint(const emma *instance, const check_sum *sum)
     size_t metadata = check_metadata_pages(instance);
     return control->metadata_pages == metadata && control->retained_pages == sum->retained_pages &&
            control->footprint_pages == sum->resident_pages + metadata - 1 &&
-           control->footprint_pages <= control->limit_pages && control->footprint_pages <= control->peak_pages;
+           control->footprint_pages <= control->limit_pages &&
+           control->footprint_pages <= control->peak_pages;
 }
 
 static bool check_all(const emma *instance)
 {
     check_sum sum;
     emmai_arch_zero(&sum, sizeof sum);
-    return check_young(instance, &sum) && check_used(instance, &sum) && check_retained(instance, &sum) &&
-           check_rings(instance, sum.ring_slabs) && check_footprint(instance, &sum);
+    return check_young(instance, &sum) && check_used(instance, &sum) &&
+           check_retained(instance, &sum) && check_rings(instance, sum.ring_slabs) &&
+           check_footprint(instance, &sum);
 }
 
-/* In audited builds: verifies everything at every n-th change of the region's structure, and stops at the first flaw. */
+/* In audited builds: verifies everything at every n-th change of the region's structure, and stops
+ * at the first flaw. */
 static void emmai_check_audit(emma *instance)
 {
     if (++instance->control->audit_steps % AUDIT_INTERVAL == 0 && !check_all(instance))

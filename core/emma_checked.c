@@ -1,15 +1,17 @@
-/* emma_checked.c - what EMMA_CHECKS adds: a trailer in each block, verified whenever the block comes back.
+/* emma_checked.c - what EMMA_CHECKS adds: a trailer in each block, verified whenever the block
+ * comes back.
  *
- * The trailer is a block's last word: its address and a number that only this instance knows, mixed with the size that
- * the caller asked for and whether the block is live. It tells a double free, a size that is not the block's, and a
- * write past the block's end, which changes it. Where a block must start comes from its slab, not from the trailer. */
+ * The trailer is a block's last word: its address and a number that only this instance knows, mixed
+ * with the size that the caller asked for and whether the block is live. It tells a double free, a
+ * size that is not the block's, and a write past the block's end, which changes it. Where a block
+ * must start comes from its slab, not from the trailer. */
 #include "emma_internal.h"
 
 #define TRAILER_BYTES sizeof(uint64_t)
-#define TRAILER_LIVE 1u
+#define TRAILER_LIVE  1u
 
-/* Bytes to ask for so that the trailer fits behind `bytes`: rising with them, so that a shrink asks for no more than there
- * is, and a multiple of 16, so that every block is 16-aligned. */
+/* Bytes to ask for so that the trailer fits behind `bytes`: rising with them, so that a shrink asks
+ * for no more than there is, and a multiple of 16, so that every block is 16-aligned. */
 static size_t checked_padded(size_t bytes)
 {
     return emmai_round_up(bytes + TRAILER_BYTES, 2 * TRAILER_BYTES);
@@ -36,12 +38,14 @@ static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes)
     *trailer_of(block, class_bytes) = trailer_mix(instance, block, 0);
 }
 
-/* Reports a pointer at which no block of its slab or run starts, or one that was not carved yet; true if neither. */
+/* Reports a pointer at which no block of its slab or run starts, or one that was not carved yet;
+ * true if neither. */
 static bool checked_boundary(const emma *instance, const emmai_slab *slab, const void *block)
 {
     bool is_run = slab->kind == EMMAI_RUN;
-    const char *start = is_run ? emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, slab))
-                               : emmai_slab_start(instance, slab);
+    const char *start = is_run
+                            ? emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, slab))
+                            : emmai_slab_start(instance, slab);
     size_t offset = (size_t)((const char *)block - start);
     size_t unit = is_run ? slab->run_bytes : emmai_class_bytes(slab->size_class);
     if (offset % unit) {
@@ -55,8 +59,10 @@ static bool checked_boundary(const emma *instance, const emmai_slab *slab, const
     return false;
 }
 
-/* Verifies that `block` is live, and of *size bytes if size is given; reports misuse and returns false otherwise. */
-static bool checked_verify(const emma *instance, const void *block, const size_t *size, size_t *bytes)
+/* Verifies that `block` is live, and of *size bytes if size is given; reports misuse and returns
+ * false otherwise. */
+static bool checked_verify(const emma *instance, const void *block, const size_t *size,
+                           size_t *bytes)
 {
     const emmai_slab *slab = emmai_block_slab(instance, block);
     if (!slab || !checked_boundary(instance, slab, block))
@@ -78,7 +84,8 @@ static bool checked_verify(const emma *instance, const void *block, const size_t
 static void *emmai_checked_malloc(emma *instance, size_t bytes, size_t alignment)
 {
     size_t padded = checked_padded(bytes);
-    void *block = alignment > 1 ? emmai_block_aligned(instance, alignment, padded) : emmai_block_malloc(instance, padded);
+    void *block = alignment > 1 ? emmai_block_aligned(instance, alignment, padded)
+                                : emmai_block_malloc(instance, padded);
     if (block)
         trailer_set(instance, block, bytes, true);
     return block;
@@ -116,7 +123,8 @@ static size_t emmai_checked_usable(const emma *instance, const void *block)
 /* Whether a carved block is live, and then how many bytes were asked for. */
 static bool emmai_checked_is_live(const emma *instance, const void *block, size_t *bytes)
 {
-    uint64_t content = trailer_mix(instance, block, *trailer_of(block, emmai_block_usable(instance, block)));
+    uint64_t content =
+        trailer_mix(instance, block, *trailer_of(block, emmai_block_usable(instance, block)));
     *bytes = (size_t)(content >> 1);
     return content & TRAILER_LIVE;
 }

@@ -1,8 +1,9 @@
 /* emma_chunk.c - the region's chunks: which are free, which are accessible, which keep memory.
  *
- * A chunk's resident pages are a prefix of it; a FREE chunk keeps them until it is used again or purged. What keeps memory
- * is used before what does not. Then slabs take the lowest free chunk, so a heap that shrinks empties the region from above,
- * and runs one from run_zone on, where they find room to grow; either goes to the other's side when its own is full. */
+ * A chunk's resident pages are a prefix of it; a FREE chunk keeps them until it is used again or
+ * purged. What keeps memory is used before what does not. Then slabs take the lowest free chunk, so
+ * a heap that shrinks empties the region from above, and runs one from run_zone on, where they find
+ * room to grow; either goes to the other's side when its own is full. */
 #include "emma_internal.h"
 
 /* ---- the map ---- */
@@ -11,7 +12,8 @@
 static size_t chunk_find_used(const emma *instance, size_t chunk, size_t end)
 {
     if (chunk < instance->low_end) {
-        size_t found = emmai_bits_find(instance->chunk_map, chunk, emmai_min(end, instance->low_end), true);
+        size_t found =
+            emmai_bits_find(instance->chunk_map, chunk, emmai_min(end, instance->low_end), true);
         if (found < instance->low_end)
             return found;
     }
@@ -33,7 +35,8 @@ static size_t chunk_next_free(const emma *instance, size_t chunk)
     return emmai_bits_find(instance->chunk_map, chunk, instance->chunk_count, false);
 }
 
-/* The first `count` free chunks in a row from `from` on, starting at a multiple of `alignment` bytes; chunk_count if none. */
+/* The first `count` free chunks in a row from `from` on, starting at a multiple of `alignment`
+ * bytes; chunk_count if none. */
 static size_t map_fit(const emma *instance, size_t from, size_t count, size_t alignment)
 {
     size_t chunk = from;
@@ -77,7 +80,8 @@ static bool chunk_commit(emma *instance, size_t chunk, size_t count)
     size_t zone = instance->run_zone;
     if (chunk < zone && !extent_grow(instance, &control->low_committed, emmai_min(end, zone), zone))
         return false;
-    return end <= zone || extent_grow(instance, &control->run_committed, end, instance->chunk_count);
+    return end <= zone ||
+           extent_grow(instance, &control->run_committed, end, instance->chunk_count);
 }
 
 /* ---- metadata that chunks bring along: pages of entries and of the maps ---- */
@@ -90,7 +94,8 @@ static size_t metadata_page(const emma *instance, const void *address)
 /* Pages from first to last address that are not counted yet; counts them if `count`. */
 static size_t metadata_span(emma *instance, const void *first, const void *last, bool count)
 {
-    size_t end = emmai_min(metadata_page(instance, last) + 1, metadata_page(instance, emmai_origin(instance)));
+    size_t end = emmai_min(metadata_page(instance, last) + 1,
+                           metadata_page(instance, emmai_origin(instance)));
     size_t pages = 0;
     for (size_t i = metadata_page(instance, first); i < end; i++)
         if (!emmai_bits_get(instance->page_map, i)) {
@@ -106,15 +111,18 @@ static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool cou
     const emmai_slab *low = emmai_slab_of_id(instance, (ptrdiff_t)last);
     const emmai_slab *high = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     return metadata_span(instance, low, high, count) +
-           metadata_span(instance, instance->chunk_map + chunk / 64, instance->chunk_map + last / 64, count) +
-           metadata_span(instance, instance->retained_map + chunk / 64, instance->retained_map + last / 64, count);
+           metadata_span(instance, instance->chunk_map + chunk / 64,
+                         instance->chunk_map + last / 64, count) +
+           metadata_span(instance, instance->retained_map + chunk / 64,
+                         instance->retained_map + last / 64, count);
 }
 
 /* Counts the metadata that these chunks need; false when the limit does not allow it. */
 static bool chunk_cover(emma *instance, size_t chunk, size_t count)
 {
     size_t last = chunk + count - 1;
-    size_t bound = metadata_cover(instance, chunk, last, false) + 1; /* page_map's own page; parts may share pages */
+    size_t bound = metadata_cover(instance, chunk, last, false) +
+                   1; /* page_map's own page; parts may share pages */
     if (bound == 1)
         return true;
     if (!emmai_footprint_take(instance, bound))
@@ -139,7 +147,8 @@ static void chunk_note_end(emma *instance, size_t chunk, size_t count)
         instance->run_end = (uint32_t)emmai_max(instance->run_end, end);
 }
 
-/* Makes free chunks accessible and counts their metadata, so that their pages can be taken into use. */
+/* Makes free chunks accessible and counts their metadata, so that their pages can be taken into
+ * use. */
 static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count)
 {
     return chunk_commit(instance, chunk, count) && chunk_cover(instance, chunk, count);
@@ -173,7 +182,8 @@ static bool chunk_claim(emma *instance, size_t chunk, size_t count, enum emmai_k
     return true;
 }
 
-/* The first of `count` chunks in a row from `start` to `end` that are free and keep memory; `end` if there are none. */
+/* The first of `count` chunks in a row from `start` to `end` that are free and keep memory; `end`
+ * if there are none. */
 static size_t retained_fit(const emma *instance, size_t start, size_t end, size_t count)
 {
     for (;;) {
@@ -199,8 +209,8 @@ static size_t chunk_retained(const emma *instance, size_t count)
     return chunk < instance->run_end ? chunk : 0;
 }
 
-/* Takes a chunk for a slab, one that keeps memory if there is one, else the lowest. Returns its index, or 0 when there is none
- * or the kernel or the limit refuses. */
+/* Takes a chunk for a slab, one that keeps memory if there is one, else the lowest. Returns its
+ * index, or 0 when there is none or the kernel or the limit refuses. */
 static size_t emmai_chunk_take_slab(emma *instance)
 {
     size_t chunk = chunk_retained(instance, 1);
@@ -216,15 +226,16 @@ static size_t emmai_chunk_take_slab(emma *instance)
     return chunk;
 }
 
-/* Behind the run before it, a run that has grown is placed this far off, or this many times its own length. */
+/* Behind the run before it, a run that has grown is placed this far off, or this many times its own
+ * length. */
 #define ROOMY_CHUNKS ((256 * EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
 #define ROOMY_FACTOR 8
 /* Shorter ones are cheaper to copy than fresh pages are to take: they go where memory is kept. */
 
 #define ROOMY_MIN_CHUNKS ((256 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
 
-/* Where a run of `count` chunks finds room to grow: at the start of a zone without runs, else well inside the longest free
- * stretch; chunk_count when no stretch is worth it. */
+/* Where a run of `count` chunks finds room to grow: at the start of a zone without runs, else well
+ * inside the longest free stretch; chunk_count when no stretch is worth it. */
 static size_t chunk_roomy(const emma *instance, size_t count)
 {
     size_t start = instance->run_zone;
@@ -245,7 +256,8 @@ static size_t chunk_roomy(const emma *instance, size_t count)
     return best + emmai_min(best_length / 2, emmai_max(ROOMY_CHUNKS, ROOMY_FACTOR * count));
 }
 
-/* Whether chunks far apart may be made accessible: not where the kernel charges for all that could be written. */
+/* Whether chunks far apart may be made accessible: not where the kernel charges for all that could
+ * be written. */
 static bool chunk_may_spread(emmai_control *control)
 {
     if (control->overcommits == EMMAI_UNKNOWN)
@@ -253,8 +265,9 @@ static bool chunk_may_spread(emmai_control *control)
     return control->overcommits == EMMAI_YES;
 }
 
-/* Takes `count` free chunks in a row for a run, the first at a multiple of `alignment` bytes (a power of two), with much room
- * behind if `roomy` and there is. Returns as emmai_chunk_take_slab. */
+/* Takes `count` free chunks in a row for a run, the first at a multiple of `alignment` bytes (a
+ * power of two), with much room behind if `roomy` and there is. Returns as emmai_chunk_take_slab.
+ */
 static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, bool roomy)
 {
     size_t none = instance->chunk_count;
@@ -276,7 +289,8 @@ static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignmen
 /* Takes just these chunks, as BODY of the run before them, if they are free. */
 static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count)
 {
-    if (count > instance->chunk_count - chunk || chunk_find_used(instance, chunk, chunk + count) - chunk < count)
+    if (count > instance->chunk_count - chunk ||
+        chunk_find_used(instance, chunk, chunk + count) - chunk < count)
         return false;
     return chunk_claim(instance, chunk, count, EMMAI_BODY);
 }
@@ -328,7 +342,8 @@ static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages)
 
 /* ---- purging ---- */
 
-/* Purges free chunks in a row, the last one first, as many as `bound` pages need; returns the pages given back. */
+/* Purges free chunks in a row, the last one first, as many as `bound` pages need; returns the pages
+ * given back. */
 static size_t purge_row(emma *instance, size_t last, size_t bound)
 {
     size_t tail = emmai_slab_of_id(instance, (ptrdiff_t)last)->resident;
@@ -345,7 +360,8 @@ static size_t purge_row(emma *instance, size_t last, size_t bound)
     return pages;
 }
 
-/* Purges free chunks from `start` to `end`, the last ones first, until `wanted` pages are given back. */
+/* Purges free chunks from `start` to `end`, the last ones first, until `wanted` pages are given
+ * back. */
 static size_t purge_zone(emma *instance, size_t start, size_t end, size_t wanted)
 {
     size_t done = 0;
@@ -354,7 +370,8 @@ static size_t purge_zone(emma *instance, size_t start, size_t end, size_t wanted
     return done;
 }
 
-/* Gives at least `pages` pages of free chunks back to the kernel, or all there are, from above; returns how many. */
+/* Gives at least `pages` pages of free chunks back to the kernel, or all there are, from above;
+ * returns how many. */
 static size_t emmai_chunk_purge(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;

@@ -1,13 +1,15 @@
 /* emma_config.h - build options and the constants that follow from them.
  *
- * Options are 0/1 macros (or a number) given on the compiler's command line; every one has a default here, so that
- * a plain `cc -O2 -c emma.c` works. Code tests them with a plain `if`, so that the branch not taken still compiles. */
+ * Options are 0/1 macros (or a number) given on the compiler's command line; every one has a
+ * default here, so that a plain `cc -O2 -c emma.c` works. Code tests them with a plain `if`, so
+ * that the branch not taken still compiles. */
 #ifndef EMMA_CONFIG_H
 #define EMMA_CONFIG_H
 
 #include "emma.h"
 
-/* 1: every block carries a trailer with its size and state, verified by each call that is given a block. */
+/* 1: every block carries a trailer with its size and state, verified by each call that is given a
+ * block. */
 #ifndef EMMA_CHECKS
 #define EMMA_CHECKS 0
 #endif
@@ -17,8 +19,9 @@
 #define EMMA_AUDIT 0
 #endif
 
-/* log2 of a chunk's bytes, 13 to 16. 14 is the measured choice: with 16, programs of a few MiB need a sixth more memory (a
- * slab per class, mostly unused); with 13, slabs open and close twice as often for nothing. */
+/* log2 of a chunk's bytes, 13 to 16. 14 is the measured choice: with 16, programs of a few MiB need
+ * a sixth more memory (a slab per class, mostly unused); with 13, slabs open and close twice as
+ * often for nothing. */
 #ifndef EMMA_CHUNK_SHIFT
 #define EMMA_CHUNK_SHIFT 14
 #endif
@@ -32,32 +35,34 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 #define EMMAI_MIB ((size_t)1 << 20)
 #define EMMAI_GIB ((size_t)1 << 30)
 
-#define EMMAI_PAGE_SHIFT 12
-#define EMMAI_PAGE_BYTES ((size_t)1 << EMMAI_PAGE_SHIFT)
+#define EMMAI_PAGE_SHIFT  12
+#define EMMAI_PAGE_BYTES  ((size_t)1 << EMMAI_PAGE_SHIFT)
 #define EMMAI_CHUNK_BYTES ((size_t)1 << EMMA_CHUNK_SHIFT)
 #define EMMAI_CHUNK_PAGES (EMMAI_CHUNK_BYTES >> EMMAI_PAGE_SHIFT)
 
-/* What one page table of the kernel spans, and so the alignment that keeps a small instance under one. */
+/* What one page table of the kernel spans, and so the alignment that keeps a small instance under
+ * one. */
 #define EMMAI_TABLE_SPAN_BYTES (2 * EMMAI_MIB)
 
 /* Address space where neither reserve_bytes nor a limit says otherwise. */
 #define EMMAI_RESERVE_DEFAULT_BYTES (4 * EMMAI_GIB)
 /* With a limit: this many times the limit, and room for a chunk of every size class beside it. */
 #define EMMAI_RESERVE_LIMIT_FACTOR 4
-#define EMMAI_RESERVE_BASE_BYTES (8 * EMMAI_MIB)
-#define EMMAI_RESERVE_MAX_BYTES ((size_t)1 << 46)
+#define EMMAI_RESERVE_BASE_BYTES   (8 * EMMAI_MIB)
+#define EMMAI_RESERVE_MAX_BYTES    ((size_t)1 << 46)
 
 /* Chunks made accessible when an instance is created, and the least step after that. */
 #define EMMAI_COMMIT_FIRST_BYTES (256 * EMMAI_KIB)
-#define EMMAI_COMMIT_STEP_BYTES EMMAI_MIB
+#define EMMAI_COMMIT_STEP_BYTES  EMMAI_MIB
 
 /* Free memory may be kept beyond these only until the footprint would reach a new peak. */
-#define EMMAI_RETAIN_BYTES (128 * EMMAI_KIB)
-#define EMMAI_RETAIN_FRACTION 8
+#define EMMAI_RETAIN_BYTES      (128 * EMMAI_KIB)
+#define EMMAI_RETAIN_FRACTION   8
 #define EMMAI_FLATTEN_MIN_PAGES ((size_t)8)
-/* Decay: what stayed free for a whole period goes back to the kernel; the clock is read at every n-th release. */
+/* Decay: what stayed free for a whole period goes back to the kernel; the clock is read at every
+ * n-th release. */
 #define EMMAI_DECAY_PERIOD_MS 500
-#define EMMAI_DECAY_RELEASES 16
+#define EMMAI_DECAY_RELEASES  16
 
 /* Huge pages: for slabs once the footprint is this large, for runs of this size. */
 #ifndef EMMAI_HUGE_FOOTPRINT_BYTES

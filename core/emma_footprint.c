@@ -1,7 +1,8 @@
-/* emma_footprint.c - the gate that every page passes on its way into use: limit, spare part, soft limit, peak.
+/* emma_footprint.c - the gate that every page passes on its way into use: limit, spare part, soft
+ * limit, peak.
  *
- * Pages are counted before they are touched (I5), so resident memory is never above the footprint, nor the
- * footprint above the limit (I6). */
+ * Pages are counted before they are touched (I5), so resident memory is never above the footprint,
+ * nor the footprint above the limit (I6). */
 #include "emma_internal.h"
 
 /* The limit in force: without the spare part unless that is open. */
@@ -22,17 +23,21 @@ static void footprint_watch(emma *instance)
         control->limit_handler(control->limit_arg, instance, over);
 }
 
-/* Rather than that the footprint rises to a new peak, free pages go back to the kernel, if there are more than some: the peak
- * then shows need, not habit. As many as it would rise by, so that what is given back is bounded by growth. */
+/* Rather than that the footprint rises to a new peak, free pages go back to the kernel, if there
+ * are more than some: the peak then shows need, not habit. As many as it would rise by, so that
+ * what is given back is bounded by growth. */
 static void footprint_flatten(emma *instance, size_t after)
 {
     emmai_control *control = instance->control;
-    size_t kept = emmai_max(EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT, control->footprint_pages / EMMAI_RETAIN_FRACTION);
+    size_t kept = emmai_max(EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT,
+                            control->footprint_pages / EMMAI_RETAIN_FRACTION);
     if (control->retained_pages > kept)
-        emmai_chunk_purge(instance, emmai_max(after - control->peak_pages, EMMAI_FLATTEN_MIN_PAGES));
+        emmai_chunk_purge(instance,
+                          emmai_max(after - control->peak_pages, EMMAI_FLATTEN_MIN_PAGES));
 }
 
-/* Counts pages that are about to be used; false, with nothing changed, when the limit does not allow them. */
+/* Counts pages that are about to be used; false, with nothing changed, when the limit does not
+ * allow them. */
 static bool emmai_footprint_take(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;

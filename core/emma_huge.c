@@ -1,21 +1,24 @@
-/* emma_huge.c - 2 MiB pages, where a heap or a run has grown so large that one too many does not matter.
+/* emma_huge.c - 2 MiB pages, where a heap or a run has grown so large that one too many does not
+ * matter.
  *
- * A huge page costs as much as 30 to 90 small faults and saves 512, and later most misses of the translation buffer. Slabs
- * get one ahead: the whole page counts in the footprint and its chunks are FREE and retained until slabs take them. The advice
- * is withdrawn at once: the page stays, the mappings merge again, and the kernel never puts in a huge page by itself, which
- * could bring back purged pages (I5). A large run counts whole in any case; it keeps the advice while it lives, so that its
- * pages come when they are touched. */
+ * A huge page costs as much as 30 to 90 small faults and saves 512, and later most misses of the
+ * translation buffer. Slabs get one ahead: the whole page counts in the footprint and its chunks
+ * are FREE and retained until slabs take them. The advice is withdrawn at once: the page stays, the
+ * mappings merge again, and the kernel never puts in a huge page by itself, which could bring back
+ * purged pages (I5). A large run counts whole in any case; it keeps the advice while it lives, so
+ * that its pages come when they are touched. */
 #include "emma_internal.h"
 
-#define HUGE_BYTES (2 * EMMAI_MIB)
+#define HUGE_BYTES  (2 * EMMAI_MIB)
 #define HUGE_CHUNKS (HUGE_BYTES >> EMMA_CHUNK_SHIFT)
-#define HUGE_PAGES (HUGE_BYTES >> EMMAI_PAGE_SHIFT)
+#define HUGE_PAGES  (HUGE_BYTES >> EMMAI_PAGE_SHIFT)
 
 /* Whether the chunks from `chunk` on make up a huge page of which nothing is in use or retained. */
 static bool huge_fits(const emma *instance, size_t chunk)
 {
     size_t end = chunk + HUGE_CHUNKS;
-    return (uintptr_t)emmai_chunk_start(instance, chunk) % HUGE_BYTES == 0 && end <= instance->run_zone &&
+    return (uintptr_t)emmai_chunk_start(instance, chunk) % HUGE_BYTES == 0 &&
+           end <= instance->run_zone &&
            emmai_bits_find(instance->chunk_map, chunk, end, true) == end &&
            emmai_bits_find(instance->retained_map, chunk, end, true) == end;
 }
@@ -25,8 +28,9 @@ static void emmai_huge_prepare(emma *instance, size_t chunk)
 {
     emmai_control *control = instance->control;
     size_t left = emmai_footprint_limit_pages(control) - control->footprint_pages;
-    if (control->footprint_pages < EMMAI_HUGE_FOOTPRINT_BYTES >> EMMAI_PAGE_SHIFT || left < 2 * HUGE_PAGES ||
-        !huge_fits(instance, chunk) || !emmai_chunk_prepare(instance, chunk, HUGE_CHUNKS) ||
+    if (control->footprint_pages < EMMAI_HUGE_FOOTPRINT_BYTES >> EMMAI_PAGE_SHIFT ||
+        left < 2 * HUGE_PAGES || !huge_fits(instance, chunk) ||
+        !emmai_chunk_prepare(instance, chunk, HUGE_CHUNKS) ||
         !emmai_footprint_take(instance, HUGE_PAGES))
         return;
     char *start = emmai_chunk_start(instance, chunk);
@@ -53,7 +57,8 @@ static void emmai_huge_run(const emma *instance, size_t chunk, size_t bytes, boo
     char *start;
     size_t huge_bytes;
     size_t from = chunk << EMMA_CHUNK_SHIFT;
-    if (bytes < EMMAI_HUGE_RUN_BYTES || !huge_within(instance, from, from + bytes, &start, &huge_bytes))
+    if (bytes < EMMAI_HUGE_RUN_BYTES ||
+        !huge_within(instance, from, from + bytes, &start, &huge_bytes))
         return;
     if (use)
         emmai_os_huge_pages(start, huge_bytes);

@@ -2,7 +2,7 @@
 #include "emma_internal.h"
 
 #define KNOWN_FLAGS ((unsigned)EMMA_ALIGN8)
-#define UNNAMED "unnamed"
+#define UNNAMED     "unnamed"
 
 /* ---- options ---- */
 
@@ -46,19 +46,21 @@ enum emma_status emma_options_check(const emma_options *options)
         return EMMA_UNSUPPORTED;
     emma_options given;
     options_load(&given, options);
-    bool limit_ok = given.limit_bytes >= EMMA_LIMIT_MIN_BYTES && given.spare_bytes < given.limit_bytes &&
+    bool limit_ok = given.limit_bytes >= EMMA_LIMIT_MIN_BYTES &&
+                    given.spare_bytes < given.limit_bytes &&
                     (given.limit_bytes - given.spare_bytes) >= EMMA_LIMIT_MIN_BYTES;
     bool reserve_ok = !given.reserve_bytes || (given.reserve_bytes >= EMMA_RESERVE_MIN_BYTES &&
                                                given.reserve_bytes <= EMMAI_RESERVE_MAX_BYTES);
     bool soft_ok = given.soft_limit_bytes > 0;
-    return limit_ok && reserve_ok && soft_ok && !(given.flags & ~KNOWN_FLAGS) ? EMMA_OK : EMMA_INVALID;
+    return limit_ok && reserve_ok && soft_ok && !(given.flags & ~KNOWN_FLAGS) ? EMMA_OK
+                                                                              : EMMA_INVALID;
 }
 
 /* ---- geometry ---- */
 
 typedef struct instance_geometry {
     size_t chunk_count;
-    size_t map_bytes;      /* of a map of chunks */
+    size_t map_bytes; /* of a map of chunks */
     size_t page_map_bytes;
     size_t metadata_bytes; /* before the origin: maps and entries, whole chunks */
     size_t mapping_bytes;
@@ -72,7 +74,8 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes)
     size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
     out->page_map_bytes = emmai_round_up(pages, 64) / 8;
     out->metadata_bytes = emmai_round_up(out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
-    out->mapping_bytes = out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) + EMMAI_CHUNK_BYTES;
+    out->mapping_bytes =
+        out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) + EMMAI_CHUNK_BYTES;
 }
 
 static size_t reserve_wanted(const emma_options *options)
@@ -84,13 +87,15 @@ static size_t reserve_wanted(const emma_options *options)
     return options->limit_bytes * EMMAI_RESERVE_LIMIT_FACTOR + EMMAI_RESERVE_BASE_BYTES;
 }
 
-/* Reserves a mapping and makes its metadata and first chunks accessible; NULL, with nothing left, when refused. */
+/* Reserves a mapping and makes its metadata and first chunks accessible; NULL, with nothing left,
+ * when refused. */
 static char *instance_map(const instance_geometry *geometry)
 {
     char *mapping = emmai_os_reserve(geometry->mapping_bytes);
     if (!mapping)
         return NULL;
-    char *origin = (char *)emmai_round_up((uintptr_t)mapping + geometry->metadata_bytes, EMMAI_CHUNK_BYTES);
+    char *origin =
+        (char *)emmai_round_up((uintptr_t)mapping + geometry->metadata_bytes, EMMAI_CHUNK_BYTES);
     size_t first = emmai_min(EMMAI_COMMIT_FIRST_BYTES, geometry->chunk_count << EMMA_CHUNK_SHIFT);
     if (!emmai_os_commit(mapping, (size_t)(origin - mapping) + first)) {
         emmai_os_release(mapping, geometry->mapping_bytes);
@@ -123,7 +128,8 @@ static void control_name(emmai_control *control, const char *name)
 static void control_init(emmai_control *control, const emma_options *options)
 {
     control->limit_pages = options->limit_bytes >> EMMAI_PAGE_SHIFT;
-    control->spare_pages = emmai_round_up(options->spare_bytes, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
+    control->spare_pages =
+        emmai_round_up(options->spare_bytes, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
     bool soft = options->soft_limit_bytes != EMMA_UNLIMITED;
     control->soft_pages = soft ? options->soft_limit_bytes >> EMMAI_PAGE_SHIFT : SIZE_MAX;
     control->footprint_pages = control->peak_pages = control->metadata_pages = 1;
@@ -136,9 +142,11 @@ static void control_init(emmai_control *control, const emma_options *options)
 }
 
 /* Writes page 0 of a fresh mapping; all else in it is zero. */
-static emma *instance_init(char *mapping, const instance_geometry *geometry, const emma_options *options)
+static emma *instance_init(char *mapping, const instance_geometry *geometry,
+                           const emma_options *options)
 {
-    char *origin = (char *)emmai_round_up((uintptr_t)mapping + geometry->metadata_bytes, EMMAI_CHUNK_BYTES);
+    char *origin =
+        (char *)emmai_round_up((uintptr_t)mapping + geometry->metadata_bytes, EMMAI_CHUNK_BYTES);
     emma *instance = (emma *)(void *)(origin + EMMAI_HEAD_BYTES);
     emmai_control *control = instance->control = &instance->local;
     control_init(control, options);
@@ -156,7 +164,8 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry, con
     control->run_committed = instance->run_end = instance->run_zone;
     instance->low_end = EMMAI_YOUNG_CHUNKS;
     instance->align8 = (options->flags & EMMA_ALIGN8) != 0;
-    emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8], sizeof instance->heap.class_map);
+    emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8],
+                    sizeof instance->heap.class_map);
     heap_clear(instance);
     for (size_t i = 0; i < EMMAI_YOUNG_CHUNKS; i++)
         emmai_slab_of_id(instance, (ptrdiff_t)i)->kind = EMMAI_YOUNG;

@@ -1,74 +1,80 @@
-/* emma_internal.h - the structures of an instance, their invariants, and what the core's files offer each other.
+/* emma_internal.h - the structures of an instance, their invariants, and what the core's files
+ * offer each other.
  *
  * The core is one translation unit (emma.c), so everything but the public interface is static.
  *
- *   page_map             origin                                         origin + region_bytes
- *   | maps | slab entries ...2 1 0 | struct emma | chunk 0 ...... | chunk 1 | ... | zone of runs ...
- *                                 \________ page 0 ________/
+ *   page_map        origin                                     origin + region_bytes
+ *   | maps | entries ... 2 1 0 | struct emma | chunk 0 ... | chunk 1 | ... | zone of runs ...
+ *                     \________ page 0 _________/
  *
- * Page 0 is the first page of chunk 0. The first chunks are the young area. The entry of chunk i is the i-th slab *before* struct emma, so that a young
- * instance touches page 0 and the blocks behind it and nothing else, whatever its region could grow to.
+ * Page 0 is the first page of chunk 0. The first chunks are the young area. The entry of chunk i is
+ * the i-th slab *before* struct emma, so that a young instance touches page 0 and the blocks behind
+ * it and nothing else, whatever its region could grow to.
  *
  * Invariants (emma_check verifies them, asserts name them):
- * I1  A slab's `plain_frees` is the number of its blocks that are out, less one, while its kind is SLAB, and 0 for every
- *     other kind: so the decrement in a free makes it negative exactly when more than a free list must change. Out are
- *     the blocks handed out and, for the head of a ring, those in its bin.
- * I2  A SLAB is in the ring of its class, and only there; heads[class] is its head. A FULL slab is in no ring, has an
- *     empty free list and no uncarved block left.
- * I3  blocks out + length of the free list = blocks carved; every free block lies on a block boundary and was carved.
- * I4  The chunk map has a bit set for just the chunks whose kind is not FREE (the young area has none: it is never looked for),
- *     the retained map for just the FREE ones with resident pages.
- * I5  footprint = the pages of metadata + `resident` of every chunk; retained = `resident` of the FREE ones.
- *     No page outside these was ever touched, so resident memory is at most the footprint.
+ * I1  A slab's `plain_frees` is the number of its blocks that are out, less one, while its kind is
+ *     SLAB, and 0 for every other kind: so the decrement in a free makes it negative exactly when
+ *     more than a free list must change. Out are the blocks handed out and, for the head of a ring,
+ *     those in its bin.
+ * I2  A SLAB is in the ring of its class, and only there; heads[class] is its head. A FULL slab is
+ *     in no ring, has an empty free list and no uncarved block left.
+ * I3  blocks out + length of the free list = blocks carved; every free block lies on a block
+ *     boundary and was carved.
+ * I4  The chunk map has a bit set for just the chunks whose kind is not FREE (the young area has
+ *     none: it is never looked for), the retained map for just the FREE ones with resident pages.
+ * I5  footprint = the pages of metadata + `resident` of every chunk; retained = `resident` of the
+ *     FREE ones. No page outside these was ever touched, so resident memory is at most the
+ *     footprint.
  * I6  footprint <= limit, as of the last change of either.
- * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other chunk is. */
+ * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other
+ *     chunk is. */
 #ifndef EMMA_INTERNAL_H
 #define EMMA_INTERNAL_H
 
 #include "emma_arch_x86_64.h"
 #include "emma_config.h"
 
-#define EMMAI_NOINLINE __attribute__((noinline))
-#define EMMAI_ALWAYS_INLINE inline __attribute__((always_inline))
+#define EMMAI_NOINLINE            __attribute__((noinline))
+#define EMMAI_ALWAYS_INLINE       inline __attribute__((always_inline))
 #define EMMAI_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-#define EMMAI_ASSERT(condition)                                                                               \
-    do {                                                                                                      \
-        if (EMMA_AUDIT && !(condition))                                                                       \
-            __builtin_trap();                                                                                 \
+#define EMMAI_ASSERT(condition)         \
+    do {                                \
+        if (EMMA_AUDIT && !(condition)) \
+            __builtin_trap();           \
     } while (0)
 
 /* ---- size classes: steps of 8 bytes to 128, then 4 per doubling ---- */
 
 #define EMMAI_CLASS_STEP_BYTES ((size_t)8)
-#define EMMAI_LINEAR_SHIFT 7 /* classes are linear up to 1 << 7 = 128 bytes */
-#define EMMAI_LINEAR_CLASSES 16
-#define EMMAI_STEPS_SHIFT 2 /* 1 << 2 = 4 classes per doubling above */
+#define EMMAI_LINEAR_SHIFT     7 /* classes are linear up to 1 << 7 = 128 bytes */
+#define EMMAI_LINEAR_CLASSES   16
+#define EMMAI_STEPS_SHIFT      2 /* 1 << 2 = 4 classes per doubling above */
 /* Blocks above go to runs: a slab of one chunk holds at least two blocks. */
 #define EMMAI_SLAB_MAX_SHIFT (EMMA_CHUNK_SHIFT - 1)
 #define EMMAI_SLAB_MAX_BYTES ((size_t)1 << EMMAI_SLAB_MAX_SHIFT)
 /* Classes are numbered from 1: 0 is what the entry of a chunk that is no slab has. */
-#define EMMAI_CLASS_COUNT                                                                                     \
+#define EMMAI_CLASS_COUNT \
     (1 + EMMAI_LINEAR_CLASSES + ((EMMAI_SLAB_MAX_SHIFT - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT))
 /* Up to here the class is looked up in a table by size; above it is computed. */
 #define EMMAI_SMALL_MAX_BYTES ((size_t)1024)
-#define EMMAI_SMALL_STEPS (EMMAI_SMALL_MAX_BYTES / EMMAI_CLASS_STEP_BYTES)
+#define EMMAI_SMALL_STEPS     (EMMAI_SMALL_MAX_BYTES / EMMAI_CLASS_STEP_BYTES)
 #define EMMAI_CLASS_MAP_BYTES (EMMAI_SMALL_STEPS + 8) /* a multiple of 8 above EMMAI_SMALL_STEPS */
 
 /* ---- slabs, runs and chunks ---- */
 
 enum emmai_kind {
-    EMMAI_FREE,  /* chunk that belongs to nobody; all zero but for `resident` */
-    EMMAI_SLAB,  /* has a free or an uncarved block, or is the head of its ring */
-    EMMAI_FULL,  /* slab with neither */
-    EMMAI_RUN,   /* first chunk of a large block */
-    EMMAI_BODY,  /* further chunk of a large block */
-    EMMAI_YOUNG  /* chunk of the young area: page 0 and the young slabs */
+    EMMAI_FREE, /* chunk that belongs to nobody; all zero but for `resident` */
+    EMMAI_SLAB, /* has a free or an uncarved block, or is the head of its ring */
+    EMMAI_FULL, /* slab with neither */
+    EMMAI_RUN,  /* first chunk of a large block */
+    EMMAI_BODY, /* further chunk of a large block */
+    EMMAI_YOUNG /* chunk of the young area: page 0 and the young slabs */
 };
 
 /* A slab, or what else a chunk is used for. */
 typedef struct emmai_slab {
     union {
-        void *free;       /* SLAB: last freed block, linked through the blocks' first words; NULL: none */
+        void *free; /* SLAB: last freed block, linked through the blocks' first words; NULL: none */
         size_t run_bytes; /* RUN: bytes of the block, a multiple of 8 */
     };
     int32_t plain_frees; /* I1: frees to come that are a push and nothing more */
@@ -87,32 +93,35 @@ typedef struct emmai_slab {
 
 _Static_assert(sizeof(emmai_slab) == 32, "entries are found by a shift");
 
-/* The young area: the region's first chunks, for young slabs, which are of a few units, so that an instance with a few blocks
- * of many classes stays small. */
-#define EMMAI_YOUNG_BYTES ((size_t)64 * EMMAI_KIB)
-#define EMMAI_YOUNG_CHUNKS (EMMAI_YOUNG_BYTES >> EMMA_CHUNK_SHIFT)
-#define EMMAI_UNIT_SHIFT 7
-#define EMMAI_UNIT_BYTES ((size_t)1 << EMMAI_UNIT_SHIFT)
-#define EMMAI_UNIT_COUNT (EMMAI_YOUNG_BYTES >> EMMAI_UNIT_SHIFT)
-#define EMMAI_YOUNG_SLABS 64
+/* The young area: the region's first chunks, for young slabs, which are of a few units, so that an
+ * instance with a few blocks of many classes stays small. */
+#define EMMAI_YOUNG_BYTES     ((size_t)64 * EMMAI_KIB)
+#define EMMAI_YOUNG_CHUNKS    (EMMAI_YOUNG_BYTES >> EMMA_CHUNK_SHIFT)
+#define EMMAI_UNIT_SHIFT      7
+#define EMMAI_UNIT_BYTES      ((size_t)1 << EMMAI_UNIT_SHIFT)
+#define EMMAI_UNIT_COUNT      (EMMAI_YOUNG_BYTES >> EMMAI_UNIT_SHIFT)
+#define EMMAI_YOUNG_SLABS     64
 #define EMMAI_YOUNG_MAX_BYTES ((size_t)2048)
 
 _Static_assert(EMMAI_YOUNG_SLABS < 256, "unit_slab holds numbers of young slabs in a byte");
 
 /* ---- an instance ---- */
 
-/* Bytes above which an allocation leaves the fast path; 0 while a call is inside the heap, so that the comparison
- * by which every allocation begins also refuses re-entry from a signal handler. Written by the thread that uses
- * the instance, with plain stores: a handler on that thread sees either value whole. */
+/* Bytes above which an allocation leaves the fast path; 0 while a call is inside the heap, so that
+ * the comparison by which every allocation begins also refuses re-entry from a signal handler.
+ * Written by the thread that uses the instance, with plain stores: a handler on that thread sees
+ * either value whole. */
 #define EMMAI_GATE_OPEN (EMMAI_SMALL_MAX_BYTES + 1)
 
 /* A set of slabs that one thread at a time allocates from. */
 typedef struct emmai_heap {
-    size_t gate;                         /* EMMAI_GATE_OPEN, or 0: a call is inside */
-    void *bins[EMMAI_CLASS_COUNT];        /* free blocks of each class, linked by first words; all of its head's slab */
+    size_t gate;                          /* EMMAI_GATE_OPEN, or 0: a call is inside */
+    void *bins[EMMAI_CLASS_COUNT];        /* free blocks of each class, of its head */
     emmai_slab *heads[EMMAI_CLASS_COUNT]; /* head of each class's ring; emmai_no_slab: empty */
-    uint8_t class_map[EMMAI_CLASS_MAP_BYTES]; /* (size + 7) / 8 -> class, for this instance's alignment */
-    uint16_t slab_count[EMMAI_CLASS_COUNT]; /* chunk slabs of each class, saturating: how much to populate */
+    uint8_t class_map
+        [EMMAI_CLASS_MAP_BYTES]; /* (size + 7) / 8 -> class, for this instance's alignment */
+    uint16_t slab_count
+        [EMMAI_CLASS_COUNT]; /* chunk slabs of each class, saturating: how much to populate */
 } emmai_heap;
 
 enum emmai_answer { EMMAI_UNKNOWN, EMMAI_NO, EMMAI_YES };
@@ -131,7 +140,7 @@ typedef struct emmai_control {
     uint32_t decay_countdown;  /* releases until the clock is read again */
     uint32_t low_committed;    /* I7, chunks */
     uint32_t run_committed;    /* I7, chunk index */
-    uint8_t overcommits; /* enum emmai_answer: see chunk_may_spread */
+    uint8_t overcommits;       /* enum emmai_answer: see chunk_may_spread */
     bool spare_open;
     bool over_soft;
     uint64_t moved_bytes;
@@ -143,8 +152,8 @@ typedef struct emmai_control {
     void *misuse_arg;
     emma_limit_fn limit_handler;
     void *limit_arg;
-    uint64_t audit_steps;     /* EMMA_AUDIT: changes of the region's structure so far */
-    void *mapping;            /* what munmap takes */
+    uint64_t audit_steps; /* EMMA_AUDIT: changes of the region's structure so far */
+    void *mapping;        /* what munmap takes */
     size_t mapping_bytes;
     char name[EMMA_NAME_MAX_BYTES + 1];
 } emmai_control;
@@ -153,29 +162,31 @@ struct emma {
     emmai_slab young[EMMAI_YOUNG_SLABS]; /* must be first: young slab j has id -1 - j */
     emmai_heap heap;
     size_t region_bytes;
-    size_t foreign_max;  /* ~region_bytes: see emmai_beyond */
+    size_t foreign_max;     /* ~region_bytes: see emmai_beyond */
     uint64_t *chunk_map;    /* I4; see emma_bits.c */
     uint64_t *retained_map; /* I4 */
-    uint64_t *page_map;     /* pages from here to the origin that hold metadata in use; where metadata starts */
+    uint64_t *page_map;     /* pages from here to the origin in use */
     uint32_t chunk_count;
-    uint32_t run_zone;      /* runs are looked for from this chunk on, slabs below it */
-    uint32_t low_hint;      /* no chunk below this one is free */
-    uint32_t young_count;   /* young slabs made */
-    uint32_t young_units;   /* units of the young area given to them or to page 0 */
+    uint32_t run_zone;    /* runs are looked for from this chunk on, slabs below it */
+    uint32_t low_hint;    /* no chunk below this one is free */
+    uint32_t young_count; /* young slabs made */
+    uint32_t young_units; /* units of the young area given to them or to page 0 */
     bool align8;
-    uint32_t low_end;       /* one past the highest chunk ever used below run_zone: bounds searches */
-    uint32_t run_end;       /* the same above */
-    void *deferred;         /* blocks freed by signal handlers while busy, linked by first words; any, atomic */
+    uint32_t low_end; /* one past the highest chunk ever used below run_zone: bounds searches */
+    uint32_t run_end; /* the same above */
+    void *deferred;   /* blocks that signal handlers freed; any, atomic */
     emmai_control *control; /* here `local`; of its own where a page of its own is needed */
     emmai_control local;
-    uint8_t unit_slab[EMMAI_UNIT_COUNT]; /* unit of the young area -> 1 + index of its young slab; 0: none */
+    uint8_t unit_slab
+        [EMMAI_UNIT_COUNT]; /* unit of the young area -> 1 + index of its young slab; 0: none */
 };
 
 /* Entries of chunks that share page 0 with struct emma. */
 #define EMMAI_HEAD_ENTRIES ((EMMAI_PAGE_BYTES - sizeof(struct emma)) / sizeof(emmai_slab))
-#define EMMAI_HEAD_BYTES (EMMAI_HEAD_ENTRIES * sizeof(emmai_slab))
+#define EMMAI_HEAD_BYTES   (EMMAI_HEAD_ENTRIES * sizeof(emmai_slab))
 
-_Static_assert(sizeof(struct emma) <= EMMAI_PAGE_BYTES - 2 * sizeof(emmai_slab), "page 0 holds struct emma");
+_Static_assert(sizeof(struct emma) <= EMMAI_PAGE_BYTES - 2 * sizeof(emmai_slab),
+               "page 0 holds struct emma");
 _Static_assert(offsetof(struct emma, young) == 0, "young slabs continue the entries of the chunks");
 
 /* The head of an empty ring: no free block, nothing to carve. Never written. */
@@ -194,8 +205,9 @@ static inline size_t emmai_offset(const emma *instance, const void *address)
     return (uintptr_t)address - (uintptr_t)emmai_origin(instance);
 }
 
-/* ~emmai_offset: in this form the check is a comparison with foreign_max (not above it: foreign), the arithmetic shift
- * yields -1 - chunk, and the entry is a sum instead of a difference; the free path is two instructions shorter. */
+/* ~emmai_offset: in this form the check is a comparison with foreign_max (not above it: foreign),
+ * the arithmetic shift yields -1 - chunk, and the entry is a sum instead of a difference; the free
+ * path is two instructions shorter. */
 static inline ptrdiff_t emmai_beyond(const emma *instance, const void *address)
 {
     return (ptrdiff_t)((uintptr_t)instance - (EMMAI_HEAD_BYTES + 1) - (uintptr_t)address);
@@ -300,7 +312,8 @@ static char *emmai_slab_start(const emma *instance, const emmai_slab *slab);
 /* How a run is wanted, or-ed. */
 enum emmai_run_flags {
     EMMAI_RUN_PLAIN = 0,
-    EMMAI_RUN_ROOM = 1, /* place it where it can grow: it has grown before; alignment is a chunk's then */
+    EMMAI_RUN_ROOM =
+        1, /* place it where it can grow: it has grown before; alignment is a chunk's then */
     EMMAI_RUN_ZERO = 2
 };
 
@@ -338,8 +351,8 @@ static void emmai_misuse(const emma *instance, enum emma_misuse crime, const voi
 
 /* ---- emma_walk.c ---- */
 
-static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *listed,
-                                 size_t *binned);
+static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks,
+                                 size_t *listed, size_t *binned);
 
 /* ---- emma_check.c ---- */
 

@@ -1,8 +1,9 @@
-/* emma_misuse.c - what happens when a caller hands in something that is not what it says: a line on stderr and a trap,
- * or the host's handler. Called before anything was changed; the offending call then does nothing. */
+/* emma_misuse.c - what happens when a caller hands in something that is not what it says: a line on
+ * stderr and a trap, or the host's handler. Called before anything was changed; the offending call
+ * then does nothing. */
 #include "emma_internal.h"
 
-#define CRIME_MAX_BYTES 24
+#define CRIME_MAX_BYTES   24
 #define MESSAGE_MAX_BYTES (sizeof "emma: : \n" + EMMA_NAME_MAX_BYTES + CRIME_MAX_BYTES)
 
 static const char *misuse_text(enum emma_misuse crime)
@@ -34,7 +35,8 @@ static char *misuse_append(char *end, const char *text)
     return end;
 }
 
-static EMMAI_NOINLINE void emmai_misuse(const emma *instance, enum emma_misuse crime, const void *address)
+static EMMAI_NOINLINE void emmai_misuse(const emma *instance, enum emma_misuse crime,
+                                        const void *address)
 {
     const emmai_control *control = instance->control;
     char message[MESSAGE_MAX_BYTES];
@@ -43,7 +45,8 @@ static EMMAI_NOINLINE void emmai_misuse(const emma *instance, enum emma_misuse c
     end = misuse_append(end, ": ");
     end = misuse_append(end, misuse_text(crime));
     if (control->misuse_handler) {
-        control->misuse_handler(control->misuse_arg, (emma *)(uintptr_t)instance, crime, address, message);
+        control->misuse_handler(control->misuse_arg, (emma *)(uintptr_t)instance, crime, address,
+                                message);
         return;
     }
     *end++ = '\n';

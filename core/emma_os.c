@@ -3,20 +3,20 @@
  * The only file that makes system calls. Ranges are whole pages. Nothing here keeps state. */
 #include "emma_internal.h"
 
-#define PROT_NONE_ACCESS 0
-#define PROT_READ_WRITE 3
+#define PROT_NONE_ACCESS                0
+#define PROT_READ_WRITE                 3
 #define MAP_PRIVATE_ANONYMOUS_NORESERVE (0x02 | 0x20 | 0x4000)
-#define ADVICE_DONTNEED 4
-#define ADVICE_HUGEPAGE 14
-#define ADVICE_NOHUGEPAGE 15
-#define ADVICE_POPULATE_WRITE 23
-#define PRCTL_SET_VMA 0x53564d41
-#define PRCTL_SET_VMA_ANON_NAME 0
-#define CLOCK_MONOTONIC_COARSE 6
-#define GETRANDOM_NONBLOCK 1
-#define MAX_ERRNO 4095
-#define OVERCOMMIT_PROBE_BYTES ((size_t)1 << 44)
-#define STDERR_DESCRIPTOR 2
+#define ADVICE_DONTNEED                 4
+#define ADVICE_HUGEPAGE                 14
+#define ADVICE_NOHUGEPAGE               15
+#define ADVICE_POPULATE_WRITE           23
+#define PRCTL_SET_VMA                   0x53564d41
+#define PRCTL_SET_VMA_ANON_NAME         0
+#define CLOCK_MONOTONIC_COARSE          6
+#define GETRANDOM_NONBLOCK              1
+#define MAX_ERRNO                       4095
+#define OVERCOMMIT_PROBE_BYTES          ((size_t)1 << 44)
+#define STDERR_DESCRIPTOR               2
 
 static long os_advise(void *start, size_t bytes, long advice)
 {
@@ -25,7 +25,8 @@ static long os_advise(void *start, size_t bytes, long advice)
 
 static void *os_map(size_t bytes, long access)
 {
-    long result = emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, access, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0);
+    long result = emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, access,
+                                     MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0);
     return (unsigned long)result > -(unsigned long)MAX_ERRNO - 1 ? NULL : (void *)result;
 }
 
@@ -43,7 +44,8 @@ static void emmai_os_release(void *start, size_t bytes)
 /* Makes reserved pages readable and writable; false when the kernel refuses the charge. */
 static bool emmai_os_commit(void *start, size_t bytes)
 {
-    return emmai_arch_syscall(EMMAI_SYS_MPROTECT, (long)start, (long)bytes, PROT_READ_WRITE, 0, 0, 0) == 0;
+    return emmai_arch_syscall(EMMAI_SYS_MPROTECT, (long)start, (long)bytes, PROT_READ_WRITE, 0, 0,
+                              0) == 0;
 }
 
 /* Gives pages back: they stay accessible and read as zero. False when the kernel kept them. */
@@ -64,14 +66,15 @@ static void emmai_os_huge_pages(void *start, size_t bytes)
     os_advise(start, bytes, ADVICE_HUGEPAGE);
 }
 
-/* Faults pages in by one call instead of one fault each; kernels before 5.14 do not, and then faults do it. */
+/* Faults pages in by one call instead of one fault each; kernels before 5.14 do not, and then
+ * faults do it. */
 static void emmai_os_populate(void *start, size_t bytes)
 {
     os_advise(start, bytes, ADVICE_POPULATE_WRITE);
 }
 
-/* Whether making reserved pages accessible is free of charge (vm.overcommit_memory is not 2): found out by asking for more
- * than any machine has, since /proc may be missing or forbidden. */
+/* Whether making reserved pages accessible is free of charge (vm.overcommit_memory is not 2): found
+ * out by asking for more than any machine has, since /proc may be missing or forbidden. */
 static bool emmai_os_overcommits(void)
 {
     void *probe = os_map(OVERCOMMIT_PROBE_BYTES, PROT_READ_WRITE);
@@ -82,8 +85,8 @@ static bool emmai_os_overcommits(void)
 
 static void emmai_os_name(void *start, size_t bytes, const char *name)
 {
-    emmai_arch_syscall(EMMAI_SYS_PRCTL, PRCTL_SET_VMA, PRCTL_SET_VMA_ANON_NAME, (long)start, (long)bytes,
-                       (long)name, 0);
+    emmai_arch_syscall(EMMAI_SYS_PRCTL, PRCTL_SET_VMA, PRCTL_SET_VMA_ANON_NAME, (long)start,
+                       (long)bytes, (long)name, 0);
 }
 
 /* Milliseconds of a clock that never goes back. */
@@ -99,7 +102,8 @@ static uint64_t emmai_os_now_ms(void)
 static uint64_t emmai_os_random(const void *fallback)
 {
     uint64_t value = 0;
-    emmai_arch_syscall(EMMAI_SYS_GETRANDOM, (long)&value, sizeof value, GETRANDOM_NONBLOCK, 0, 0, 0);
+    emmai_arch_syscall(EMMAI_SYS_GETRANDOM, (long)&value, sizeof value, GETRANDOM_NONBLOCK, 0, 0,
+                       0);
     return value ? value : (uint64_t)(uintptr_t)fallback * 0x9e3779b97f4a7c15u;
 }
 

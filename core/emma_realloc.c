@@ -1,15 +1,18 @@
-/* emma_realloc.c - changing a block's size: in place where the class or the run allows it, else by moving.
+/* emma_realloc.c - changing a block's size: in place where the class or the run allows it, else by
+ * moving.
  *
- * A smaller size never fails: if there is no memory to move to, the block stays where it is and is larger than it need
- * be (P6). */
+ * A smaller size never fails: if there is no memory to move to, the block stays where it is and is
+ * larger than it need be (P6). */
 #include "emma_internal.h"
 
-/* Moves a block to a new one of `bytes`, copying what fits; NULL, with the block intact, when there is no memory. */
+/* Moves a block to a new one of `bytes`, copying what fits; NULL, with the block intact, when there
+ * is no memory. */
 static void *realloc_move(emma *instance, void *block, size_t usable, size_t bytes)
 {
     void *target;
     if (bytes > EMMAI_SLAB_MAX_BYTES)
-        target = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, bytes > usable ? EMMAI_RUN_ROOM : EMMAI_RUN_PLAIN);
+        target = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES,
+                                  bytes > usable ? EMMAI_RUN_ROOM : EMMAI_RUN_PLAIN);
     else
         target = emmai_block_malloc(instance, bytes);
     if (!target)
@@ -42,7 +45,8 @@ static void *emmai_block_realloc(emma *instance, void *block, size_t bytes)
     return block;
 }
 
-static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size_t *old_bytes, size_t bytes)
+static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size_t *old_bytes,
+                                         size_t bytes)
 {
     if (!emmai_enter(instance))
         return NULL;
@@ -58,7 +62,8 @@ static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size
 }
 
 /* The end of a move that leaves more to do than a push. */
-static EMMAI_NOINLINE void *realloc_event(emma *instance, emmai_slab *slab, void *block, void *target)
+static EMMAI_NOINLINE void *realloc_event(emma *instance, emmai_slab *slab, void *block,
+                                          void *target)
 {
     emmai_slab_event(instance, slab, block);
     emmai_leave(instance);
@@ -70,8 +75,9 @@ void *emma_realloc(emma *instance, void *block, size_t bytes)
     return block ? realloc_slow(instance, block, NULL, bytes) : emma_malloc(instance, bytes);
 }
 
-/* Small blocks move here, pop and push as in emma_malloc and emma_free. old_bytes, where it is of the block's class, tells
- * how little there is to copy; where it is not, or anything else is unusual, the slow path does without it. */
+/* Small blocks move here, pop and push as in emma_malloc and emma_free. old_bytes, where it is of
+ * the block's class, tells how little there is to copy; where it is not, or anything else is
+ * unusual, the slow path does without it. */
 void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes)
 {
     emmai_heap *heap = &instance->heap;

@@ -1,8 +1,9 @@
 /* emma_run.c - large blocks: contiguous chunks of their own, taken into use by the page.
  *
- * A run grows in place while the chunks behind it are free; one that grew and had to move goes where it has most room, so
- * that few bytes are ever copied. Its first chunk's entry is RUN, the others' are BODY; all have `plain_frees` 0, so
- * a free of any of them leaves the fast path (I1). */
+ * A run grows in place while the chunks behind it are free; one that grew and had to move goes
+ * where it has most room, so that few bytes are ever copied. Its first chunk's entry is RUN, the
+ * others' are BODY; all have `plain_frees` 0, so a free of any of them leaves the fast path (I1).
+ */
 #include "emma_internal.h"
 
 static size_t bytes_chunks(size_t bytes)
@@ -50,7 +51,8 @@ static void run_zero(emma *instance, size_t chunk, size_t bytes)
     }
 }
 
-/* Allocates a large block at a multiple of `alignment`; NULL when the region, the limit or the kernel refuses. */
+/* Allocates a large block at a multiple of `alignment`; NULL when the region, the limit or the
+ * kernel refuses. */
 static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, unsigned flags)
 {
     if (bytes > instance->region_bytes || alignment > instance->region_bytes)
@@ -61,7 +63,8 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
                                         (flags & EMMAI_RUN_ROOM) != 0);
     if (!chunk)
         return NULL;
-    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->run_bytes = bytes; /* before the limit handler may ask for figures */
+    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->run_bytes =
+        bytes; /* before the limit handler may ask for figures */
     if (flags & EMMAI_RUN_ZERO)
         run_zero(instance, chunk, bytes);
     if (!run_touch(instance, chunk, bytes)) {
@@ -78,7 +81,8 @@ static void emmai_run_free(emma *instance, emmai_slab *run)
     emmai_chunk_release(instance, (size_t)emmai_id_of_slab(instance, run), emmai_run_chunks(run));
 }
 
-/* Takes the pages for a longer run; false, with nothing changed, when the chunks behind are not free or memory is refused. */
+/* Takes the pages for a longer run; false, with nothing changed, when the chunks behind are not
+ * free or memory is refused. */
 static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
 {
     size_t old_bytes = run->run_bytes;
@@ -111,7 +115,8 @@ static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t byt
     }
 }
 
-/* Changes a run's bytes in place; false, with nothing changed, when it cannot grow there. Shrinking always succeeds. */
+/* Changes a run's bytes in place; false, with nothing changed, when it cannot grow there. Shrinking
+ * always succeeds. */
 static bool emmai_run_resize(emma *instance, emmai_slab *run, size_t bytes)
 {
     size_t chunk = (size_t)emmai_id_of_slab(instance, run);

@@ -1,21 +1,24 @@
 /* emma_slab.c - slabs: carving blocks, the rings of the classes, and the events that a free can be.
  *
- * A slab's memory is taken into use from its start, a page at a time; blocks freed go on a LIFO list of their slab. The
- * head of a class's ring serves it: its whole list becomes the class's bin, so that an allocation only pops. When it has
- * nothing left it is FULL and outside the ring until one of its blocks is freed; then it queues up at the ring's end. */
+ * A slab's memory is taken into use from its start, a page at a time; blocks freed go on a LIFO
+ * list of their slab. The head of a class's ring serves it: its whole list becomes the class's bin,
+ * so that an allocation only pops. When it has nothing left it is FULL and outside the ring until
+ * one of its blocks is freed; then it queues up at the ring's end. */
 #include "emma_internal.h"
 
 /* Blocks that fit into a slab: it is all carved when it has carved as many. */
 static size_t emmai_slab_blocks(const emmai_slab *slab)
 {
-    size_t space = slab->unit_count ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT : EMMAI_CHUNK_BYTES;
+    size_t space =
+        slab->unit_count ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT : EMMAI_CHUNK_BYTES;
     return space / emmai_class_bytes(slab->size_class);
 }
 
 /* The bin that holds free blocks of this slab: its class's if it is the head. */
 static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab)
 {
-    return instance->heap.heads[slab->size_class] == slab ? instance->heap.bins[slab->size_class] : NULL;
+    return instance->heap.heads[slab->size_class] == slab ? instance->heap.bins[slab->size_class]
+                                                          : NULL;
 }
 
 static size_t list_length(const void *block)
@@ -79,7 +82,8 @@ static void ring_remove(emma *instance, emmai_slab *slab)
 
 /* ---- carving ---- */
 
-/* Takes the pages up to `end` bytes of a slab into use; a class with many slabs gets more of them at once. */
+/* Takes the pages up to `end` bytes of a slab into use; a class with many slabs gets more of them
+ * at once. */
 static bool slab_touch(emma *instance, const emmai_slab *slab, size_t end)
 {
     if (slab->unit_count)
@@ -124,8 +128,8 @@ static void slab_link(emma *instance, char *block, size_t count, size_t block_by
     *(void **)(void *)block = NULL;
 }
 
-/* Carves the blocks that end on the next page with room for one, onto the empty free list; false when there are none left
- * or no memory. */
+/* Carves the blocks that end on the next page with room for one, onto the empty free list; false
+ * when there are none left or no memory. */
 static bool slab_carve(emma *instance, emmai_slab *slab)
 {
     if (slab == &emmai_no_slab)
@@ -189,7 +193,8 @@ static void *slab_serve(emma *instance, emmai_slab *slab)
 static bool slab_rotate(emma *instance, unsigned size_class)
 {
     emmai_slab *head = instance->heap.heads[size_class];
-    for (emmai_slab *slab = ring_next(instance, head); slab != head; slab = ring_next(instance, slab))
+    for (emmai_slab *slab = ring_next(instance, head); slab != head;
+         slab = ring_next(instance, slab))
         if (slab->free) {
             instance->heap.heads[size_class] = slab;
             return true;
@@ -229,8 +234,9 @@ static void slab_push(emmai_slab *slab, void *block)
     slab->free = block;
 }
 
-/* Frees a block of a slab or young slab whose `plain_frees` has just become negative: a FULL slab has something to offer
- * again, or a slab is empty and goes back to the region, unless it is the head, which the next allocation will want. */
+/* Frees a block of a slab or young slab whose `plain_frees` has just become negative: a FULL slab
+ * has something to offer again, or a slab is empty and goes back to the region, unless it is the
+ * head, which the next allocation will want. */
 static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block)
 {
     if (slab->kind == EMMAI_FULL) {

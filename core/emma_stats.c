@@ -1,4 +1,5 @@
-/* emma_stats.c - the figures of an instance, summed up from the slabs when asked for: nothing is counted per call. */
+/* emma_stats.c - the figures of an instance, summed up from the slabs when asked for: nothing is
+ * counted per call. */
 #include "emma_internal.h"
 
 /* What the slabs of one class, or all slabs and runs, come to. */
@@ -20,8 +21,8 @@ static void sum_slab(const emma *instance, const emmai_slab *slab, stats_sum *su
     sum->live_blocks += live;
     sum->live_bytes += live * block_bytes;
     sum->carved_blocks += slab->carved;
-    sum->footprint_bytes += slab->unit_count ? slab->carved * block_bytes
-                                             : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
+    sum->footprint_bytes +=
+        slab->unit_count ? slab->carved * block_bytes : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
 }
 
 /* Sums up the slabs of a class, or with EMMAI_CLASS_COUNT those of all classes, and the runs. */

@@ -1,10 +1,13 @@
-/* emma_walk.c - visiting live blocks. A slab keeps no mark per block: what is carved and in no list is live. */
+/* emma_walk.c - visiting live blocks. A slab keeps no mark per block: what is carved and in no list
+ * is live. */
 #include "emma_internal.h"
 
 #define WALK_MAX_BLOCKS (EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES)
 
-/* Marks the blocks of a list as free; false when one is no block of the slab or marked already (I3). */
-static bool mark_list(const emma *instance, const emmai_slab *slab, const void *list, uint64_t *marks, size_t *count)
+/* Marks the blocks of a list as free; false when one is no block of the slab or marked already
+ * (I3). */
+static bool mark_list(const emma *instance, const emmai_slab *slab, const void *list,
+                      uint64_t *marks, size_t *count)
 {
     const char *start = emmai_slab_start(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
@@ -20,15 +23,16 @@ static bool mark_list(const emma *instance, const emmai_slab *slab, const void *
 }
 
 /* Marks a slab's free blocks, its list's and its bin's; counts each. */
-static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks, size_t *listed,
-                                 size_t *binned)
+static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks,
+                                 size_t *listed, size_t *binned)
 {
     *listed = *binned = 0;
     return mark_list(instance, slab, slab->free, marks, listed) &&
            mark_list(instance, slab, emmai_slab_bin(instance, slab), marks, binned);
 }
 
-static bool walk_visit(const emma *instance, void *block, size_t usable, emma_walk_fn visit, void *arg)
+static bool walk_visit(const emma *instance, void *block, size_t usable, emma_walk_fn visit,
+                       void *arg)
 {
     if (EMMA_CHECKS && !emmai_checked_is_live(instance, block, &usable))
         return true;
@@ -62,7 +66,8 @@ static bool walk_all(const emma *instance, emma_walk_fn visit, void *arg)
         size_t count = 1;
         if (entry->kind == EMMAI_RUN) {
             count = emmai_run_chunks(entry);
-            if (!walk_visit(instance, emmai_chunk_start(instance, chunk), entry->run_bytes, visit, arg))
+            if (!walk_visit(instance, emmai_chunk_start(instance, chunk), entry->run_bytes, visit,
+                            arg))
                 return false;
         } else if (!walk_slab(instance, entry, visit, arg)) {
             return false;
