@@ -56,6 +56,10 @@ class Allocator:
     def has_private_heaps(self):
         return self.adapter in ("emma", "mimalloc", "jemalloc")
 
+    @property
+    def can_reset(self):
+        return self.adapter in ("emma", "jemalloc")
+
     def sources(self):
         files = [HERE / "lua_host.c", HERE / "adapters" / f"{self.adapter}.c"]
         if self.is_emma:
@@ -363,12 +367,13 @@ class Bench:
         discarded = [(f"{a.name}, destroyed", a.with_discard(), []) for a in private]
         discarded += [(f"{a.name}, {LIMITED}, destroyed", a.with_discard(), small)
                       for a in private if a.is_emma]
+        reset = [(f"{a.name}, reset", a, ["--reset"]) for a in private if a.can_reset]
         closed = [(f"{a.name}, lua_close", a, []) for a in self.plan.closing]
         for _, copy, _ in discarded:
             copy.host = next(a.host for a in private if a.name == copy.name.removesuffix(DISCARD_SUFFIX))
         plain = [(a.name, a, []) for a in self.plan.closing]
         return {"instances": [case for case in plain if case[1].has_private_heaps] + limited,
-                "states": discarded + closed,
+                "states": discarded + reset + closed,
                 "resident": plain + limited}
 
     def teardown_cases(self):

@@ -19,7 +19,7 @@ VARIANT = "twin"
 ROUNDS = 2
 COUNTED_PROGRAMS = ["binary_trees", "strings"]
 LEAST_PROGRAMS = 10
-TARGETS = 11
+TARGETS = 12
 
 # Arguments, the exit status, and what the message must name.
 REFUSED = [
@@ -86,6 +86,12 @@ def check_rows(report, markdown, names):
         check(f"{name}, lua_close" in rows["instances"]["states"], f"states: {name} is missing")
         check(f"{name}, lua_close" in rows["teardown"]["runs"], f"teardown: {name} is missing")
         check(len(rows["growth"]["runs"].get(name, [])) == ROUNDS, f"growth: {name} is incomplete")
+    states = rows["instances"]["states"]
+    for name in ("emma", VARIANT, "jemalloc"):
+        check(f"{name}, reset" in states, f"states: {name}, reset is missing")
+    fresh, reset = (max([run["minor_faults"] for run in states.get(f"emma, {end}", []) if run], default=0)
+                    for end in ("destroyed", "reset"))
+    check(reset < fresh, f"states: {reset} page faults with resets, {fresh} with new instances")
     for key in ("emma", "emma, limit 8 MiB"):
         check(all("kernel_ns" in run for run in rows["instances"]["instances"][key]), f"no kernel floor for {key}")
     for title in ("## Programs: time", "## Programs: memory", "## Instances", "## Throwing away", "## Growing", "## Targets"):

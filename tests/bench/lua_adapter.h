@@ -47,6 +47,10 @@ bool adapter_open(const adapter_options *options, adapter_heap *heap);
  * this state's blocks. */
 void adapter_discard(adapter_heap *heap);
 
+/* Frees all blocks of a private heap at once, and the heap lives on. False, with nothing changed:
+ * the allocator has no such thing, or refused. */
+bool adapter_reset(adapter_heap *heap);
+
 /* Gives memory that the allocator keeps for the process back to the kernel, as far as it can. */
 void adapter_give_back(void);
 

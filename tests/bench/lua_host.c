@@ -40,6 +40,7 @@
 typedef struct host_options {
     int json_fd;
     bool discard; /* end states by adapter_discard instead of lua_close, where heaps are private */
+    bool reset;   /* mode_states: one heap lives on and is reset after each state */
     bool count;   /* count calls: the lua_Alloc is wrapped */
     unsigned batches;
     unsigned per_batch;
@@ -446,7 +447,7 @@ static void mode_instances(void)
     }
 }
 
-static void state_cycle(void)
+static void new_heap_cycle(void)
 {
     adapter_heap heap;
     open_heap(&heap);
@@ -455,18 +456,44 @@ static void state_cycle(void)
     end_state(state, &heap);
 }
 
+static void reset_cycle(adapter_heap *heap)
+{
+    luaL_openlibs(new_state(heap->alloc, heap->ud));
+    if (!adapter_reset(heap))
+        fail("this allocator cannot reset a heap");
+}
+
+static void state_cycle(adapter_heap *kept)
+{
+    if (options.reset)
+        reset_cycle(kept);
+    else
+        new_heap_cycle();
+}
+
+/* The first cycle is not counted: it warms what a heap or the process keeps. */
 static void mode_states(void)
 {
     static int64_t cycle_ns[RESIDENT_MAX_STATES];
-    state_cycle();
+    adapter_heap kept;
+    memset(cycle_ns, 1, sizeof cycle_ns); /* its pages are there before faults are counted */
+    if (options.reset)
+        open_heap(&kept);
+    state_cycle(&kept);
+    int64_t faults = minor_faults();
     for (unsigned batch = 0; batch < options.batches; batch++) {
         int64_t from_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
         for (unsigned i = 0; i < options.per_batch; i++)
-            state_cycle();
+            state_cycle(&kept);
         cycle_ns[batch] = per_cycle_ns(from_ns);
     }
+    faults = minor_faults() - faults;
+    if (options.reset)
+        adapter_discard(&kept);
     json_about();
     json_list("cycle_ns", cycle_ns, options.batches);
+    json_integer("minor_faults", faults);
+    json_integer("cycles", (int64_t)options.batches * options.per_batch);
 }
 
 static void mode_resident(void)
@@ -520,6 +547,8 @@ static void read_options(char **argv)
         const char *option = *argv;
         if (strcmp(option, "--discard") == 0)
             options.discard = true;
+        else if (strcmp(option, "--reset") == 0)
+            options.reset = true;
         else if (strcmp(option, "--count") == 0)
             options.count = true;
         else if (strcmp(option, "--json") == 0 && argv[1] != NULL)
@@ -558,6 +587,8 @@ int main(int argc, char **argv)
         fail("%s needs a script", mode);
     if (options.discard && !adapter_has_private_heaps)
         fail("this allocator has no private heaps to discard");
+    if (options.reset && (options.discard || strcmp(mode, "states") != 0))
+        fail("--reset is for the mode states, and not with --discard");
     if (strcmp(mode, "program") == 0)
         mode_program(start);
     else if (strcmp(mode, "teardown") == 0)

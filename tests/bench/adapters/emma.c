@@ -22,6 +22,11 @@ void adapter_discard(adapter_heap *heap)
     emma_destroy(heap->ud);
 }
 
+bool adapter_reset(adapter_heap *heap)
+{
+    return emma_reset(heap->ud) == EMMA_OK;
+}
+
 /* Nothing is kept for the process: an instance's memory goes with it. */
 void adapter_give_back(void)
 {

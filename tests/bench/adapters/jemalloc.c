@@ -57,6 +57,17 @@ void adapter_discard(adapter_heap *heap)
     mallctl(name, NULL, NULL, NULL, 0);
 }
 
+/* A cached block must not outlive the arena's reset, so the tcache is emptied first. */
+bool adapter_reset(adapter_heap *heap)
+{
+    char name[48];
+    unsigned tcache = tcache_of(heap);
+    if (mallctl("tcache.flush", NULL, NULL, &tcache, sizeof tcache) != 0)
+        return false;
+    snprintf(name, sizeof name, "arena.%u.reset", arena_of(heap));
+    return mallctl(name, NULL, NULL, NULL, 0) == 0;
+}
+
 void adapter_give_back(void)
 {
     char name[48];

@@ -31,6 +31,13 @@ void adapter_discard(adapter_heap *heap)
     mi_heap_destroy(heap->ud);
 }
 
+/* mimalloc's heaps can be destroyed, or deleted with their blocks kept: none lives on. */
+bool adapter_reset(adapter_heap *heap)
+{
+    (void)heap;
+    return false;
+}
+
 void adapter_give_back(void)
 {
     mi_collect(true);

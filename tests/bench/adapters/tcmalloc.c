@@ -32,6 +32,12 @@ void adapter_discard(adapter_heap *heap)
     (void)heap;
 }
 
+bool adapter_reset(adapter_heap *heap)
+{
+    (void)heap;
+    return false;
+}
+
 void adapter_give_back(void)
 {
     MallocExtension_ReleaseFreeMemory();
