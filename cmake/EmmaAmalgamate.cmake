@@ -59,7 +59,7 @@ function(inline_name folder name result)
 endfunction()
 
 cmake_path(ABSOLUTE_PATH EMMA_CORE NORMALIZE)
-file(STRINGS "${EMMA_CORE}/${public_header}" version REGEX "^#define EMMA_VERSION \"")
+file(STRINGS "${EMMA_CORE}/${public_header}" version REGEX "^#define EMMA_VERSION +\"")
 string(REGEX REPLACE "^[^\"]*\"([^\"]*)\".*$" "\\1" version "${version}")
 
 inline_file("${EMMA_CORE}/emma.c" core)

@@ -60,5 +60,5 @@ install_into()
 
 header_version()
 {
-    sed -n 's/^#define EMMA_VERSION "\(.*\)"$/\1/p' "$EMMA_SOURCE/core/emma.h"
+    sed -n 's/^#define EMMA_VERSION *"\(.*\)"$/\1/p' "$EMMA_SOURCE/core/emma.h"
 }
