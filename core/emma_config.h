@@ -65,9 +65,7 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 #define EMMAI_DECAY_RELEASES  16
 
 /* Huge pages: for slabs once the footprint is this large, for runs of this size. */
-#ifndef EMMAI_HUGE_FOOTPRINT_BYTES
-#define EMMAI_HUGE_FOOTPRINT_BYTES (64 * EMMAI_MIB)
-#endif
+#define EMMAI_HUGE_FOOTPRINT_BYTES (16 * EMMAI_MIB)
 #define EMMAI_HUGE_RUN_BYTES (32 * EMMAI_MIB)
 
 /* Pages that a slab of a class with many slabs takes into use at once. */
