@@ -44,9 +44,9 @@ static void free_then_ask(emma *instance, unsigned char *block, size_t bytes)
 
 static void free_moved(emma *instance, unsigned char *block, size_t bytes)
 {
-    /* What it moves away from is free. */
+    /* What it moves away from is free; in place, the block itself is freed instead. */
     if (emma_realloc(instance, block, bytes * 8 + 4 * TEST_MIB) == block)
-        dprintf(STDERR_FILENO, "did not move\n");
+        emma_free(instance, block);
     emma_free(instance, block);
 }
 

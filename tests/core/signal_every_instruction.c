@@ -6,7 +6,16 @@
 #if defined(__x86_64__)
 #include <x86intrin.h>
 
-enum { TRAP_FLAG = 0x100, SLOTS = 48, HANDLER_SLOTS = 8, STEPS = 500 };
+enum {
+    TRAP_FLAG = 0x100,
+    SLOTS = 48,
+    HANDLER_SLOTS = 16,
+    STEPS = 300,
+    CHECK_EVERY = 101,
+    BALLAST = 8000
+};
+/* Few classes, so that the handler and what it interrupts often want the same one. */
+enum { FEW_CLASSES_BYTES = 40 };
 
 typedef struct block {
     unsigned char *at;
@@ -16,13 +25,14 @@ typedef struct block {
 
 static emma *instance;
 static block blocks[SLOTS], of_handler[HANDLER_SLOTS];
+static void *ballast[BALLAST];
 static test_rng handler_rng = { 7 };
 static uint64_t traps, refusals;
 static unsigned act_every; /* traps between two acts of the handler */
 
 static void handler_allocate(block *b)
 {
-    const size_t bytes = test_chance(&handler_rng, 97) ? test_below(&handler_rng, 200)
+    const size_t bytes = test_chance(&handler_rng, 97) ? test_below(&handler_rng, FEW_CLASSES_BYTES)
                                                        : test_below(&handler_rng, 50000);
     b->at = emma_malloc(instance, bytes);
     refusals += b->at == NULL;
@@ -53,7 +63,7 @@ static void on_trap(int number)
     (void)number;
     if (++traps % act_every != 0)
         return;
-    if (traps % 16 == 0) {
+    if (traps % CHECK_EVERY == 0) {
         const enum emma_status status = emma_check(instance);
         CHECK(status == EMMA_OK || status == EMMA_BUSY);
         return;
@@ -79,7 +89,7 @@ static inline void trap_off(void)
  * bytes. */
 static size_t size_for(test_rng *rng)
 {
-    return test_chance(rng, 95) ? test_below(rng, 300) : test_below(rng, 6000);
+    return test_chance(rng, 90) ? test_below(rng, FEW_CLASSES_BYTES) : test_below(rng, 6000);
 }
 
 /* The one call that is interrupted. */
@@ -160,10 +170,25 @@ static void step(test_rng *rng)
         stepped_trim();
 }
 
-static void run(unsigned flags, unsigned every, uint64_t seed)
+/* A new instance puts its first blocks into slabs of another kind: they are filled up first. */
+static void fill_young(void)
+{
+    for (size_t i = 0; i < BALLAST; i++) {
+        ballast[i] = emma_malloc(instance, i % FEW_CLASSES_BYTES);
+        CHECK(ballast[i] != NULL);
+    }
+    for (size_t i = BALLAST - BALLAST / 8; i < BALLAST; i++) {
+        emma_free(instance, ballast[i]);
+        ballast[i] = NULL;
+    }
+}
+
+static void run(unsigned flags, unsigned every, bool young, uint64_t seed)
 {
     test_rng rng = test_rng_from(seed);
     instance = test_create(EMMA_UNLIMITED, flags);
+    if (!young)
+        fill_young();
     act_every = every;
     traps = refusals = 0;
     const size_t steps = test_steps(STEPS);
@@ -176,6 +201,10 @@ static void run(unsigned flags, unsigned every, uint64_t seed)
     for (size_t i = 0; i < HANDLER_SLOTS; i++) {
         emma_free(instance, of_handler[i].at);
         of_handler[i].at = NULL;
+    }
+    for (size_t i = 0; i < BALLAST; i++) {
+        emma_free(instance, ballast[i]);
+        ballast[i] = NULL;
     }
     emma_free(instance, emma_malloc(instance, 1));
     emma_free(instance, emma_malloc(instance, 100000));
@@ -194,11 +223,11 @@ int main(void)
         test_skip("valgrind has no single-step trap");
     struct sigaction action = { .sa_handler = on_trap };
     CHECK_EQ(sigaction(SIGTRAP, &action, NULL), 0);
-    run(0, 1, 7000);
-    run(EMMA_ALIGN8, 1, 7001);
-    run(0, 3,
-        7002); /* longer stretches between: the handler's blocks live on through more of the core */
-    run(EMMA_ALIGN8, 7, 7003);
+    run(0, 1, true, 7000);
+    run(EMMA_ALIGN8, 1, true, 7001);
+    run(0, 1, false, 7002);
+    run(EMMA_ALIGN8, 1, false, 7003);
+    run(EMMA_ALIGN8, 5, false, 7004); /* the handler's blocks live on through more of the core */
     return 0;
 }
 #else
