@@ -7,7 +7,12 @@
  * Threads: an instance is local. One thread at a time may be inside it (as with a lua_State);
  * different instances are independent. A call that arrives from a signal handler while the
  * interrupted code is inside the same instance is refused: allocations return NULL, frees are put
- * off and done by a later call.
+ * off until a later call that leaves the fast path. From a callback of emma's (a handler, a visit)
+ * only what its type allows may be called.
+ *
+ * System calls: each function's own are named. Whatever allocates, resizes or frees may call
+ * mprotect (more of the region), madvise (pages given back or taken at once) and clock_gettime
+ * (decay), and mmap and munmap once, as a probe. Memory locked by mlockall cannot be given back.
  *
  * Errors: NULL or an emma_status; errno is never touched. A call that fails leaves the instance and
  * every block as they were. Misuse (see emma_misuse) stops the program unless the host handles it.
@@ -74,8 +79,9 @@ enum emma_status {
 };
 
 enum emma_flags {
-    /* Blocks are 8-aligned (16-aligned where bytes is a multiple of 16), in steps of 8 bytes: less
-     * waste for clients that need no more, as Lua up to 5.4. Without it: 16, as malloc. */
+    /* Blocks are 8-aligned (16-aligned where bytes is a multiple of 16 and not 0, unless a shrink
+     * had to leave them in place), in steps of 8 bytes: less waste for clients that need no more,
+     * as Lua up to 5.4. Without it: 16, as malloc. */
     EMMA_ALIGN8 = 4
 };
 
@@ -97,9 +103,9 @@ enum emma_misuse {
 };
 
 /* Called on misuse, in place of the default: one line on stderr, "emma: NAME: CRIME", then a trap.
- * `message` is that line without its end, constant for its crime and instance. It returns, and then
- * the offending call does nothing (and returns NULL or 0), or ends the program; it may not longjmp
- * out, nor call into the instance, except emma_get_stats. */
+ * `message` is that line without its end, the same for each crime and instance, valid during the
+ * call. It returns, and then the offending call does nothing (and returns NULL or 0), or ends the
+ * program; it may not longjmp out, nor call into the instance, except emma_get_stats. */
 typedef void (*emma_misuse_fn)(void *arg, emma *instance, enum emma_misuse crime,
                                const void *address, const char *message);
 
@@ -110,9 +116,10 @@ typedef void (*emma_limit_fn)(void *arg, emma *instance, bool over);
 
 typedef struct emma_options {
     size_t struct_bytes;     /* sizeof(emma_options): lets the struct grow */
-    size_t limit_bytes;      /* hard cap on the footprint; EMMA_UNLIMITED: none */
+    size_t limit_bytes;      /* hard cap on the footprint, in whole pages; EMMA_UNLIMITED: none */
     size_t soft_limit_bytes; /* crossing it calls limit_handler; EMMA_UNLIMITED: never */
-    size_t spare_bytes; /* part of limit_bytes held back until emma_use_spare; below limit_bytes */
+    size_t
+        spare_bytes; /* held back until emma_use_spare; leaves EMMA_LIMIT_MIN_BYTES of the limit */
     size_t reserve_bytes;          /* address space; 0: chosen from the limit */
     unsigned flags;                /* emma_flags, or-ed */
     const char *name;              /* copied, cut at EMMA_NAME_MAX_BYTES; NULL: "unnamed" */
@@ -142,11 +149,11 @@ typedef struct emma_stats {
     size_t peak_footprint_bytes; /* the most that ever was, since creation or emma_reset */
     size_t metadata_bytes;       /* pages of the allocator's own state */
     size_t retained_bytes;       /* pages of free slabs and runs, kept for reuse */
-    size_t live_bytes;           /* in blocks handed out, as usable sizes */
+    size_t live_bytes;           /* in blocks handed out, as sizes of their classes and runs */
     size_t live_blocks;
     size_t large_bytes; /* part of live_bytes in blocks with a run of their own */
     size_t large_blocks;
-    size_t mapping_count;     /* mappings of the region in the process, as the kernel counts them */
+    size_t mapping_count;     /* mappings that the instance has in the process, at most */
     uint64_t moved_bytes;     /* copied by reallocs that had to move, ever */
     uint64_t returned_bytes;  /* given back to the kernel, ever */
     uint64_t refused_count;   /* requests refused because of the limit or the kernel, ever */
@@ -169,7 +176,7 @@ typedef bool (*emma_walk_fn)(void *arg, void *block, size_t bytes);
 /* Creates an instance. NULL: the defaults of EMMA_OPTIONS_INIT. Returns NULL when the options are
  * invalid (ask emma_options_check), or when the kernel refuses the address space even after smaller
  * ranges were tried (reserve_bytes 0) or the first pages; no trace is left then. System calls:
- * mmap, mprotect, madvise, prctl (only to name it). */
+ * mmap, mprotect, madvise; munmap on failure, prctl to name it, getrandom with EMMA_CHECKS. */
 EMMA_API emma *emma_create(const emma_options *options);
 
 /* Tells whether emma_create would take these options: EMMA_OK, EMMA_INVALID (a value out of its
@@ -197,11 +204,12 @@ EMMA_API void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes
 /* Resizes a block, moving it if need be; the contents up to the smaller size are kept, an alignment
  * beyond emma_malloc's is not. NULL block: as emma_malloc. 0 bytes: resizes to a block of 0 bytes
  * and does not free. Returns NULL on failure, with the old block intact. Never fails when `bytes`
- * is at most the block's usable size. */
+ * is at most the block's usable size, unless the instance is busy. */
 EMMA_API void *emma_realloc(emma *instance, void *block, size_t bytes);
 
-/* emma_realloc by a caller who knows the size that it asked for last. A build with EMMA_CHECKS
- * verifies old_bytes; none relies on it. */
+/* emma_realloc by a caller who knows the size that it asked for last: that many bytes are kept, up
+ * to the new size. A build with EMMA_CHECKS verifies old_bytes; a wrong one harms no other block.
+ */
 EMMA_API void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes);
 
 /* Frees a block. NULL: nothing happens. Never fails and makes no promise to call the kernel. */
@@ -215,34 +223,35 @@ EMMA_API void emma_free_sized(emma *instance, void *block, size_t bytes);
  * as emma_realloc_sized. */
 EMMA_API void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes);
 
-/* The bytes that may be used in a live block: at least what was asked for. 0 for NULL. A foreign
- * pointer is misuse. */
+/* The bytes that may be used in a live block: at least what was asked for (with EMMA_CHECKS just
+ * that). 0 for NULL. A foreign pointer is misuse. */
 EMMA_API size_t emma_usable_size(const emma *instance, const void *block);
 
-/* Tells whether an address, of whatever kind, lies in the part of the region that blocks come from.
- * Touches no memory but the instance's first page. Any thread, any time between create and destroy.
- */
+/* Tells whether an address, of whatever kind, lies in the instance's region, which blocks come
+ * from. Touches no memory but the instance's first page. Any thread, any time between create and
+ * destroy. */
 EMMA_API bool emma_owns(const emma *instance, const void *address);
 
-/* Gives the memory of free slabs and runs back to the kernel; returns how many bytes that were.
- * System calls: madvise. */
+/* Gives the memory of free slabs and runs, and what others keep idle, back to the kernel; returns
+ * how many bytes that were. 0 when busy. System calls: madvise. */
 EMMA_API size_t emma_trim(emma *instance);
 
-/* Frees all blocks at once; the limit stays. EMMA_BUSY from a signal handler inside the instance.
- */
+/* Frees all blocks at once; the limit stays, and some memory (128 KiB and the young area) is kept
+ * for what comes next. EMMA_BUSY from a signal handler inside the instance. */
 EMMA_API enum emma_status emma_reset(emma *instance);
 
-/* Changes the hard cap. EMMA_INVALID below EMMA_LIMIT_MIN_BYTES or not above spare_bytes;
- * EMMA_NO_MEMORY when the footprint is above it even after a trim. EMMA_UNLIMITED lifts it; the
- * region's size bounds all the same. */
+/* Changes the hard cap. EMMA_INVALID when it leaves less than EMMA_LIMIT_MIN_BYTES beside the spare
+ * part; EMMA_NO_MEMORY when the footprint is above what it allows even after a trim; EMMA_BUSY.
+ * EMMA_UNLIMITED lifts it; the region's size bounds all the same. */
 EMMA_API enum emma_status emma_set_limit(emma *instance, size_t limit_bytes);
 
 /* Opens (true) the spare part of the limit for an error path, or closes it again. While it is open,
  * or if it is already in the state asked for, nothing else changes. Closing succeeds also while
- * part of it is in use: then only frees help. */
+ * part of it is in use: then only frees help. EMMA_BUSY from a signal handler. */
 EMMA_API enum emma_status emma_use_spare(emma *instance, bool use);
 
-/* Fills in the figures of an instance: O(chunks in use). Does nothing if out->struct_bytes is 0. */
+/* Fills in the figures of an instance: O(chunks in use). Does nothing if out->struct_bytes is 0.
+ * From a signal handler inside the instance those of blocks are 0. */
 EMMA_API void emma_get_stats(const emma *instance, emma_stats *out);
 
 /* Fills in the figures of size class `index` (0, 1, ...); false when there is no such class.

@@ -34,16 +34,19 @@ static unsigned block_aligned_class(const emma *instance, size_t alignment, size
     return size_class;
 }
 
-/* Allocates at a multiple of `alignment`, a power of two. Young slabs start at units only: what
- * they misplace gets a run. */
+/* Allocates at a multiple of `alignment`, a power of two. Young slabs start at units only; other
+ * slabs and runs at chunks. */
 static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes)
 {
-    if (bytes <= EMMAI_SLAB_MAX_BYTES && alignment <= EMMAI_SLAB_MAX_BYTES) {
-        void *block = block_of_class(instance, block_aligned_class(instance, alignment, bytes));
-        if (!block || (uintptr_t)block % alignment == 0)
-            return block;
-        emmai_block_free(instance, block);
-    }
+    if (bytes > EMMAI_SLAB_MAX_BYTES || alignment > EMMAI_SLAB_MAX_BYTES)
+        return emmai_run_malloc(instance, bytes, alignment, EMMAI_RUN_PLAIN);
+    unsigned size_class = block_aligned_class(instance, alignment, bytes);
+    if (alignment > EMMAI_UNIT_BYTES)
+        emmai_slab_leave_young(instance, size_class);
+    void *block = block_of_class(instance, size_class);
+    if (!block || (uintptr_t)block % alignment == 0)
+        return block;
+    emmai_block_free(instance, block);
     return emmai_run_malloc(instance, bytes, alignment, EMMAI_RUN_PLAIN);
 }
 
@@ -103,12 +106,17 @@ static emmai_slab *emmai_block_slab(const emma *instance, const void *block)
         return NULL;
     }
     emmai_slab *slab = emmai_slab_of_offset(instance, offset);
-    if (slab->kind == EMMAI_YOUNG)
-        slab = emmai_young_find(instance, offset);
-    if (slab && (slab->kind == EMMAI_SLAB || slab->kind == EMMAI_FULL || slab->kind == EMMAI_RUN))
+    uint8_t kind = slab->kind;
+    if (kind == EMMAI_SLAB || kind == EMMAI_FULL || kind == EMMAI_RUN)
         return slab;
-    bool body = slab && slab->kind == EMMAI_BODY;
-    emmai_misuse(instance, body ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_DOUBLE_FREE, block);
+    if (kind == EMMAI_YOUNG) {
+        slab = emmai_young_find(instance, offset);
+        if (!slab)
+            emmai_misuse(instance, EMMA_MISUSE_MISALIGNED, block);
+        return slab;
+    }
+    emmai_misuse(instance, kind == EMMAI_BODY ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_DOUBLE_FREE,
+                 block);
     return NULL;
 }
 
@@ -122,13 +130,13 @@ static size_t emmai_block_usable(const emma *instance, const void *block)
 
 /* ---- re-entry: a free from a signal handler is put off ---- */
 
-static EMMAI_NOINLINE void block_defer(emma *instance, void *block)
+static EMMAI_NOINLINE void block_defer(emma *instance, void *block, const size_t *size)
 {
-    __atomic_fetch_add(&instance->control->reentered_count, 1, __ATOMIC_RELAXED);
-    if (emmai_offset(instance, block) >= instance->region_bytes) {
-        emmai_misuse(instance, EMMA_MISUSE_FOREIGN, block);
+    if (instance->control->resetting)
         return;
-    }
+    if (EMMA_CHECKS ? !emmai_checked_retire(instance, block, size)
+                    : !emmai_block_slab(instance, block))
+        return;
     void *first = __atomic_load_n(&instance->deferred, __ATOMIC_RELAXED);
     do
         *(void **)block = first;
@@ -144,10 +152,7 @@ static void emmai_block_drain(emma *instance)
     void *block = __atomic_exchange_n(&instance->deferred, NULL, __ATOMIC_ACQUIRE);
     while (block) {
         void *next = *(void **)block;
-        if (EMMA_CHECKS)
-            emmai_checked_free(instance, block, NULL);
-        else
-            emmai_block_free(instance, block);
+        emmai_block_free(instance, block);
         block = next;
     }
 }
@@ -207,7 +212,7 @@ static EMMAI_NOINLINE void *block_free_foreign(emma *instance, void *block)
 static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const size_t *size)
 {
     if (!emmai_enter(instance)) {
-        block_defer(instance, block);
+        block_defer(instance, block, size);
         return NULL;
     }
     if (EMMA_CHECKS)
@@ -290,6 +295,7 @@ static EMMAI_NOINLINE void *block_calloc_large(emma *instance, size_t bytes)
 {
     if (!emmai_enter(instance))
         return NULL;
+    emmai_block_drain(instance);
     void *block = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_ZERO);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
@@ -305,7 +311,9 @@ void *emma_calloc(emma *instance, size_t count, size_t bytes)
     if (!EMMA_CHECKS && product > EMMAI_SLAB_MAX_BYTES)
         return block_calloc_large(instance, product);
     void *block = emma_malloc(instance, product);
-    if (block)
+    if (block && EMMA_CHECKS)
+        emmai_checked_zero(instance, block, product);
+    else if (block)
         emmai_arch_zero(block, emmai_round_up(product, EMMAI_CLASS_STEP_BYTES));
     return block;
 }
@@ -316,10 +324,11 @@ void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes)
         return NULL;
     if (!emmai_enter(instance))
         return NULL;
+    emmai_block_drain(instance);
     void *block = EMMA_CHECKS ? emmai_checked_malloc(instance, bytes, alignment)
                               : emmai_block_aligned(instance, alignment, bytes);
     if (!block)
-        emmai_block_count_refusal(instance, bytes);
+        emmai_block_count_refusal(instance, emmai_max(bytes, alignment));
     emmai_leave(instance);
     return block;
 }

@@ -91,46 +91,51 @@ static size_t metadata_page(const emma *instance, const void *address)
     return ((uintptr_t)address - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
 }
 
-/* Pages from first to last address that are not counted yet; counts them if `count`. */
-static size_t metadata_span(emma *instance, const void *first, const void *last, bool count)
+/* Pages from first to last address, but not before *next, that are not counted yet; counts them if
+ * `count`. Moves *next behind them: spans are asked for in ascending order and may share a page. */
+static size_t metadata_span(emma *instance, const void *first, const void *last, size_t *next,
+                            bool count)
 {
     size_t end = emmai_min(metadata_page(instance, last) + 1,
                            metadata_page(instance, emmai_origin(instance)));
     size_t pages = 0;
-    for (size_t i = metadata_page(instance, first); i < end; i++)
-        if (!emmai_bits_get(instance->page_map, i)) {
-            pages++;
-            if (count)
-                emmai_bits_set(instance->page_map, i, 1);
-        }
+    for (size_t i = emmai_max(metadata_page(instance, first), *next); i < end; i++) {
+        if (emmai_bits_get(instance->page_map, i))
+            continue;
+        pages++;
+        if (count)
+            emmai_bits_set(instance->page_map, i, 1);
+    }
+    *next = emmai_max(*next, end);
     return pages;
 }
 
+/* The same for all metadata of the chunks from `chunk` to `last`. */
 static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool count)
 {
     const emmai_slab *low = emmai_slab_of_id(instance, (ptrdiff_t)last);
     const emmai_slab *high = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    return metadata_span(instance, low, high, count) +
-           metadata_span(instance, instance->chunk_map + chunk / 64,
-                         instance->chunk_map + last / 64, count) +
-           metadata_span(instance, instance->retained_map + chunk / 64,
-                         instance->retained_map + last / 64, count);
+    const uint64_t *pages = instance->page_map;
+    const uint64_t *used = instance->chunk_map;
+    const uint64_t *kept = instance->retained_map;
+    size_t top_page = metadata_page(instance, high);
+    size_t next = 0;
+    return metadata_span(instance, pages, pages + top_page / 64, &next, count) +
+           metadata_span(instance, used + chunk / 64, used + last / 64, &next, count) +
+           metadata_span(instance, kept + chunk / 64, kept + last / 64, &next, count) +
+           metadata_span(instance, low, high, &next, count);
 }
 
 /* Counts the metadata that these chunks need; false when the limit does not allow it. */
 static bool chunk_cover(emma *instance, size_t chunk, size_t count)
 {
     size_t last = chunk + count - 1;
-    size_t bound = metadata_cover(instance, chunk, last, false) +
-                   1; /* page_map's own page; parts may share pages */
-    if (bound == 1)
+    size_t pages = metadata_cover(instance, chunk, last, false);
+    if (!pages)
         return true;
-    if (!emmai_footprint_take(instance, bound))
+    if (!emmai_footprint_take(instance, pages))
         return false;
-    size_t pages = metadata_span(instance, instance->page_map, instance->page_map, true) +
-                   metadata_cover(instance, chunk, last, true);
-    instance->control->metadata_pages += pages;
-    emmai_footprint_give(instance, bound - pages);
+    instance->control->metadata_pages += metadata_cover(instance, chunk, last, true);
     return true;
 }
 
@@ -332,10 +337,16 @@ static void emmai_chunk_release(emma *instance, size_t chunk, size_t count)
 static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages)
 {
     emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    if (pages <= entry->resident)
+    size_t before = entry->resident;
+    if (pages <= before)
         return true;
-    if (!emmai_footprint_take(instance, pages - entry->resident))
+    if (!emmai_footprint_take(instance, pages - before))
         return false;
+    size_t squeezed = before - entry->resident; /* out of this very chunk, to make room */
+    if (EMMAI_UNLIKELY(squeezed) && !emmai_footprint_take(instance, squeezed)) {
+        emmai_footprint_give(instance, pages - before);
+        return false;
+    }
     entry->resident = (uint16_t)pages;
     return true;
 }
@@ -382,6 +393,50 @@ static size_t emmai_chunk_purge(emma *instance, size_t pages)
     control->retained_pages -= done;
     control->retained_low_pages = emmai_min(control->retained_low_pages, control->retained_pages);
     control->returned_bytes += done << EMMAI_PAGE_SHIFT;
+    if (done)
+        emmai_footprint_give(instance, done);
+    return done;
+}
+
+/* ---- squeezing ---- */
+
+/* Pages of a chunk in use that are needed; `rest` is what a run's bytes reach into it. */
+static size_t squeeze_needed(const emmai_slab *entry, size_t rest)
+{
+    size_t bytes = rest;
+    if (entry->kind == EMMAI_SLAB || entry->kind == EMMAI_FULL)
+        bytes = entry->carved * emmai_class_bytes(entry->size_class);
+    return emmai_round_up(bytes, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
+}
+
+/* Gives back the pages of a chunk in use behind the `needed` ones; returns how many. */
+static size_t squeeze_chunk(const emma *instance, size_t chunk, size_t needed)
+{
+    emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    if (entry->resident <= needed)
+        return 0;
+    size_t pages = entry->resident - needed;
+    char *start = emmai_chunk_start(instance, chunk) + (needed << EMMAI_PAGE_SHIFT);
+    if (!emmai_os_purge(start, pages << EMMAI_PAGE_SHIFT))
+        return 0;
+    entry->resident = (uint16_t)needed;
+    return pages;
+}
+
+/* Gives back pages that chunks in use keep from an earlier use and do not need; returns how many.
+ * O(chunks in use): for when memory is short. */
+static size_t emmai_chunk_squeeze(emma *instance)
+{
+    size_t done = 0;
+    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
+    while (chunk < instance->chunk_count) {
+        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+        size_t last = chunk + (entry->kind == EMMAI_RUN ? emmai_run_chunks(entry) : 1) - 1;
+        size_t rest = entry->run_bytes - ((last - chunk) << EMMA_CHUNK_SHIFT);
+        done += squeeze_chunk(instance, last, squeeze_needed(entry, rest));
+        chunk = emmai_chunk_next_used(instance, last + 1);
+    }
+    instance->control->returned_bytes += done << EMMAI_PAGE_SHIFT;
     if (done)
         emmai_footprint_give(instance, done);
     return done;

@@ -49,7 +49,8 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 /* With a limit: this many times the limit, and room for a chunk of every size class beside it. */
 #define EMMAI_RESERVE_LIMIT_FACTOR 4
 #define EMMAI_RESERVE_BASE_BYTES   (8 * EMMAI_MIB)
-#define EMMAI_RESERVE_MAX_BYTES    ((size_t)1 << 46)
+/* Chunks are counted in 31 bits, with room for the ids of young slabs. */
+#define EMMAI_RESERVE_MAX_BYTES ((size_t)1 << (30 + EMMA_CHUNK_SHIFT))
 
 /* Chunks made accessible when an instance is created, and the least step after that. */
 #define EMMAI_COMMIT_FIRST_BYTES (256 * EMMAI_KIB)
@@ -66,7 +67,7 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 
 /* Huge pages: for slabs once the footprint is this large, for runs of this size. */
 #define EMMAI_HUGE_FOOTPRINT_BYTES (16 * EMMAI_MIB)
-#define EMMAI_HUGE_RUN_BYTES (32 * EMMAI_MIB)
+#define EMMAI_HUGE_RUN_BYTES       (32 * EMMAI_MIB)
 
 /* Pages that a slab of a class with many slabs takes into use at once. */
 #define EMMAI_POPULATE_MAX_PAGES 16

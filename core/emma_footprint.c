@@ -19,8 +19,11 @@ static void footprint_watch(emma *instance)
     if (over == control->over_soft)
         return;
     control->over_soft = over;
-    if (control->limit_handler)
-        control->limit_handler(control->limit_arg, instance, over);
+    if (!control->limit_handler)
+        return;
+    bool nested = emmai_callback_begin(instance);
+    control->limit_handler(control->limit_arg, instance, over);
+    emmai_callback_end(instance, nested);
 }
 
 /* Rather than that the footprint rises to a new peak, free pages go back to the kernel, if there
@@ -36,23 +39,32 @@ static void footprint_flatten(emma *instance, size_t after)
                           emmai_max(after - control->peak_pages, EMMAI_FLATTEN_MIN_PAGES));
 }
 
+/* Gives back what free chunks keep and, if that is too little, what chunks in use keep idle. */
+static void footprint_make_room(emma *instance, size_t pages)
+{
+    const emmai_control *control = instance->control;
+    size_t after = control->footprint_pages + pages;
+    emmai_chunk_purge(instance, after - emmai_footprint_limit_pages(control));
+    after = control->footprint_pages + pages;
+    if (after > emmai_footprint_limit_pages(control))
+        emmai_chunk_squeeze(instance);
+}
+
 /* Counts pages that are about to be used; false, with nothing changed, when the limit does not
- * allow them. */
+ * allow them. The limit is looked at last: giving pages back may have told the host, who may have
+ * lowered it. */
 static bool emmai_footprint_take(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;
     size_t after = control->footprint_pages + pages;
-    if (EMMAI_UNLIKELY(after > emmai_footprint_limit_pages(control))) {
-        emmai_chunk_purge(instance, after - emmai_footprint_limit_pages(control));
-        after = control->footprint_pages + pages;
-        if (after > emmai_footprint_limit_pages(control))
-            return false;
-    }
-    if (after > control->peak_pages) {
-        footprint_flatten(instance, after);
-        after = control->footprint_pages + pages;
-        control->peak_pages = emmai_max(control->peak_pages, after);
-    }
+    if (EMMAI_UNLIKELY(after > emmai_footprint_limit_pages(control)))
+        footprint_make_room(instance, pages);
+    if (control->footprint_pages + pages > control->peak_pages)
+        footprint_flatten(instance, control->footprint_pages + pages);
+    after = control->footprint_pages + pages;
+    if (after > emmai_footprint_limit_pages(control))
+        return false;
+    control->peak_pages = emmai_max(control->peak_pages, after);
     control->footprint_pages = after;
     footprint_watch(instance);
     return true;
@@ -66,23 +78,42 @@ static void emmai_footprint_give(emma *instance, size_t pages)
     footprint_watch(instance);
 }
 
-enum emma_status emma_set_limit(emma *instance, size_t limit_bytes)
+/* Changes the limit from inside the gate. In a callback slabs are in use, so that only free chunks
+ * can make room. */
+static enum emma_status footprint_set_limit(emma *instance, size_t limit_pages, bool in_callback)
 {
     emmai_control *control = instance->control;
-    size_t limit_pages = limit_bytes >> EMMAI_PAGE_SHIFT;
-    if (limit_bytes < EMMA_LIMIT_MIN_BYTES || limit_pages <= control->spare_pages)
-        return EMMA_INVALID;
     size_t allowed = control->spare_open ? limit_pages : limit_pages - control->spare_pages;
+    if (control->footprint_pages > allowed && !in_callback)
+        emmai_slab_shed(instance);
     if (control->footprint_pages > allowed)
-        emma_trim(instance);
+        emmai_chunk_purge(instance, control->footprint_pages - allowed);
     if (control->footprint_pages > allowed)
         return EMMA_NO_MEMORY;
     control->limit_pages = limit_pages;
     return EMMA_OK;
 }
 
+enum emma_status emma_set_limit(emma *instance, size_t limit_bytes)
+{
+    size_t limit_pages = limit_bytes >> EMMAI_PAGE_SHIFT;
+    size_t least = (EMMA_LIMIT_MIN_BYTES >> EMMAI_PAGE_SHIFT) + instance->control->spare_pages;
+    if (limit_pages < least)
+        return EMMA_INVALID;
+    bool nested;
+    if (!emmai_enter_from_callback(instance, &nested))
+        return EMMA_BUSY;
+    enum emma_status status = footprint_set_limit(instance, limit_pages, nested);
+    emmai_leave_to_callback(instance, nested);
+    return status;
+}
+
 enum emma_status emma_use_spare(emma *instance, bool use)
 {
+    bool nested;
+    if (!emmai_enter_from_callback(instance, &nested))
+        return EMMA_BUSY;
     instance->control->spare_open = use;
+    emmai_leave_to_callback(instance, nested);
     return EMMA_OK;
 }

@@ -40,28 +40,24 @@ static void emmai_huge_prepare(emma *instance, size_t chunk)
     emmai_chunk_retain(instance, chunk, HUGE_CHUNKS);
 }
 
-/* The huge pages that lie wholly in [from, to) bytes of the region; false if there are none. */
-static bool huge_within(const emma *instance, size_t from, size_t to, char **start, size_t *bytes)
+/* Lets the kernel use huge pages for a large run. The entry's `carved` tells that it may. */
+static void emmai_huge_advise(const emma *instance, emmai_slab *run)
 {
-    uintptr_t origin = (uintptr_t)emmai_origin(instance);
-    uintptr_t first = emmai_round_up(origin + from, HUGE_BYTES);
-    uintptr_t last = (origin + to) / HUGE_BYTES * HUGE_BYTES;
-    *start = (char *)first;
-    *bytes = last - first;
-    return last > first;
+    if (run->run_bytes < EMMAI_HUGE_RUN_BYTES)
+        return;
+    char *run_start = emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, run));
+    char *start = (char *)emmai_round_up((uintptr_t)run_start, HUGE_BYTES);
+    uintptr_t end = ((uintptr_t)run_start + run->run_bytes) / HUGE_BYTES * HUGE_BYTES;
+    run->carved = 1;
+    emmai_os_huge_pages(start, end - (uintptr_t)start);
 }
 
-/* Lets the kernel use huge pages for a run of `bytes` at a chunk, or no longer. */
-static void emmai_huge_run(const emma *instance, size_t chunk, size_t bytes, bool use)
+/* Withdraws that, before chunks of the run become free. */
+static void emmai_huge_withdraw(const emma *instance, emmai_slab *run)
 {
-    char *start;
-    size_t huge_bytes;
-    size_t from = chunk << EMMA_CHUNK_SHIFT;
-    if (bytes < EMMAI_HUGE_RUN_BYTES ||
-        !huge_within(instance, from, from + bytes, &start, &huge_bytes))
+    if (!run->carved)
         return;
-    if (use)
-        emmai_os_huge_pages(start, huge_bytes);
-    else
-        emmai_os_small_pages(start, huge_bytes);
+    run->carved = 0;
+    emmai_os_small_pages(emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, run)),
+                         emmai_run_chunks(run) << EMMA_CHUNK_SHIFT);
 }

@@ -40,7 +40,7 @@ enum emma_status emma_options_check(const emma_options *options)
     if (!options)
         return EMMA_OK;
     if (options->struct_bytes < offsetof(emma_options, limit_bytes) + sizeof options->limit_bytes ||
-        options->struct_bytes > EMMAI_PAGE_BYTES)
+        options->struct_bytes > EMMAI_PAGE_BYTES || options->struct_bytes % sizeof(size_t))
         return EMMA_INVALID;
     if (options_are_newer(options))
         return EMMA_UNSUPPORTED;
@@ -82,8 +82,10 @@ static size_t reserve_wanted(const emma_options *options)
 {
     if (options->reserve_bytes)
         return options->reserve_bytes;
-    if (options->limit_bytes > EMMAI_RESERVE_DEFAULT_BYTES)
+    if (options->limit_bytes == EMMA_UNLIMITED)
         return EMMAI_RESERVE_DEFAULT_BYTES;
+    if (options->limit_bytes > EMMAI_RESERVE_MAX_BYTES / EMMAI_RESERVE_LIMIT_FACTOR / 2)
+        return EMMAI_RESERVE_MAX_BYTES;
     return options->limit_bytes * EMMAI_RESERVE_LIMIT_FACTOR + EMMAI_RESERVE_BASE_BYTES;
 }
 
@@ -116,7 +118,6 @@ static void heap_clear(emma *instance)
     instance->young_count = 0;
     instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
     instance->low_hint = EMMAI_YOUNG_CHUNKS;
-    instance->heap.gate = EMMAI_GATE_OPEN;
 }
 
 static void control_name(emmai_control *control, const char *name)
@@ -167,6 +168,7 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8],
                     sizeof instance->heap.class_map);
     heap_clear(instance);
+    instance->heap.gate = EMMAI_GATE_OPEN;
     for (size_t i = 0; i < EMMAI_YOUNG_CHUNKS; i++)
         emmai_slab_of_id(instance, (ptrdiff_t)i)->kind = EMMAI_YOUNG;
     emmai_slab_of_id(instance, 0)->resident = 1;
@@ -212,8 +214,12 @@ static void reset_chunks(emma *instance)
 {
     size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
     while (chunk < instance->chunk_count) {
-        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-        size_t count = entry->kind == EMMAI_RUN ? emmai_run_chunks(entry) : 1;
+        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+        size_t count = 1;
+        if (entry->kind == EMMAI_RUN) {
+            count = emmai_run_chunks(entry);
+            emmai_huge_withdraw(instance, entry);
+        }
         emmai_chunk_release(instance, chunk, count);
         chunk = emmai_chunk_next_used(instance, chunk + count);
     }
@@ -224,7 +230,9 @@ enum emma_status emma_reset(emma *instance)
     if (!emmai_enter(instance))
         return EMMA_BUSY;
     emmai_control *control = instance->control;
+    control->resetting = true;
     __atomic_store_n(&instance->deferred, NULL, __ATOMIC_RELAXED);
+    instance->young_count = 0; /* before their entries go: the limit handler may ask for figures */
     reset_chunks(instance);
     emmai_arch_zero(instance->young, sizeof instance->young);
     emmai_arch_zero(instance->unit_slab, sizeof instance->unit_slab);
@@ -232,6 +240,8 @@ enum emma_status emma_reset(emma *instance)
     emmai_chunk_purge(instance, control->retained_pages - kept);
     control->peak_pages = control->footprint_pages;
     heap_clear(instance);
+    emmai_leave(instance);
+    control->resetting = false; /* not earlier: what handlers free meanwhile is of the old heap */
     return EMMA_OK;
 }
 
@@ -241,7 +251,7 @@ size_t emma_trim(emma *instance)
         return 0;
     emmai_block_drain(instance);
     emmai_slab_shed(instance);
-    size_t pages = emmai_chunk_purge(instance, SIZE_MAX);
+    size_t pages = emmai_chunk_purge(instance, SIZE_MAX) + emmai_chunk_squeeze(instance);
     emmai_leave(instance);
     return pages << EMMAI_PAGE_SHIFT;
 }

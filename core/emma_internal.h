@@ -11,7 +11,7 @@
  * the i-th slab *before* struct emma, so that a young instance touches page 0 and the blocks behind
  * it and nothing else, whatever its region could grow to.
  *
- * Invariants (emma_check verifies them, asserts name them):
+ * Invariants (emma_check verifies them):
  * I1  A slab's `plain_frees` is the number of its blocks that are out, less one, while its kind is
  *     SLAB, and 0 for every other kind: so the decrement in a free makes it negative exactly when
  *     more than a free list must change. Out are the blocks handed out and, for the head of a ring,
@@ -126,7 +126,7 @@ typedef struct emmai_heap {
 
 enum emmai_answer { EMMAI_UNKNOWN, EMMAI_NO, EMMAI_YES };
 
-/* State that rolls back with no checkpoint: options, limits, extents, lifetime counters. */
+/* Options, limits, extents and lifetime counters: what is about the heap rather than in it. */
 typedef struct emmai_control {
     size_t limit_pages;
     size_t spare_pages;
@@ -142,6 +142,8 @@ typedef struct emmai_control {
     uint32_t run_committed;    /* I7, chunk index */
     uint8_t overcommits;       /* enum emmai_answer: see chunk_may_spread */
     bool spare_open;
+    bool resetting;   /* every block is being freed: a signal handler's free is none of its own */
+    bool in_callback; /* the host's code runs inside a call; see emmai_callback_begin */
     bool over_soft;
     uint64_t moved_bytes;
     uint64_t returned_bytes;
@@ -284,12 +286,14 @@ static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count);
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages);
 static size_t emmai_chunk_purge(emma *instance, size_t pages);
+static size_t emmai_chunk_squeeze(emma *instance);
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
 
 /* ---- emma_huge.c ---- */
 
 static void emmai_huge_prepare(emma *instance, size_t chunk);
-static void emmai_huge_run(const emma *instance, size_t chunk, size_t bytes, bool use);
+static void emmai_huge_advise(const emma *instance, emmai_slab *run);
+static void emmai_huge_withdraw(const emma *instance, emmai_slab *run);
 
 /* ---- emma_young.c ---- */
 
@@ -302,6 +306,7 @@ static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 static void *emmai_slab_refill(emma *instance, unsigned size_class);
 static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block);
 static void emmai_slab_shed(emma *instance);
+static void emmai_slab_leave_young(emma *instance, unsigned size_class);
 static size_t emmai_slab_blocks(const emmai_slab *slab);
 static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab);
 static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab);
@@ -343,6 +348,8 @@ static void emmai_checked_free(emma *instance, void *block, const size_t *size);
 static void *emmai_checked_realloc(emma *instance, void *block, const size_t *size, size_t bytes);
 static size_t emmai_checked_usable(const emma *instance, const void *block);
 static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes);
+static bool emmai_checked_retire(const emma *instance, void *block, const size_t *size);
+static void emmai_checked_zero(const emma *instance, void *block, size_t bytes);
 static bool emmai_checked_is_live(const emma *instance, const void *block, size_t *bytes);
 
 /* ---- emma_misuse.c ---- */
@@ -376,6 +383,35 @@ static inline void emmai_leave(emma *instance)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     instance->heap.gate = EMMAI_GATE_OPEN;
+}
+
+/* Marks that the host's code runs while the gate is closed: on a consistent state, so that it may
+ * ask for figures and change the limit, as a signal handler may not. Returns the mark there was. */
+static inline bool emmai_callback_begin(const emma *instance)
+{
+    bool nested = instance->control->in_callback;
+    instance->control->in_callback = true;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return nested;
+}
+
+static inline void emmai_callback_end(const emma *instance, bool nested)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    instance->control->in_callback = nested;
+}
+
+/* emmai_enter for what callbacks may call too; sets *nested when it is one that does. */
+static inline bool emmai_enter_from_callback(emma *instance, bool *nested)
+{
+    *nested = instance->heap.gate == 0 && instance->control->in_callback;
+    return *nested || emmai_enter(instance);
+}
+
+static inline void emmai_leave_to_callback(emma *instance, bool nested)
+{
+    if (!nested)
+        emmai_leave(instance);
 }
 
 static inline size_t emmai_round_up(size_t bytes, size_t unit)

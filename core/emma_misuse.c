@@ -45,8 +45,10 @@ static EMMAI_NOINLINE void emmai_misuse(const emma *instance, enum emma_misuse c
     end = misuse_append(end, ": ");
     end = misuse_append(end, misuse_text(crime));
     if (control->misuse_handler) {
+        bool nested = emmai_callback_begin(instance);
         control->misuse_handler(control->misuse_arg, (emma *)(uintptr_t)instance, crime, address,
                                 message);
+        emmai_callback_end(instance, nested);
         return;
     }
     *end++ = '\n';

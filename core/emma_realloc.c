@@ -2,7 +2,7 @@
  * moving.
  *
  * A smaller size never fails: if there is no memory to move to, the block stays where it is and is
- * larger than it need be (P6). */
+ * larger than it need be as Lua demands. */
 #include "emma_internal.h"
 
 /* Moves a block to a new one of `bytes`, copying what fits; NULL, with the block intact, when there
@@ -38,8 +38,12 @@ static void *emmai_block_realloc(emma *instance, void *block, size_t bytes)
         return block;
     }
     void *target = realloc_move(instance, block, usable, bytes);
-    if (target || bytes > usable)
+    if (target)
         return target;
+    if (bytes > usable) {
+        emmai_block_count_refusal(instance, bytes);
+        return NULL;
+    }
     if (is_run)
         emmai_run_resize(instance, slab, emmai_max(bytes, 1));
     return block;
@@ -53,12 +57,17 @@ static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size
     emmai_block_drain(instance);
     void *target = EMMA_CHECKS ? emmai_checked_realloc(instance, block, old_bytes, bytes)
                                : emmai_block_realloc(instance, block, bytes);
-    if (!target)
-        emmai_block_count_refusal(instance, bytes);
     if (EMMA_AUDIT)
         emmai_check_audit(instance);
     emmai_leave(instance);
     return target;
+}
+
+/* emma_realloc_sized's own slow path: it closed the gate and found the bin empty. */
+static EMMAI_NOINLINE void *realloc_refill(emma *instance, void *block, size_t bytes)
+{
+    emmai_leave(instance);
+    return realloc_slow(instance, block, NULL, bytes);
 }
 
 /* The end of a move that leaves more to do than a push. */
@@ -96,11 +105,11 @@ void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t b
         return realloc_slow(instance, block, NULL, bytes);
     if (new_class == slab->size_class)
         return block;
-    void *target = heap->bins[new_class];
-    if (!target)
-        return realloc_slow(instance, block, NULL, bytes);
     heap->gate = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    void *target = heap->bins[new_class];
+    if (EMMAI_UNLIKELY(!target))
+        return realloc_refill(instance, block, bytes);
     heap->bins[new_class] = *(void **)target;
     size_t kept = emmai_min(old_steps, steps) * EMMAI_CLASS_STEP_BYTES;
     emmai_arch_copy(target, block, kept);

@@ -71,13 +71,13 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
         emmai_chunk_release(instance, chunk, count);
         return NULL;
     }
-    emmai_huge_run(instance, chunk, bytes, true);
+    emmai_huge_advise(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk));
     return emmai_chunk_start(instance, chunk);
 }
 
 static void emmai_run_free(emma *instance, emmai_slab *run)
 {
-    emmai_huge_run(instance, (size_t)emmai_id_of_slab(instance, run), run->run_bytes, false);
+    emmai_huge_withdraw(instance, run);
     emmai_chunk_release(instance, (size_t)emmai_id_of_slab(instance, run), emmai_run_chunks(run));
 }
 
@@ -98,7 +98,7 @@ static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes
         return false;
     }
     if (more)
-        emmai_huge_run(instance, chunk, bytes, true);
+        emmai_huge_advise(instance, run);
     return true;
 }
 
@@ -107,10 +107,10 @@ static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t byt
     size_t old_count = emmai_run_chunks(run);
     size_t new_count = bytes_chunks(bytes);
     if (new_count < old_count)
-        emmai_huge_run(instance, chunk, run->run_bytes, false);
+        emmai_huge_withdraw(instance, run);
     run->run_bytes = bytes;
     if (new_count < old_count) {
-        emmai_huge_run(instance, chunk, bytes, true);
+        emmai_huge_advise(instance, run);
         emmai_chunk_release(instance, chunk + new_count, old_count - new_count);
     }
 }

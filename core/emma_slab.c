@@ -152,20 +152,27 @@ static bool slab_carve(emma *instance, emmai_slab *slab)
 
 /* ---- allocation, when the bin is empty ---- */
 
-static emmai_slab *slab_open(emma *instance, unsigned size_class)
+static emmai_slab *slab_start(emmai_slab *slab, unsigned size_class)
 {
-    emmai_slab *slab = emmai_young_open(instance, size_class);
-    if (!slab) {
-        size_t chunk = emmai_chunk_take_slab(instance);
-        if (!chunk)
-            return NULL;
-        slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-        if (instance->heap.slab_count[size_class] < UINT16_MAX)
-            instance->heap.slab_count[size_class]++;
-    }
     slab->size_class = (uint8_t)size_class;
     slab->plain_frees = EMMAI_NO_BLOCK_OUT;
     return slab;
+}
+
+static emmai_slab *slab_of_chunk(emma *instance, unsigned size_class)
+{
+    size_t chunk = emmai_chunk_take_slab(instance);
+    if (!chunk)
+        return NULL;
+    if (instance->heap.slab_count[size_class] < UINT16_MAX)
+        instance->heap.slab_count[size_class]++;
+    return slab_start(emmai_slab_of_id(instance, (ptrdiff_t)chunk), size_class);
+}
+
+static emmai_slab *slab_open(emma *instance, unsigned size_class)
+{
+    emmai_slab *young = emmai_young_open(instance, size_class);
+    return young ? slab_start(young, size_class) : slab_of_chunk(instance, size_class);
 }
 
 /* Takes an empty slab out of its ring and gives its chunk back; a young one stays. */
@@ -251,6 +258,35 @@ static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block)
     slab_push(slab, block);
     if (slab->plain_frees == EMMAI_NO_BLOCK_OUT && instance->heap.heads[slab->size_class] != slab)
         slab_close(instance, slab);
+}
+
+/* Gives the head the blocks of its bin back. */
+static void slab_take_back(emma *instance, emmai_slab *head)
+{
+    void **bin = &instance->heap.bins[head->size_class];
+    while (*bin) {
+        void *block = *bin;
+        *bin = *(void **)block;
+        slab_push(head, block);
+        head->plain_frees--;
+    }
+}
+
+/* Makes a slab that is a chunk the head of a class's ring, for alignments that a young slab cannot
+ * give; leaves the ring as it is when there is no memory for one. */
+static void emmai_slab_leave_young(emma *instance, unsigned size_class)
+{
+    emmai_slab **head_of = &instance->heap.heads[size_class];
+    emmai_slab *head = *head_of;
+    if (head != &emmai_no_slab && !head->unit_count)
+        return;
+    emmai_slab *slab = slab_of_chunk(instance, size_class);
+    if (!slab)
+        return;
+    if (head != &emmai_no_slab)
+        slab_take_back(instance, head);
+    ring_append(instance, slab);
+    *head_of = slab;
 }
 
 /* Gives the chunks of empty slabs back, the heads' too. */

@@ -11,6 +11,7 @@ typedef struct stats_sum {
     size_t footprint_bytes;
     size_t large_blocks;
     size_t large_bytes;
+    size_t huge_runs;
 } stats_sum;
 
 static void sum_slab(const emma *instance, const emmai_slab *slab, stats_sum *sum)
@@ -41,21 +42,35 @@ static void stats_collect(const emma *instance, unsigned size_class, stats_sum *
             count = emmai_run_chunks(entry);
             sum->large_blocks++;
             sum->large_bytes += entry->run_bytes;
-        } else if (all || entry->size_class == size_class) {
+            sum->huge_runs += entry->carved;
+        } else if (entry->size_class && (all || entry->size_class == size_class)) {
             sum_slab(instance, entry, sum);
         }
         chunk = emmai_chunk_next_used(instance, chunk + count);
     }
 }
 
-/* Accessible and inaccessible stretches of the mapping, as the kernel sees them. */
-static size_t stats_mappings(const emma *instance)
+/* Sums up, if the heap can be looked at: not from a signal handler that interrupted a call, unless
+ * a callback of it. */
+static void stats_try_collect(const emma *instance, unsigned size_class, stats_sum *sum)
+{
+    emma *heap_owner = (emma *)(uintptr_t)instance;
+    bool nested;
+    if (emmai_enter_from_callback(heap_owner, &nested)) {
+        stats_collect(instance, size_class, sum);
+        emmai_leave_to_callback(heap_owner, nested);
+    } else {
+        emmai_arch_zero(sum, sizeof *sum);
+    }
+}
+
+/* Accessible and inaccessible stretches of the mapping, and those that huge pages split off. */
+static size_t stats_mappings(const emma *instance, const stats_sum *sum)
 {
     const emmai_control *control = instance->control;
-    size_t count = 1;
-    if (control->low_committed < instance->run_zone)
-        count += control->run_committed > instance->run_zone ? 2 : 1;
-    return control->run_committed > instance->run_zone ? count + 1 : count;
+    bool gap = control->low_committed < instance->run_zone;
+    bool runs = control->run_committed > instance->run_zone;
+    return (gap && runs ? 4 : 2) + 2 * sum->huge_runs;
 }
 
 /* Copies what the caller's struct has room for. */
@@ -81,7 +96,7 @@ void emma_get_stats(const emma *instance, emma_stats *out)
 {
     const emmai_control *control = instance->control;
     stats_sum sum;
-    stats_collect(instance, EMMAI_CLASS_COUNT, &sum);
+    stats_try_collect(instance, EMMAI_CLASS_COUNT, &sum);
     emma_stats stats;
     emmai_arch_zero(&stats, sizeof stats);
     stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
@@ -97,7 +112,7 @@ void emma_get_stats(const emma *instance, emma_stats *out)
     stats.live_blocks = sum.live_blocks + sum.large_blocks;
     stats.large_bytes = sum.large_bytes;
     stats.large_blocks = sum.large_blocks;
-    stats.mapping_count = stats_mappings(instance);
+    stats.mapping_count = stats_mappings(instance, &sum);
     stats.moved_bytes = control->moved_bytes;
     stats.returned_bytes = control->returned_bytes;
     stats.refused_count = control->refused_count;
@@ -110,7 +125,7 @@ bool emma_get_class_stats(const emma *instance, unsigned index, emma_class_stats
     if (index >= EMMAI_CLASS_COUNT - 1)
         return false;
     stats_sum sum;
-    stats_collect(instance, index + 1, &sum);
+    stats_try_collect(instance, index + 1, &sum);
     emma_class_stats stats;
     stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
     stats.block_bytes = emmai_class_bytes(index + 1);

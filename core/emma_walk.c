@@ -82,7 +82,9 @@ bool emma_walk(emma *instance, emma_walk_fn visit, void *arg)
     if (!emmai_enter(instance))
         return false;
     emmai_block_drain(instance);
+    bool nested = emmai_callback_begin(instance);
     bool whole = walk_all(instance, visit, arg);
+    emmai_callback_end(instance, nested);
     emmai_leave(instance);
     return whole;
 }
