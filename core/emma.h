@@ -156,7 +156,7 @@ typedef struct emma_stats {
     size_t mapping_count;     /* mappings that the instance has in the process, at most */
     uint64_t moved_bytes;     /* copied by reallocs that had to move, ever */
     uint64_t returned_bytes;  /* given back to the kernel, ever */
-    uint64_t refused_count;   /* requests refused because of the limit or the kernel, ever */
+    uint64_t refused_count;   /* requests refused for want of memory or room, ever */
     uint64_t reentered_count; /* calls refused or put off because the instance was busy, ever */
 } emma_stats;
 

@@ -159,10 +159,10 @@ static void emmai_block_drain(emma *instance)
 
 /* ---- the rarer ways of an allocation ---- */
 
-/* Counts a request that the region has room for and the limit or the kernel did not grant. */
+/* Counts a request that the limit, the region or the kernel did not grant: not an absurd one. */
 static void emmai_block_count_refusal(emma *instance, size_t bytes)
 {
-    if (bytes <= instance->region_bytes)
+    if (bytes <= EMMAI_RESERVE_MAX_BYTES)
         instance->control->refused_count++;
 }
 

@@ -80,6 +80,17 @@ static FILE *open_report(void)
     return file;
 }
 
+/* Whether a file is a report, or empty: anything else is more likely a script whose name stands
+ * where the report's was forgotten. */
+static bool may_be_replaced(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    int first = file != NULL ? getc(file) : EOF;
+    if (file != NULL)
+        fclose(file);
+    return first == EOF || first == '{';
+}
+
 bool emmai_report_prepare(void)
 {
     const char *path = emmai_cli.options.report_path;
@@ -99,6 +110,8 @@ bool emmai_report_prepare(void)
         report_place = strdup(path);
         return report_place != NULL ? true : report_failed(strerror(errno));
     }
+    if (exists && !may_be_replaced(path))
+        return report_failed("the file is there and is no report");
     report_place = exists ? realpath(path, NULL) : resolve_new_place(path);
     if (report_place == NULL || (report_temporary = temporary_beside(report_place)) == NULL)
         return report_failed(strerror(errno));

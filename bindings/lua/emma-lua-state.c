@@ -101,7 +101,10 @@ static size_t spare_for(size_t limit_bytes)
         spare = SPARE_LEAST_BYTES;
     if (spare > SPARE_MOST_BYTES)
         spare = SPARE_MOST_BYTES;
-    return spare < limit_bytes / SPARE_HIGHEST_SHARE ? spare : limit_bytes / SPARE_HIGHEST_SHARE;
+    if (spare > limit_bytes / SPARE_HIGHEST_SHARE)
+        spare = limit_bytes / SPARE_HIGHEST_SHARE;
+    size_t rest = limit_bytes > EMMA_LIMIT_MIN_BYTES ? limit_bytes - EMMA_LIMIT_MIN_BYTES : 0;
+    return spare < rest ? spare : rest;
 }
 
 /* Address space for a program without a limit: twice the memory of the machine. */

@@ -665,16 +665,22 @@ def group_reports(suite):
     suite.check(suite.read("locked.json") == b"as it was", "a locked file keeps its contents")
 
     # Whole or not at all.
-    suite.write("report.json", "the one before")
+    suite.write("report.json", "{the one before}")
     child = subprocess.Popen([suite.emma_lua, "--report", "report.json", "-e", "io.write('up\\n') io.flush() while true do end"],
                              stdout=subprocess.PIPE, cwd=suite.directory, env=suite.environment(None))
     child.stdout.readline()
-    suite.check(suite.read("report.json") == b"the one before" and not left_over(), "nothing is written while it runs", left_over())
+    suite.check(suite.read("report.json") == b"{the one before}" and not left_over(), "nothing is written while it runs", left_over())
     child.kill()
     child.communicate()
-    suite.check(suite.read("report.json") == b"the one before" and not left_over(), "a killed run leaves the old one", left_over())
+    suite.check(suite.read("report.json") == b"{the one before}" and not left_over(), "a killed run leaves the old one", left_over())
     suite.emma("--report", "report.json", "-e", "x = 1")
     suite.check(report()["exit_status"] == 0, "a report replaces the one before", report())
+
+    # Where the FILE was forgotten, the script's name stands in its place.
+    ran = suite.emma("--report", "script.lua")
+    suite.check(ran.status == 1 and "cannot write 'script.lua': the file is there and is no report" in ran.err,
+                "a script in the report's place", ran)
+    suite.check(suite.read("script.lua").startswith(b"print("), "the script is left alone")
 
     # What is no regular file is written in place; a link is followed; a strange name is valid JSON.
     ran = suite.emma("--report", "/dev/stdout", "-e", "print('first')")
