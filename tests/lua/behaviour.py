@@ -370,6 +370,16 @@ def strip_terminal(raw):
     return plain(text)
 
 
+def has_terminals():
+    """Whether a pseudo-terminal can be had: a bare chroot has none."""
+    try:
+        for end in pty.openpty():
+            os.close(end)
+    except OSError:
+        return False
+    return True
+
+
 def run_terminal(suite, program, arguments, keys, env=None):
     """Types each of `keys` when the program waits for input (a prompt at the end of what it wrote)."""
     master, slave = pty.openpty()
@@ -798,6 +808,9 @@ def main():
     own = subprocess.run([suite.emma_lua, "-v"], capture_output=True, check=True, timeout=SECONDS).stdout
     if version != own:
         print("skipped: lua is %r and emma-lua %r" % (version, own))
+        return SKIPPED
+    if options.groups == ["interactive"] and not has_terminals():
+        print("skipped: there is no pseudo-terminal here (is /dev/pts mounted?)")
         return SKIPPED
     for name in options.groups or groups:
         with tempfile.TemporaryDirectory(prefix="emma-lua-") as suite.directory:
