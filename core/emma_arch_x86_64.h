@@ -40,8 +40,17 @@ static inline long emmai_arch_syscall(long number, long a, long b, long c, long 
 }
 #endif
 
+/* NULL, though the compiler does not know it: where a function ends in it, clang keeps the call of
+ * the function a jump. */
+static inline void *emmai_arch_null(void)
+{
+    void *null = NULL;
+    __asm__("" : "+r"(null));
+    return null;
+}
+
 /* From this many bytes on the string instructions beat a loop. */
-#define EMMAI_STRING_MIN_BYTES ((size_t)16 * 1024)
+#define EMMAI_STRING_MIN_BYTES ((size_t)2 * 1024)
 
 /* 16 bytes, wherever they start, whatever their type. */
 typedef uint64_t emmai_vector __attribute__((vector_size(16), aligned(8), may_alias));
@@ -49,30 +58,40 @@ typedef uint64_t emmai_word __attribute__((may_alias));
 
 #define EMMAI_FENCE_LOOP() __asm__ volatile("" : : : "memory")
 
-/* Copies bytes, a multiple of 8, between blocks that do not overlap; both are 8-aligned. */
-static inline void emmai_arch_copy(void *to, const void *from, size_t bytes)
+static inline void emmai_arch_copy_16(char *to, const char *from)
 {
-    if (bytes >= EMMAI_STRING_MIN_BYTES) {
-        size_t words = bytes / sizeof(uint64_t);
-        __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
-        return;
-    }
-    char *target = to;
-    const char *source = from;
-    for (const char *end = source + bytes / 32 * 32; source != end; source += 32, target += 32) {
-        emmai_vector low = *(const emmai_vector *)(const void *)source;
-        emmai_vector high = *(const emmai_vector *)(const void *)(source + 16);
-        *(emmai_vector *)(void *)target = low;
-        *(emmai_vector *)(void *)(target + 16) = high;
+    *(emmai_vector *)(void *)to = *(const emmai_vector *)(const void *)from;
+}
+
+/* Copies bytes, a multiple of 8, between blocks that do not overlap; both are 8-aligned. */
+static inline void emmai_arch_copy_short(void *to, const void *from, size_t bytes)
+{
+    size_t most = bytes / 32 * 32;
+    char *target = (char *)to + most;
+    const char *source = (const char *)from + most;
+    for (ptrdiff_t i = -(ptrdiff_t)most; i; i += 32) {
+        emmai_arch_copy_16(target + i, source + i);
+        emmai_arch_copy_16(target + i + 16, source + i + 16);
         EMMAI_FENCE_LOOP();
     }
     if (bytes & 16) {
-        *(emmai_vector *)(void *)target = *(const emmai_vector *)(const void *)source;
-        source += 16;
+        emmai_arch_copy_16(target, source);
         target += 16;
+        source += 16;
     }
     if (bytes & 8)
         *(emmai_word *)(void *)target = *(const emmai_word *)(const void *)source;
+}
+
+/* The same, for any length. */
+static inline void emmai_arch_copy(void *to, const void *from, size_t bytes)
+{
+    if (bytes < EMMAI_STRING_MIN_BYTES) {
+        emmai_arch_copy_short(to, from, bytes);
+        return;
+    }
+    size_t words = bytes / sizeof(uint64_t);
+    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
 }
 
 /* Zeroes bytes, a multiple of 8, of an 8-aligned block. */

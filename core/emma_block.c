@@ -8,7 +8,7 @@
 
 /* ---- inside the gate ---- */
 
-static inline void *block_of_class(emma *instance, unsigned size_class)
+static inline void *emmai_block_of_class(emma *instance, unsigned size_class)
 {
     void *block = instance->heap.bins[size_class];
     if (!block)
@@ -21,7 +21,7 @@ static void *emmai_block_malloc(emma *instance, size_t bytes)
 {
     if (bytes > EMMAI_SLAB_MAX_BYTES)
         return emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_PLAIN);
-    return block_of_class(instance, emmai_class_of(instance, bytes));
+    return emmai_block_of_class(instance, emmai_class_of(instance, bytes));
 }
 
 /* The least class whose blocks hold `bytes` and are multiples of `alignment`; both at most
@@ -43,42 +43,45 @@ static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes)
     unsigned size_class = block_aligned_class(instance, alignment, bytes);
     if (alignment > EMMAI_UNIT_BYTES)
         emmai_slab_leave_young(instance, size_class);
-    void *block = block_of_class(instance, size_class);
+    void *block = emmai_block_of_class(instance, size_class);
     if (!block || (uintptr_t)block % alignment == 0)
         return block;
     emmai_block_free(instance, block);
     return emmai_run_malloc(instance, bytes, alignment, EMMAI_RUN_PLAIN);
 }
 
-/* The event that a free is when its chunk's `plain_frees` has just become negative. */
-static EMMAI_NOINLINE void block_event(emma *instance, emmai_slab *slab, void *block)
+/* What a block is guilty of that lies in a chunk of a kind that holds no block there. */
+static enum emma_misuse block_crime(uint8_t kind)
 {
-    if (slab->kind == EMMAI_SLAB || slab->kind == EMMAI_FULL) {
+    return kind == EMMAI_FREE    ? EMMA_MISUSE_DOUBLE_FREE
+           : kind == EMMAI_YOUNG ? EMMA_MISUSE_MISALIGNED
+                                 : EMMA_MISUSE_INTERIOR;
+}
+
+/* Frees what is neither in a slab nor in a young one: a run, or misuse. */
+static EMMAI_NOINLINE void block_event_run(emma *instance, emmai_slab *slab, void *block)
+{
+    if (slab->kind == EMMAI_RUN && emmai_offset(instance, block) % EMMAI_CHUNK_BYTES == 0)
+        emmai_run_free(instance, slab);
+    else
+        emmai_misuse(instance, block_crime(slab->kind), block);
+}
+
+/* The event that a free is when its chunk's `plain_frees` has just become negative. */
+static EMMAI_ALWAYS_INLINE void block_event(emma *instance, emmai_slab *slab, void *block)
+{
+    if (EMMAI_LIKELY(slab->size_class)) {
         emmai_slab_event(instance, slab, block);
         return;
     }
     slab->plain_frees = 0;
-    size_t offset = emmai_offset(instance, block);
-    if (slab->kind == EMMAI_YOUNG) {
-        emmai_slab *young = emmai_young_find(instance, offset);
-        if (!young)
-            emmai_misuse(instance, EMMA_MISUSE_MISALIGNED, block);
-        else if (--young->plain_frees < 0)
-            emmai_slab_event(instance, young, block);
-        else {
-            *(void **)block = young->free;
-            young->free = block;
-        }
-    } else if (slab->kind == EMMAI_RUN) {
-        if (offset % EMMAI_CHUNK_BYTES)
-            emmai_misuse(instance, EMMA_MISUSE_INTERIOR, block);
-        else
-            emmai_run_free(instance, slab);
-    } else {
-        emmai_misuse(instance,
-                     slab->kind == EMMAI_BODY ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_DOUBLE_FREE,
-                     block);
-    }
+    emmai_slab *young = NULL;
+    if (EMMAI_LIKELY(slab->kind == EMMAI_YOUNG))
+        young = emmai_young_find(instance, emmai_offset(instance, block));
+    if (EMMAI_LIKELY(young))
+        emmai_slab_free(instance, young, block);
+    else
+        block_event_run(instance, slab, block);
 }
 
 static inline void emmai_block_free(emma *instance, void *block)
@@ -89,12 +92,10 @@ static inline void emmai_block_free(emma *instance, void *block)
         return;
     }
     emmai_slab *slab = emmai_slab_of_offset(instance, offset);
-    if (EMMAI_UNLIKELY(--slab->plain_frees < 0)) {
+    if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         block_event(instance, slab, block);
-        return;
-    }
-    *(void **)block = slab->free;
-    slab->free = block;
+    else
+        emmai_slab_push(slab, block);
 }
 
 /* The slab or run that a block lies in; NULL, reported as misuse, when there is none. */
@@ -109,15 +110,10 @@ static emmai_slab *emmai_block_slab(const emma *instance, const void *block)
     uint8_t kind = slab->kind;
     if (kind == EMMAI_SLAB || kind == EMMAI_FULL || kind == EMMAI_RUN)
         return slab;
-    if (kind == EMMAI_YOUNG) {
-        slab = emmai_young_find(instance, offset);
-        if (!slab)
-            emmai_misuse(instance, EMMA_MISUSE_MISALIGNED, block);
-        return slab;
-    }
-    emmai_misuse(instance, kind == EMMAI_BODY ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_DOUBLE_FREE,
-                 block);
-    return NULL;
+    emmai_slab *young = kind == EMMAI_YOUNG ? emmai_young_find(instance, offset) : NULL;
+    if (!young)
+        emmai_misuse(instance, block_crime(kind), block);
+    return young;
 }
 
 static size_t emmai_block_usable(const emma *instance, const void *block)
@@ -185,10 +181,16 @@ static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
 }
 
 /* block_malloc_fast's own slow path: the fast path closed the gate and found the bin empty. */
-static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, size_t bytes)
+static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, size_t size_class)
 {
+    emmai_block_drain(instance);
+    void *block = emmai_block_of_class(instance, (unsigned)size_class);
+    if (!block)
+        emmai_block_count_refusal(instance, emmai_class_bytes((unsigned)size_class));
+    if (EMMA_AUDIT)
+        emmai_check_audit(instance);
     emmai_leave(instance);
-    return block_malloc_slow(instance, bytes);
+    return block;
 }
 
 /* ---- the rarer ways of a free; they return NULL so that emma_resize can end in a jump to them
@@ -200,46 +202,46 @@ static EMMAI_NOINLINE void *block_free_event(emma *instance, emmai_slab *slab, v
     if (EMMA_AUDIT)
         emmai_check_audit(instance);
     emmai_leave(instance);
-    return NULL;
+    return emmai_arch_null();
 }
 
 static EMMAI_NOINLINE void *block_free_foreign(emma *instance, void *block)
 {
     emmai_misuse(instance, EMMA_MISUSE_FOREIGN, block);
-    return NULL;
+    return emmai_arch_null();
 }
 
 static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const size_t *size)
 {
     if (!emmai_enter(instance)) {
         block_defer(instance, block, size);
-        return NULL;
+        return emmai_arch_null();
     }
     if (EMMA_CHECKS)
         emmai_checked_free(instance, block, size);
     else
         emmai_block_free(instance, block);
     emmai_leave(instance);
-    return NULL;
+    return emmai_arch_null();
 }
 
 /* ---- the fast paths ---- */
 
-static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, size_t bytes)
+/* Allocates last + 1 bytes; 0 bytes come as SIZE_MAX. */
+static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, size_t last)
 {
     emmai_heap *heap = &instance->heap;
-    if (EMMA_CHECKS || EMMAI_UNLIKELY(bytes >= heap->gate))
-        return block_malloc_slow(instance, bytes);
-    if (bytes > EMMAI_SMALL_MAX_BYTES)
+    if (EMMA_CHECKS || EMMAI_UNLIKELY(last >= heap->gate))
+        return block_malloc_slow(instance, last + 1);
+    if (last >= EMMAI_SMALL_MAX_BYTES)
         __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
     heap->gate = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    void **bin =
-        &heap->bins[heap->class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES]];
-    void *block = *bin;
+    size_t size_class = heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
+    void *block = heap->bins[size_class];
     if (EMMAI_UNLIKELY(!block))
-        return block_malloc_refill(instance, bytes);
-    *bin = *(void **)block;
+        return block_malloc_refill(instance, size_class);
+    heap->bins[size_class] = *(void **)block;
     emmai_leave(instance);
     return block;
 }
@@ -256,8 +258,7 @@ static EMMAI_ALWAYS_INLINE void *block_free_fast(emma *instance, void *block, co
     emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         return block_free_event(instance, slab, block);
-    *(void **)block = slab->free;
-    slab->free = block;
+    emmai_slab_push(slab, block);
     emmai_leave(instance);
     return NULL;
 }
@@ -266,7 +267,7 @@ static EMMAI_ALWAYS_INLINE void *block_free_fast(emma *instance, void *block, co
 
 void *emma_malloc(emma *instance, size_t bytes)
 {
-    return block_malloc_fast(instance, bytes);
+    return block_malloc_fast(instance, bytes - 1);
 }
 
 void emma_free(emma *instance, void *block)
@@ -283,11 +284,12 @@ void emma_free_sized(emma *instance, void *block, size_t bytes)
 
 void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes)
 {
-    if (!block)
-        return bytes ? block_malloc_fast(instance, bytes) : NULL;
-    if (bytes)
-        return emma_realloc_sized(instance, block, old_bytes, bytes);
-    return block_free_fast(instance, block, EMMA_CHECKS ? &old_bytes : NULL);
+    size_t last;
+    if (__builtin_sub_overflow(bytes, 1, &last))
+        return block ? block_free_fast(instance, block, EMMA_CHECKS ? &old_bytes : NULL) : NULL;
+    if (block)
+        return emmai_realloc_fast(instance, block, old_bytes, last);
+    return block_malloc_fast(instance, last);
 }
 
 /* Large blocks come from pages that mostly are zero already: only the others are zeroed. */

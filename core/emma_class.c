@@ -10,14 +10,13 @@
     (1 + EMMAI_LINEAR_CLASSES + 4 * (doubling) + \
      ((bytes)-1 - ((size_t)128 << (doubling))) / ((size_t)1 << (shift)))
 #define CLASS_FOR(bytes)                                                   \
-    ((uint8_t)((bytes) == 0     ? 1                                        \
-               : (bytes) <= 128 ? 1 + ((bytes)-1) / EMMAI_CLASS_STEP_BYTES \
+    ((uint8_t)((bytes) <= 128   ? 1 + ((bytes)-1) / EMMAI_CLASS_STEP_BYTES \
                : (bytes) <= 256 ? CLASS_STEPPED(bytes, 0, 5)               \
                : (bytes) <= 512 ? CLASS_STEPPED(bytes, 1, 6)               \
                                 : CLASS_STEPPED(bytes, 2, 7)))
 
-#define ALIGN8_1(step)     CLASS_FOR((size_t)(step)*8),
-#define ALIGN16_1(step)    CLASS_FOR((step) == 0 ? (size_t)16 : ((size_t)(step) + 1) / 2 * 16),
+#define ALIGN8_1(step)     CLASS_FOR(((size_t)(step) + 1) * 8),
+#define ALIGN16_1(step)    CLASS_FOR(((size_t)(step) + 2) / 2 * 16),
 #define TIMES_4(one, step) one(step) one((step) + 1) one((step) + 2) one((step) + 3)
 #define TIMES_16(one, step) \
     TIMES_4(one, step) TIMES_4(one, (step) + 4) TIMES_4(one, (step) + 8) TIMES_4(one, (step) + 12)
@@ -25,35 +24,44 @@
     TIMES_16(one, step)     \
     TIMES_16(one, (step) + 16) TIMES_16(one, (step) + 32) TIMES_16(one, (step) + 48)
 
-/* By (bytes + 7) / 8: [0] for 16-byte alignment, [1] for EMMA_ALIGN8. */
-static const uint8_t emmai_class_map[2][EMMAI_CLASS_MAP_BYTES] = {
-    { TIMES_64(ALIGN16_1, 0) TIMES_64(ALIGN16_1, 64) ALIGN16_1(128) },
-    { TIMES_64(ALIGN8_1, 0) TIMES_64(ALIGN8_1, 64) ALIGN8_1(128) },
+/* By (bytes - 1) / 8: [0] for 16-byte alignment, [1] for EMMA_ALIGN8. */
+static const uint8_t emmai_class_map[2][EMMAI_SMALL_STEPS] = {
+    { TIMES_64(ALIGN16_1, 0) TIMES_64(ALIGN16_1, 64) },
+    { TIMES_64(ALIGN8_1, 0) TIMES_64(ALIGN8_1, 64) },
 };
 
 _Static_assert(CLASS_FOR((size_t)8) == 1 && CLASS_FOR((size_t)128) == 16, "linear classes");
 _Static_assert(CLASS_FOR((size_t)129) == 17 && CLASS_FOR((size_t)1024) == 28, "stepped classes");
 
+/* Bytes of each class, as far as the largest EMMA_CHUNK_SHIFT has classes. */
+#define LINEAR_BYTES_4(first) (first) * 8, ((first) + 1) * 8, ((first) + 2) * 8, ((first) + 3) * 8,
+#define DOUBLING_BYTES(from)  (from) * 5 / 4, (from)*6 / 4, (from)*7 / 4, (from)*2,
+
+/* clang-format off */
+static const uint16_t class_table[] = {
+    0,
+    LINEAR_BYTES_4(1) LINEAR_BYTES_4(5) LINEAR_BYTES_4(9) LINEAR_BYTES_4(13)
+    DOUBLING_BYTES(128) DOUBLING_BYTES(256) DOUBLING_BYTES(512) DOUBLING_BYTES(1024)
+    DOUBLING_BYTES(2048) DOUBLING_BYTES(4096) DOUBLING_BYTES(8192) DOUBLING_BYTES(16384)
+};
+/* clang-format on */
+
+_Static_assert(sizeof class_table / sizeof class_table[0] >= EMMAI_CLASS_COUNT, "all classes");
+
 /* Bytes of a class's blocks. */
 static inline size_t emmai_class_bytes(unsigned size_class)
 {
-    if (size_class <= EMMAI_LINEAR_CLASSES)
-        return size_class * EMMAI_CLASS_STEP_BYTES;
-    unsigned step = size_class - EMMAI_LINEAR_CLASSES - 1;
-    unsigned shift = EMMAI_LINEAR_SHIFT + (step >> EMMAI_STEPS_SHIFT);
-    size_t quarters = (step & ((1u << EMMAI_STEPS_SHIFT) - 1)) + 1;
-    return ((size_t)1 << shift) + (quarters << (shift - EMMAI_STEPS_SHIFT));
+    return class_table[size_class];
 }
 
 /* The class for `bytes` <= EMMAI_SLAB_MAX_BYTES. */
 static inline unsigned emmai_class_of(const emma *instance, size_t bytes)
 {
-    if (bytes <= EMMAI_SMALL_MAX_BYTES)
-        return instance->heap
-            .class_map[(bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES];
-    unsigned shift =
-        63 - (unsigned)__builtin_clzll(bytes - 1); /* the doubling that bytes - 1 lies in */
-    size_t quarter = (bytes - 1 - ((size_t)1 << shift)) >> (shift - EMMAI_STEPS_SHIFT);
+    size_t last = bytes ? bytes - 1 : 0;
+    if (last < EMMAI_SMALL_MAX_BYTES)
+        return instance->heap.class_map[last / EMMAI_CLASS_STEP_BYTES];
+    unsigned shift = 63 - (unsigned)__builtin_clzll(last); /* the doubling that it lies in */
+    size_t quarter = (last - ((size_t)1 << shift)) >> (shift - EMMAI_STEPS_SHIFT);
     return 1 + EMMAI_LINEAR_CLASSES + ((shift - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT) +
            (unsigned)quarter;
 }

@@ -36,6 +36,7 @@
 
 #define EMMAI_NOINLINE            __attribute__((noinline))
 #define EMMAI_ALWAYS_INLINE       inline __attribute__((always_inline))
+#define EMMAI_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define EMMAI_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define EMMAI_ASSERT(condition)         \
     do {                                \
@@ -58,7 +59,6 @@
 /* Up to here the class is looked up in a table by size; above it is computed. */
 #define EMMAI_SMALL_MAX_BYTES ((size_t)1024)
 #define EMMAI_SMALL_STEPS     (EMMAI_SMALL_MAX_BYTES / EMMAI_CLASS_STEP_BYTES)
-#define EMMAI_CLASS_MAP_BYTES (EMMAI_SMALL_STEPS + 8) /* a multiple of 8 above EMMAI_SMALL_STEPS */
 
 /* ---- slabs, runs and chunks ---- */
 
@@ -111,15 +111,15 @@ _Static_assert(EMMAI_YOUNG_SLABS < 256, "unit_slab holds numbers of young slabs 
  * the comparison by which every allocation begins also refuses re-entry from a signal handler.
  * Written by the thread that uses the instance, with plain stores: a handler on that thread sees
  * either value whole. */
-#define EMMAI_GATE_OPEN (EMMAI_SMALL_MAX_BYTES + 1)
+#define EMMAI_GATE_OPEN EMMAI_SMALL_MAX_BYTES
 
 /* A set of slabs that one thread at a time allocates from. */
 typedef struct emmai_heap {
     size_t gate;                          /* EMMAI_GATE_OPEN, or 0: a call is inside */
     void *bins[EMMAI_CLASS_COUNT];        /* free blocks of each class, of its head */
     emmai_slab *heads[EMMAI_CLASS_COUNT]; /* head of each class's ring; emmai_no_slab: empty */
-    uint8_t class_map
-        [EMMAI_CLASS_MAP_BYTES]; /* (size + 7) / 8 -> class, for this instance's alignment */
+    uint8_t
+        class_map[EMMAI_SMALL_STEPS]; /* (size - 1) / 8 -> class, for this instance's alignment */
     uint16_t slab_count
         [EMMAI_CLASS_COUNT]; /* chunk slabs of each class, saturating: how much to populate */
 } emmai_heap;
@@ -243,7 +243,7 @@ static inline char *emmai_chunk_start(const emma *instance, size_t chunk)
 
 /* ---- emma_class.c ---- */
 
-static const uint8_t emmai_class_map[2][EMMAI_CLASS_MAP_BYTES];
+static const uint8_t emmai_class_map[2][EMMAI_SMALL_STEPS];
 static inline size_t emmai_class_bytes(unsigned size_class);
 static inline unsigned emmai_class_of(const emma *instance, size_t bytes);
 
@@ -305,6 +305,8 @@ static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 
 static void *emmai_slab_refill(emma *instance, unsigned size_class);
 static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block);
+static inline void emmai_slab_push(emmai_slab *slab, void *block);
+static inline void emmai_slab_free(emma *instance, emmai_slab *slab, void *block);
 static void emmai_slab_shed(emma *instance);
 static void emmai_slab_leave_young(emma *instance, unsigned size_class);
 static size_t emmai_slab_blocks(const emmai_slab *slab);
@@ -329,6 +331,7 @@ static size_t emmai_run_chunks(const emmai_slab *run);
 
 /* ---- emma_block.c: allocation without checks and without the gate ---- */
 
+static inline void *emmai_block_of_class(emma *instance, unsigned size_class);
 static void *emmai_block_malloc(emma *instance, size_t bytes);
 static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes);
 static emmai_slab *emmai_block_slab(const emma *instance, const void *block);
@@ -340,6 +343,7 @@ static void emmai_block_count_refusal(emma *instance, size_t bytes);
 /* ---- emma_realloc.c ---- */
 
 static void *emmai_block_realloc(emma *instance, void *block, size_t bytes);
+static void *emmai_realloc_fast(emma *instance, void *block, size_t old_bytes, size_t last);
 
 /* ---- emma_checked.c: the same with trailers ---- */
 

@@ -5,22 +5,15 @@
  * larger than it need be as Lua demands. */
 #include "emma_internal.h"
 
-/* Moves a block to a new one of `bytes`, copying what fits; NULL, with the block intact, when there
- * is no memory. */
-static void *realloc_move(emma *instance, void *block, size_t usable, size_t bytes)
+/* Moves the first `kept` bytes of a block of this slab or run to `target`. */
+static void *realloc_move(emma *instance, emmai_slab *slab, void *block, void *target, size_t kept)
 {
-    void *target;
-    if (bytes > EMMAI_SLAB_MAX_BYTES)
-        target = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES,
-                                  bytes > usable ? EMMAI_RUN_ROOM : EMMAI_RUN_PLAIN);
-    else
-        target = emmai_block_malloc(instance, bytes);
-    if (!target)
-        return NULL;
-    size_t kept = emmai_min(usable, emmai_round_up(bytes, EMMAI_CLASS_STEP_BYTES));
     emmai_arch_copy(target, block, kept);
     instance->control->moved_bytes += kept;
-    emmai_block_free(instance, block);
+    if (slab->kind == EMMAI_RUN)
+        emmai_run_free(instance, slab);
+    else
+        emmai_slab_free(instance, slab, block);
     return target;
 }
 
@@ -31,15 +24,21 @@ static void *emmai_block_realloc(emma *instance, void *block, size_t bytes)
         return NULL;
     bool is_run = slab->kind == EMMAI_RUN;
     size_t usable = is_run ? slab->run_bytes : emmai_class_bytes(slab->size_class);
+    void *target;
     if (bytes > EMMAI_SLAB_MAX_BYTES) {
         if (is_run && bytes <= instance->region_bytes && emmai_run_resize(instance, slab, bytes))
             return block;
-    } else if (!is_run && emmai_class_of(instance, bytes) == slab->size_class) {
-        return block;
+        target = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES,
+                                  bytes > usable ? EMMAI_RUN_ROOM : EMMAI_RUN_PLAIN);
+    } else {
+        unsigned size_class = emmai_class_of(instance, bytes);
+        if (size_class == slab->size_class)
+            return block;
+        target = emmai_block_of_class(instance, size_class);
     }
-    void *target = realloc_move(instance, block, usable, bytes);
     if (target)
-        return target;
+        return realloc_move(instance, slab, block, target,
+                            emmai_min(usable, emmai_round_up(bytes, EMMAI_CLASS_STEP_BYTES)));
     if (bytes > usable) {
         emmai_block_count_refusal(instance, bytes);
         return NULL;
@@ -87,37 +86,43 @@ void *emma_realloc(emma *instance, void *block, size_t bytes)
 /* Small blocks move here, pop and push as in emma_malloc and emma_free. old_bytes, where it is of
  * the block's class, tells how little there is to copy; where it is not, or anything else is
  * unusual, the slow path does without it. */
-void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes)
+static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size_t old_bytes,
+                                               size_t last)
 {
     emmai_heap *heap = &instance->heap;
-    if (!block)
-        return emma_malloc(instance, bytes);
-    if (EMMA_CHECKS || bytes >= heap->gate || old_bytes > EMMAI_SMALL_MAX_BYTES)
-        return realloc_slow(instance, block, EMMA_CHECKS ? &old_bytes : NULL, bytes);
+    size_t old_last = old_bytes - 1;
+    if (EMMA_CHECKS || (last | old_last) >= heap->gate)
+        return realloc_slow(instance, block, EMMA_CHECKS ? &old_bytes : NULL, last + 1);
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if ((size_t)beyond <= instance->foreign_max)
-        return realloc_slow(instance, block, NULL, bytes);
+        return realloc_slow(instance, block, NULL, last + 1);
     emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
-    size_t old_steps = (old_bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES;
-    size_t steps = (bytes + EMMAI_CLASS_STEP_BYTES - 1) / EMMAI_CLASS_STEP_BYTES;
-    unsigned new_class = heap->class_map[steps];
-    if (heap->class_map[old_steps] != slab->size_class) /* also when it is no slab: class 0 */
-        return realloc_slow(instance, block, NULL, bytes);
+    size_t old_step = old_last / EMMAI_CLASS_STEP_BYTES;
+    size_t step = last / EMMAI_CLASS_STEP_BYTES;
+    unsigned new_class = heap->class_map[step];
+    if (heap->class_map[old_step] != slab->size_class) /* also when it is no slab: class 0 */
+        return realloc_slow(instance, block, NULL, last + 1);
     if (new_class == slab->size_class)
         return block;
     heap->gate = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     void *target = heap->bins[new_class];
     if (EMMAI_UNLIKELY(!target))
-        return realloc_refill(instance, block, bytes);
+        return realloc_refill(instance, block, last + 1);
     heap->bins[new_class] = *(void **)target;
-    size_t kept = emmai_min(old_steps, steps) * EMMAI_CLASS_STEP_BYTES;
-    emmai_arch_copy(target, block, kept);
+    size_t kept = (emmai_min(old_step, step) + 1) * EMMAI_CLASS_STEP_BYTES;
+    emmai_arch_copy_short(target, block, kept);
     instance->control->moved_bytes += kept;
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         return realloc_event(instance, slab, block, target);
-    *(void **)block = slab->free;
-    slab->free = block;
+    emmai_slab_push(slab, block);
     emmai_leave(instance);
     return target;
+}
+
+void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes)
+{
+    if (!block)
+        return emma_malloc(instance, bytes);
+    return emmai_realloc_fast(instance, block, old_bytes, bytes - 1);
 }

@@ -102,13 +102,17 @@ static bool slab_touch(emma *instance, const emmai_slab *slab, size_t end)
     return true;
 }
 
-#define LINK_UNROLLED 4
-
 static inline char *link_next(char *block, size_t block_bytes)
 {
     char *next = block + block_bytes;
     *(void **)(void *)block = next;
     return next;
+}
+
+static inline char *link_next_4(char *block, size_t block_bytes)
+{
+    block = link_next(link_next(block, block_bytes), block_bytes);
+    return link_next(link_next(block, block_bytes), block_bytes);
 }
 
 /* Links `count` blocks from `block` on into a list in address order. */
@@ -117,12 +121,8 @@ static void slab_link(emma *instance, char *block, size_t count, size_t block_by
     if (EMMA_CHECKS)
         for (size_t i = 0; i < count; i++)
             emmai_checked_carve(instance, block + i * block_bytes, block_bytes);
-    for (; count > LINK_UNROLLED; count -= LINK_UNROLLED) {
-        block = link_next(block, block_bytes);
-        block = link_next(block, block_bytes);
-        block = link_next(block, block_bytes);
-        block = link_next(block, block_bytes);
-    }
+    for (; count > 8; count -= 8)
+        block = link_next_4(link_next_4(block, block_bytes), block_bytes);
     for (; count > 1; count--)
         block = link_next(block, block_bytes);
     *(void **)(void *)block = NULL;
@@ -235,10 +235,19 @@ static void *emmai_slab_refill(emma *instance, unsigned size_class)
 
 /* ---- frees that are more than a push ---- */
 
-static void slab_push(emmai_slab *slab, void *block)
+static inline void emmai_slab_push(emmai_slab *slab, void *block)
 {
     *(void **)block = slab->free;
     slab->free = block;
+}
+
+/* Frees a block of a slab or young slab. */
+static inline void emmai_slab_free(emma *instance, emmai_slab *slab, void *block)
+{
+    if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
+        emmai_slab_event(instance, slab, block);
+    else
+        emmai_slab_push(slab, block);
 }
 
 /* Frees a block of a slab or young slab whose `plain_frees` has just become negative: a FULL slab
@@ -255,7 +264,7 @@ static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block)
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         return;
     }
-    slab_push(slab, block);
+    emmai_slab_push(slab, block);
     if (slab->plain_frees == EMMAI_NO_BLOCK_OUT && instance->heap.heads[slab->size_class] != slab)
         slab_close(instance, slab);
 }
@@ -267,7 +276,7 @@ static void slab_take_back(emma *instance, emmai_slab *head)
     while (*bin) {
         void *block = *bin;
         *bin = *(void **)block;
-        slab_push(head, block);
+        emmai_slab_push(head, block);
         head->plain_frees--;
     }
 }
