@@ -787,7 +787,9 @@ def group_programs(suite):
         for part in (8, 6, 4, 2):
             limit = max(peak * part // 10, 64 << 10)
             actual = suite.run(suite.emma_lua, ["--limit", str(limit), path] + arguments)
-            refused = actual.status == 1 and "not enough memory" in actual.err and "(--limit) was reached" in actual.err
+            # table.unpack takes a stack that cannot grow for too many results, whatever the reason.
+            refused = actual.status == 1 and ("too many results to unpack" in actual.err or
+                                              "not enough memory" in actual.err and "(--limit) was reached" in actual.err)
             suite.check(actual == expected or (refused and expected.out.startswith(actual.out)),
                         "%s with a limit of %d (peak %d)" % (path, limit, peak), actual)
 
