@@ -63,24 +63,30 @@ static inline void emmai_arch_copy_16(char *to, const char *from)
     *(emmai_vector *)(void *)to = *(const emmai_vector *)(const void *)from;
 }
 
-/* Copies bytes, a multiple of 8, between blocks that do not overlap; both are 8-aligned. */
-static inline void emmai_arch_copy_short(void *to, const void *from, size_t bytes)
+static inline void emmai_arch_copy_32(char *to, const char *from)
 {
-    size_t most = bytes / 32 * 32;
-    char *target = (char *)to + most;
-    const char *source = (const char *)from + most;
-    for (ptrdiff_t i = -(ptrdiff_t)most; i; i += 32) {
-        emmai_arch_copy_16(target + i, source + i);
-        emmai_arch_copy_16(target + i + 16, source + i + 16);
-        EMMAI_FENCE_LOOP();
+    emmai_arch_copy_16(to, from);
+    emmai_arch_copy_16(to + 16, from + 16);
+}
+
+/* Copies bytes, a multiple of 8 and not 0, between blocks that do not overlap; both are 8-aligned.
+ * From the end to the start, where the last step may copy some bytes again. */
+static inline void emmai_arch_copy_short(void *target, const void *source, size_t bytes)
+{
+    char *to = target;
+    const char *from = source;
+    if (bytes >= 32) {
+        for (ptrdiff_t i = (ptrdiff_t)bytes - 32; i > 0; i -= 32) {
+            emmai_arch_copy_32(to + i, from + i);
+            __asm__ volatile("" : "+r"(i) : : "memory");
+        }
+        emmai_arch_copy_32(to, from);
+    } else if (bytes >= 16) {
+        emmai_arch_copy_16(to + bytes - 16, from + bytes - 16);
+        emmai_arch_copy_16(to, from);
+    } else {
+        *(emmai_word *)target = *(const emmai_word *)source;
     }
-    if (bytes & 16) {
-        emmai_arch_copy_16(target, source);
-        target += 16;
-        source += 16;
-    }
-    if (bytes & 8)
-        *(emmai_word *)(void *)target = *(const emmai_word *)(const void *)source;
 }
 
 /* The same, for any length. */

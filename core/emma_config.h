@@ -56,6 +56,10 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 #define EMMAI_COMMIT_FIRST_BYTES (256 * EMMAI_KIB)
 #define EMMAI_COMMIT_STEP_BYTES  EMMAI_MIB
 
+/* From this footprint on, a class takes slabs that are chunks rather than young ones: a page for each
+ * class no longer matters, and what is freed there stays on the fast path. */
+#define EMMAI_YOUNG_LEAVE_BYTES (256 * EMMAI_KIB)
+
 /* Free memory may be kept beyond these only until the footprint would reach a new peak. */
 #define EMMAI_RETAIN_BYTES      (128 * EMMAI_KIB)
 #define EMMAI_RETAIN_FRACTION   8

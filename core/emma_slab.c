@@ -169,9 +169,16 @@ static emmai_slab *slab_of_chunk(emma *instance, unsigned size_class)
     return slab_start(emmai_slab_of_id(instance, (ptrdiff_t)chunk), size_class);
 }
 
+/* Whether the heap is so large that speed matters more than what a page for each class takes. */
+static bool slab_has_outgrown_young(const emma *instance)
+{
+    return instance->control->footprint_pages > EMMAI_YOUNG_LEAVE_BYTES >> EMMAI_PAGE_SHIFT;
+}
+
 static emmai_slab *slab_open(emma *instance, unsigned size_class)
 {
-    emmai_slab *young = emmai_young_open(instance, size_class);
+    emmai_slab *young =
+        slab_has_outgrown_young(instance) ? NULL : emmai_young_open(instance, size_class);
     return young ? slab_start(young, size_class) : slab_of_chunk(instance, size_class);
 }
 
@@ -212,6 +219,8 @@ static bool slab_rotate(emma *instance, unsigned size_class)
 /* Allocates a block of a class whose bin is empty; NULL when the limit or the kernel refuses. */
 static void *emmai_slab_refill(emma *instance, unsigned size_class)
 {
+    if (instance->heap.heads[size_class]->unit_count && slab_has_outgrown_young(instance))
+        emmai_slab_leave_young(instance, size_class);
     for (;;) {
         emmai_slab *slab = instance->heap.heads[size_class];
         if (slab->free || slab_carve(instance, slab))
@@ -281,20 +290,37 @@ static void slab_take_back(emma *instance, emmai_slab *head)
     }
 }
 
-/* Makes a slab that is a chunk the head of a class's ring, for alignments that a young slab cannot
- * give; leaves the ring as it is when there is no memory for one. */
+/* The first slab of a class's ring that is a chunk; NULL if none is. */
+static emmai_slab *ring_chunk(const emma *instance, unsigned size_class)
+{
+    emmai_slab *head = instance->heap.heads[size_class];
+    if (head == &emmai_no_slab)
+        return NULL;
+    emmai_slab *slab = head;
+    do {
+        if (!slab->unit_count)
+            return slab;
+        slab = ring_next(instance, slab);
+    } while (slab != head);
+    return NULL;
+}
+
+/* Makes a slab that is a chunk the head of a class's ring: for alignments that a young slab cannot
+ * give, and in a large heap since frees are shorter there. Leaves the ring as it is when there is
+ * no memory for one. */
 static void emmai_slab_leave_young(emma *instance, unsigned size_class)
 {
     emmai_slab **head_of = &instance->heap.heads[size_class];
-    emmai_slab *head = *head_of;
-    if (head != &emmai_no_slab && !head->unit_count)
+    emmai_slab *slab = ring_chunk(instance, size_class);
+    if (!slab) {
+        slab = slab_of_chunk(instance, size_class);
+        if (!slab)
+            return;
+        ring_append(instance, slab);
+    }
+    if (*head_of == slab)
         return;
-    emmai_slab *slab = slab_of_chunk(instance, size_class);
-    if (!slab)
-        return;
-    if (head != &emmai_no_slab)
-        slab_take_back(instance, head);
-    ring_append(instance, slab);
+    slab_take_back(instance, *head_of);
     *head_of = slab;
 }
 
