@@ -25,6 +25,7 @@ REFERENCE = "glibc"
 DISCARD_SUFFIX = "-destroyed"  # an allocator of this name ends its states by dropping the heap, without lua_close
 LIMIT_MIB = 8  # of the small limited instance
 LIMITED = f"limit {LIMIT_MIB} MiB"
+NULL_FREES = 1000
 RESERVE_MIB = 8 * 1024  # of the instance that a program runs in; valgrind has no room for much more
 NEEDS = ("command:gcc=gcc", "header:stdio.h=libc6-dev", "header:lua5.4/lua.h=liblua5.4-dev", "command:valgrind=valgrind")
 FLAGS = ("-std=c11", "-O2", "-g", "-Wall", "-Wextra")
@@ -326,36 +327,51 @@ class Bench:
     # instructions
 
     def row_instructions(self):
-        cases = [(program, allocator) for program in self.plan.programs for allocator in self.plan.closing]
+        null_frees = {allocator.name: self.null_free_instructions(allocator) for allocator in self.plan.closing}
+        cases = [(program, allocator, null_frees[allocator.name])
+                 for program in self.plan.programs for allocator in self.plan.closing]
         results = {program.name: {} for program in self.plan.programs}
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for (program, allocator), figures in zip(cases, pool.map(self.count_instructions, cases)):
+            for (program, allocator, _), figures in zip(cases, pool.map(self.count_instructions, cases)):
                 results[program.name][allocator.name] = figures
         return results
 
+    def profile(self, allocator, *arguments):
+        """Calls and instructions by function, callees included, of one run under callgrind; None when it fails."""
+        profile = Path(scratch_file(self.scratch))
+        command = ["valgrind", "--tool=callgrind", "--dump-line=no", f"--callgrind-out-file={profile}",
+                   allocator.host, *arguments]
+        run = self.child(f"{allocator.name}, callgrind", command)
+        if run is None:
+            return None
+        costs = inclusive_costs(profile, ("main", run.figures["function"]))
+        profile.unlink()
+        return {"main": costs["main"], "adapter": costs[run.figures["function"]]}
+
+    def null_free_instructions(self, allocator):
+        """Instructions inside the adapter for a free of NULL, which takes the same way each time."""
+        self.progress.step(f"instructions: frees of NULL, {allocator.name}", 0)
+        costs = self.profile(allocator, "null_frees", "--json", "3", "--per-batch", NULL_FREES)
+        return costs["adapter"][1] / costs["adapter"][0] if costs else None
+
     def count_instructions(self, case):
-        program, allocator = case
+        program, allocator, null_free = case
         arguments = self.program_arguments(program, self.plan.size(program, "counted"))
         self.progress.step(f"instructions: {program.name}, {allocator.name}",
                            self.seconds("count") + self.seconds("callgrind") / os.cpu_count())
         counted = self.host(allocator, "program", "--count", *arguments)
-        if counted is None:
+        costs = self.profile(allocator, "program", "--json", "3", *arguments) if counted and null_free else None
+        if costs is None:
             return None
         calls = counted.figures["calls"]
-        profile = Path(scratch_file(self.scratch))
-        command = ["valgrind", "--tool=callgrind", "--dump-line=no", f"--callgrind-out-file={profile}",
-                   allocator.host, "program", "--json", "3", *arguments]
-        if self.child(f"{allocator.name}, callgrind", command) is None:
-            return None
-        costs = inclusive_costs(profile, ("main", allocator.about["function"]))
-        profile.unlink()
-        adapter_calls, adapter_instructions = costs[allocator.about["function"]]
+        adapter_calls, adapter_instructions = costs["adapter"]
         real_calls = sum(calls[kind] for kind in ("allocs", "frees", "grows", "shrinks"))
         if adapter_calls != real_calls + calls["null_frees"]:
             self.fail(f"{program.name} on {allocator.name}: {adapter_calls} calls under callgrind, "
                       f"{real_calls + calls['null_frees']} counted")
+        real_instructions = adapter_instructions - calls["null_frees"] * null_free
         return {"program": costs["main"][1], "adapter": adapter_instructions, "calls": real_calls,
-                "per_call": adapter_instructions / real_calls, "counts": calls}
+                "per_call": real_instructions / real_calls, "null_free": null_free, "counts": calls}
 
     # instances
 

@@ -98,14 +98,18 @@ def summarise_programs(programs, names, reference, rivals):
 
 
 def summarise_instructions(programs, names, reference):
-    out = {"program": {}, "per_call": {}, "calls": {}}
+    out = {"program": {}, "per_call": {}, "per_call_nulls": {}, "null_free": {}, "calls": {}}
     for program, figures in programs.items():
         base = figures.get(reference)
         out["program"][program] = {name: figures[name]["program"] / base["program"]
                                    for name in names if figures.get(name) and base}
         out["per_call"][program] = {name: figures[name]["per_call"] for name in names if figures.get(name)}
+        out["per_call_nulls"][program] = {name: figures[name]["adapter"] / figures[name]["calls"]
+                                          for name in names if figures.get(name)}
+        out["null_free"].update({name: figures[name]["null_free"] for name in names if figures.get(name)})
         out["calls"][program] = {name: figures[name]["counts"] for name in names if figures.get(name)}
-    out["mean"] = {key: {name: mean_over(out[key], name) for name in names} for key in ("program", "per_call")}
+    out["mean"] = {key: {name: mean_over(out[key], name) for name in names}
+                   for key in ("program", "per_call", "per_call_nulls")}
     return out
 
 
@@ -209,13 +213,16 @@ def render_programs(report, summary):
 
 def render_instructions(report, summary):
     parts = ["## Programs: instructions\n",
-             "Counted by callgrind, at smaller sizes. A free of NULL is no call, but its instructions count.\n"]
+             "Counted by callgrind, at smaller sizes. Frees of NULL are told apart; bytes copied are in.\n"]
     names, rows = render_ratio_table(report, summary["program"], summary["mean"]["program"])
     parts.append(table(["whole program to glibc's"] + names, rows))
     names = [a["name"] for a in report["allocators"] if any(a["name"] in row for row in summary["per_call"].values())]
     rows = [[program] + [cell(row.get(name), "{:.1f}") for name in names]
             for program, row in summary["per_call"].items()]
-    rows.append(["**geometric mean**"] + [cell(summary["mean"]["per_call"].get(name), "{:.1f}") for name in names])
+    for title, figures in (("**geometric mean**", summary["mean"]["per_call"]),
+                           ("with frees of NULL, which are no calls", summary["mean"]["per_call_nulls"]),
+                           ("a free of NULL", summary["null_free"])):
+        rows.append([title] + [cell(figures.get(name), "{:.1f}") for name in names])
     parts.append(table(["inside lua_Alloc, per call"] + names, rows))
     rows = []
     for program, counts in summary["calls"].items():

@@ -8,6 +8,7 @@
  *     instances  creates and discards heaps, in turn with the kernel's own such work
  *     states     heap + Lua state + libraries, thrown away, over and over
  *     resident   keeps many states alive: their memory
+ *     null_frees frees NULL --per-batch times, for a profiler
  *
  * Nothing here allocates from the C library while a figure is taken. All allocators run the same
  * code with the same static liblua, whose hash seed is made the same for all (see
@@ -521,6 +522,16 @@ static void mode_resident(void)
         end_state(states[i], &heaps[i]);
 }
 
+static void mode_null_frees(void)
+{
+    adapter_heap heap;
+    open_heap(&heap);
+    for (unsigned i = 0; i < options.per_batch; i++)
+        heap.alloc(heap.ud, NULL, 0, 0);
+    adapter_discard(&heap);
+    json_about();
+}
+
 /* The command line. */
 
 static unsigned read_count(const char *option, const char *text)
@@ -576,7 +587,8 @@ int main(int argc, char **argv)
 {
     stamp start = stamp_now();
     if (argc < 2) {
-        fputs("usage: lua_host program|teardown|instances|states|resident [options] [script [n]]\n",
+        fputs("usage: lua_host program|teardown|instances|states|resident|null_frees [options] "
+              "[script [n]]\n",
               stderr);
         return EXIT_USAGE;
     }
@@ -599,6 +611,8 @@ int main(int argc, char **argv)
         mode_states();
     else if (strcmp(mode, "resident") == 0)
         mode_resident();
+    else if (strcmp(mode, "null_frees") == 0)
+        mode_null_frees();
     else
         fail("unknown mode %s", mode);
     json_end();
