@@ -24,6 +24,8 @@
 
 #define RESERVE_LEAST_BYTES ((size_t)4 << 30)
 
+#define EXIT_STATUS_BITS 0xFF /* of what is given to exit, a process ends with these */
+
 static jmp_buf state_end;
 static bool state_ending;    /* lua_close is under way, and state_end is set */
 static const char guard_key; /* its address is the guard's place in the registry */
@@ -208,6 +210,7 @@ static int exit_program(lua_State *state)
         status = lua_toboolean(state, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
     else
         status = (int)luaL_optinteger(state, 1, EXIT_SUCCESS);
+    status &= EXIT_STATUS_BITS;
     if (lua_toboolean(state, 2))
         emmai_state_end();
     if (!emmai_report_finish(&status) && status == EXIT_SUCCESS)

@@ -641,7 +641,7 @@ def group_reports(suite):
 
     path = os.path.join(suite.directory, "report.json")
     suite.write("script.lua", "print('out') setmetatable({}, {__gc = function() print('gc') end}) os.exit(tonumber(arg[1]), arg[2])")
-    for arguments, status in ((["0"], 0), (["7"], 7), (["9", "close"], 9)):
+    for arguments, status in ((["0"], 0), (["7"], 7), (["9", "close"], 9), (["256"], 0), (["-1"], 255), (["259", "close"], 3)):
         ran = suite.emma("--report", "report.json", "--limit", "64M", "script.lua", *arguments)
         suite.check(ran.status == status and ran.err == "", "--report is silent", ran)
         figures = report()
