@@ -1,15 +1,17 @@
 /* emma-lua-report.c - what a run took of memory: --stats for people, --report for programs.
  *
  * The report is written beside its place and renamed into it, so that whoever reads the place sees
- * a whole report or the one before. A place that is no regular file (a pipe, a terminal) is
- * written to as it is. */
-#define _XOPEN_SOURCE 700 /* realpath */
+ * a whole report or the one before. Only a report (or an empty file) is ever replaced. What is no
+ * regular file, or is open already as a stream of this process, is held from the start and written
+ * to as it is: a rename would take it away from others. */
+#define _XOPEN_SOURCE 700 /* realpath, mkstemp */
 #include "emma-lua.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +19,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REPORT_MODE 0666 /* before the user's umask */
-#define NANOSECONDS 1e-9
+#define NEW_REPORT_MODE   0666 /* before the user's umask */
+#define MODE_BITS         0777
+#define SHELL_DESCRIPTORS 10 /* a shell can redirect those below */
+#define NANOSECONDS       1e-9
 
-static char *report_place;     /* absolute: the script may change directories */
-static char *report_temporary; /* beside it; NULL: write into the place itself */
+#define REPORT_START   "{\n  \"emma_version\": \"" /* what tells a report from other files */
+#define TEMPORARY_NAME "/.emma-lua.XXXXXX"
+
+static int report_descriptor = -1; /* where to write; -1: into the place */
+static char *report_place;         /* absolute: the script may change directories */
+static char *report_directory;     /* the place's */
+static bool report_replaces;       /* report_before was there at the start */
+static struct stat report_before;
+static mode_t report_mode;
 
 static bool report_failed(const char *what)
 {
@@ -30,97 +41,154 @@ static bool report_failed(const char *what)
     return false;
 }
 
-/* A place that does not exist yet: its directory made absolute, its name kept. NULL: errno says
- * why not. */
-static char *resolve_new_place(const char *path)
+/* Copies a descriptor to where no redirection of the script's commands meets it. False: a message
+ * has been printed. */
+static bool hold(int descriptor)
 {
-    char *for_directory = strdup(path);
-    char *for_name = strdup(path);
-    char *directory = for_directory != NULL ? realpath(dirname(for_directory), NULL) : NULL;
-    char *place = NULL;
-    if (for_name != NULL && directory != NULL) {
-        const char *name = basename(for_name);
-        size_t bytes = strlen(directory) + strlen(name) + 2;
-        place = malloc(bytes);
-        if (place != NULL)
-            snprintf(place, bytes, "%s/%s", directory, name);
-    }
-    int error = errno;
-    free(directory);
-    free(for_name);
-    free(for_directory);
-    errno = error;
-    return place;
+    report_descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, SHELL_DESCRIPTORS);
+    return report_descriptor >= 0 || report_failed(strerror(errno));
 }
 
-static char *temporary_beside(const char *place)
+/* The stream of this process that writes to the file; -1: none does. */
+static int find_stream(const struct stat *file)
 {
-    size_t bytes = strlen(place) + 32;
-    char *temporary = malloc(bytes);
-    if (temporary != NULL)
-        snprintf(temporary, bytes, "%s.%ld.tmp", place, (long)emmai_cli.pid);
-    return temporary;
+    struct stat stream;
+    for (int i = STDOUT_FILENO; i < SHELL_DESCRIPTORS; i++)
+        if (fstat(i, &stream) == 0 && stream.st_dev == file->st_dev &&
+            stream.st_ino == file->st_ino && (fcntl(i, F_GETFL) & O_ACCMODE) != O_RDONLY)
+            return i;
+    return -1;
 }
 
-static FILE *open_report(void)
+/* A pipe, a terminal, a device. */
+static bool hold_special(const char *path)
 {
-    int flags = O_WRONLY | O_CLOEXEC;
-    const char *path = report_place;
-    if (report_temporary != NULL) {
-        path = report_temporary;
-        flags |= O_CREAT | O_EXCL;
-        unlink(path); /* of a killed run with this process id */
-    }
-    int descriptor = open(path, flags, REPORT_MODE);
+    int descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (descriptor < 0 && errno == ENXIO && S_ISFIFO(report_before.st_mode))
+        return report_failed("nothing reads from this pipe");
     if (descriptor < 0)
-        return NULL;
-    FILE *file = fdopen(descriptor, "w");
-    if (file == NULL)
-        close(descriptor);
-    return file;
+        return report_failed(strerror(errno));
+    fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK);
+    bool held = hold(descriptor);
+    close(descriptor);
+    return held;
 }
 
-/* Whether a file is a report, or empty: anything else is more likely a script whose name stands
- * where the report's was forgotten. */
-static bool may_be_replaced(const char *path)
+static char *join(const char *directory, const char *name)
 {
-    FILE *file = fopen(path, "r");
-    int first = file != NULL ? getc(file) : EOF;
-    if (file != NULL)
-        fclose(file);
-    return first == EOF || first == '{';
+    size_t bytes = strlen(directory) + strlen(name) + 1;
+    char *path = malloc(bytes);
+    if (path != NULL)
+        snprintf(path, bytes, "%s%s", directory, name);
+    return path;
+}
+
+/* Fills in report_directory and report_place. False: errno says why not. */
+static bool resolve_place(const char *path)
+{
+    char *whole = report_replaces ? realpath(path, NULL) : strdup(path);
+    char *copy = whole != NULL ? strdup(whole) : NULL;
+    report_directory = copy != NULL ? realpath(dirname(copy), NULL) : NULL;
+    char *name = report_directory != NULL ? join("/", basename(whole)) : NULL;
+    report_place = name != NULL ? join(report_directory, name) : NULL;
+    int error = errno;
+    free(name);
+    free(copy);
+    free(whole);
+    errno = error;
+    return report_place != NULL;
+}
+
+/* Makes the file that is to be renamed into the place, and its name. -1: a message has been
+ * printed. */
+static int make_temporary(char **name)
+{
+    *name = join(report_directory, TEMPORARY_NAME);
+    int descriptor = *name != NULL ? mkstemp(*name) : -1;
+    if (descriptor >= 0)
+        return descriptor;
+    fprintf(stderr, "%s: --report: cannot write '%s': no file can be made in '%s': %s\n",
+            emmai_cli.program, emmai_cli.options.report_path, report_directory, strerror(errno));
+    free(*name);
+    return -1;
+}
+
+/* Why a regular file must not be replaced, as it is no report: more likely it is a script whose
+ * name stands where the report's was forgotten. NULL: it may be. */
+static const char *why_keep(const char *path)
+{
+    char start[sizeof REPORT_START - 1];
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t count = descriptor >= 0 ? read(descriptor, start, sizeof start) : -1;
+    if (descriptor >= 0)
+        close(descriptor);
+    if (count < 0)
+        return "the file is there and cannot be read, so it may be no report";
+    if (count == 0 || (count == sizeof start && memcmp(start, REPORT_START, sizeof start) == 0))
+        return NULL;
+    return "the file is there and is no report";
+}
+
+/* Whether the place is as it was found. NULL: it is; else what happened. */
+static const char *why_not_replace(void)
+{
+    struct stat now;
+    if (lstat(report_place, &now) != 0)
+        return errno == ENOENT ? NULL : strerror(errno);
+    if (!report_replaces || !S_ISREG(now.st_mode) || now.st_dev != report_before.st_dev ||
+        now.st_ino != report_before.st_ino)
+        return "another file has come there since the start";
+    return why_keep(report_place);
+}
+
+static bool prepare_place(const char *path)
+{
+    const char *why = NULL;
+    struct stat link;
+    if (!report_replaces && lstat(path, &link) == 0)
+        return report_failed("it is a link to a file that is not there");
+    if (!report_replaces && path[strlen(path) - 1] == '/')
+        return report_failed(strerror(ENOENT));
+    if (report_replaces && access(path, W_OK) != 0)
+        return report_failed(strerror(errno));
+    if (report_replaces && (why = why_keep(path)) != NULL)
+        return report_failed(why);
+    if (!resolve_place(path))
+        return report_failed(strerror(errno));
+    mode_t mask = umask(0);
+    umask(mask);
+    report_mode = report_replaces ? report_before.st_mode & MODE_BITS : NEW_REPORT_MODE & ~mask;
+
+    char *temporary;
+    int descriptor = make_temporary(&temporary);
+    if (descriptor < 0)
+        return false;
+    close(descriptor);
+    unlink(temporary);
+    free(temporary);
+    return true;
 }
 
 bool emmai_report_prepare(void)
 {
     const char *path = emmai_cli.options.report_path;
-    struct stat status;
     if (path == NULL)
         return true;
     if (path[0] == '\0')
         return report_failed("the name is empty");
-    bool exists = stat(path, &status) == 0;
-    if (exists && S_ISDIR(status.st_mode))
+    if (strcmp(path, "-") == 0)
+        return report_failed("it names no file (the standard output is /dev/stdout)");
+    report_replaces = stat(path, &report_before) == 0;
+    if (!report_replaces && errno != ENOENT)
+        return report_failed(strerror(errno));
+    if (!report_replaces)
+        return prepare_place(path);
+    if (S_ISDIR(report_before.st_mode))
         return report_failed(strerror(EISDIR));
-    if (!exists && (errno != ENOENT || path[strlen(path) - 1] == '/'))
-        return report_failed(strerror(errno));
-    if (exists && access(path, W_OK) != 0)
-        return report_failed(strerror(errno));
-    if (exists && !S_ISREG(status.st_mode)) {
-        report_place = strdup(path);
-        return report_place != NULL ? true : report_failed(strerror(errno));
-    }
-    if (exists && !may_be_replaced(path))
-        return report_failed("the file is there and is no report");
-    report_place = exists ? realpath(path, NULL) : resolve_new_place(path);
-    if (report_place == NULL || (report_temporary = temporary_beside(report_place)) == NULL)
-        return report_failed(strerror(errno));
-    FILE *file = open_report();
-    if (file == NULL)
-        return report_failed(strerror(errno));
-    fclose(file);
-    unlink(report_temporary);
-    return true;
+    int stream = find_stream(&report_before);
+    if (stream >= 0)
+        return hold(stream);
+    return S_ISREG(report_before.st_mode) ? prepare_place(path) : hold_special(path);
 }
 
 static double seconds_since(const struct timespec *start, clockid_t clock)
@@ -296,13 +364,13 @@ static void json_report(FILE *file, const int *exit_status)
 {
     const interpreter *self = &emmai_cli;
     const emma_stats *figures = &self->figures;
-    fputs("{\n  \"script\": ", file);
+    fprintf(file, REPORT_START "%s\",\n  \"lua_version\": \"%s\",\n  \"script\": ", emma_version(),
+            LUA_RELEASE);
     if (self->options.script < self->argc)
         json_string(file, self->argv[self->options.script]);
     else
         fputs("null", file);
-    fprintf(file, ",\n  \"emma_version\": \"%s\",\n  \"lua_version\": \"%s\",\n", emma_version(),
-            LUA_RELEASE);
+    fputs(",\n", file);
     if (exit_status != NULL)
         fprintf(file, "  \"exit_status\": %d,\n", *exit_status);
     else
@@ -331,25 +399,69 @@ static void json_report(FILE *file, const int *exit_status)
     fputs("}\n", file);
 }
 
+/* Writes and closes. NULL: all of it is written; else why not. */
+static const char *write_json(int descriptor, const int *exit_status)
+{
+    FILE *file = fdopen(descriptor, "w");
+    if (file == NULL) {
+        const char *no_memory = strerror(errno);
+        close(descriptor);
+        return no_memory;
+    }
+    json_report(file, exit_status);
+    const char *why = fflush(file) != 0 || ferror(file) ? strerror(errno) : NULL;
+    if (fclose(file) != 0 && why == NULL)
+        why = strerror(errno);
+    return why;
+}
+
+static const char *set_owner_and_mode(int descriptor)
+{
+    if (report_replaces && fchown(descriptor, report_before.st_uid, report_before.st_gid) != 0 &&
+        errno != EPERM)
+        return strerror(errno);
+    return fchmod(descriptor, report_mode) == 0 ? NULL : strerror(errno);
+}
+
+static bool write_into_stream(const int *exit_status)
+{
+    const char *why = write_json(report_descriptor, exit_status);
+    return why == NULL || report_failed(why);
+}
+
+static bool write_place(const int *exit_status)
+{
+    char *temporary;
+    int descriptor = make_temporary(&temporary);
+    if (descriptor < 0)
+        return false;
+    const char *why = set_owner_and_mode(descriptor);
+    if (why == NULL)
+        why = write_json(descriptor, exit_status);
+    else
+        close(descriptor);
+    if (why == NULL)
+        why = why_not_replace();
+    if (why == NULL && rename(temporary, report_place) != 0)
+        why = strerror(errno);
+    if (why != NULL)
+        unlink(temporary);
+    free(temporary);
+    return why == NULL || report_failed(why);
+}
+
+/* A reader that has gone and a limit on the size of files are errors here, not the end. */
 static bool write_report(const int *exit_status)
 {
-    FILE *file = open_report();
-    if (file == NULL)
-        return report_failed(strerror(errno));
-    json_report(file, exit_status);
-    bool written = fflush(file) == 0 && ferror(file) == 0;
-    int error = errno;
-    if (fclose(file) != 0 && written) {
-        written = false;
-        error = errno;
-    }
-    if (written && (report_temporary == NULL || rename(report_temporary, report_place) == 0))
-        return true;
-    if (written)
-        error = errno;
-    if (report_temporary != NULL)
-        unlink(report_temporary);
-    return report_failed(strerror(error));
+    const struct sigaction ignore = { .sa_handler = SIG_IGN };
+    struct sigaction pipe_before, size_before;
+    sigaction(SIGPIPE, &ignore, &pipe_before);
+    sigaction(SIGXFSZ, &ignore, &size_before);
+    bool written =
+        report_descriptor >= 0 ? write_into_stream(exit_status) : write_place(exit_status);
+    sigaction(SIGPIPE, &pipe_before, NULL);
+    sigaction(SIGXFSZ, &size_before, NULL);
+    return written;
 }
 
 bool emmai_report_finish(const int *exit_status)
@@ -365,7 +477,7 @@ bool emmai_report_finish(const int *exit_status)
         emmai_report_take_figures();
     self->run_seconds = seconds_since(&self->start, CLOCK_MONOTONIC);
     self->cpu_seconds = seconds_since(&epoch, CLOCK_PROCESS_CPUTIME_ID);
-    fflush(stdout); /* a terminal shows the program's last words first */
+    fflush(NULL); /* the program's last words come first, and files have what it wrote */
     if (self->options.show_stats && self->figures_taken)
         print_stats(exit_status);
     return self->options.report_path == NULL || write_report(exit_status);

@@ -8,11 +8,14 @@ What emma-lua has beyond lua (limits, statistics, reports) is checked for itself
 and it was printed; 77: this machine cannot run the group."""
 
 import argparse
+import contextlib
 import json
 import os
 import pty
 import re
+import resource
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -632,12 +635,36 @@ def group_statistics(suite):
     suite.check(ran.status == 1 and "not enough memory" in ran.err, "--stats where nothing could start", ran)
 
 
+@contextlib.contextmanager
+def unprivileged(suite):
+    """Gives a function as suite.emma, whose program has no privileges: a copy, as its own folder may be closed to others."""
+    if os.geteuid() != 0:
+        yield suite.emma
+        return
+    os.chmod(suite.directory, 0o777)
+    copy = os.path.join(suite.directory, "emma-lua-copy")
+    shutil.copy(suite.emma_lua, copy)
+
+    def run(*arguments):
+        ran = subprocess.run(["emma-lua", *arguments], executable=copy, capture_output=True, cwd=suite.directory, user=65534,
+                             group=65534, extra_groups=[], env=suite.environment(None), timeout=SECONDS, check=False)
+        return Result(ran.returncode, plain(ran.stdout), plain(ran.stderr))
+
+    yield run
+    os.unlink(copy)
+    os.chmod(suite.directory, 0o700)
+
+
 def group_reports(suite):
     def report(name="report.json"):
         return json.loads(suite.read(name).decode("utf-8"))
 
     def left_over():
-        return [name for name in os.listdir(suite.directory) if name.endswith(".tmp")]
+        return [name for name in os.listdir(suite.directory) if name.startswith(".emma-lua")]
+
+    def refused(ran, place, why):
+        told = "emma-lua: --report: cannot write '%s': %s\n" % (place, why)
+        suite.check(ran.status == 1 and ran.out == "" and told in ran.err, "%r is refused before the script runs" % place, ran)
 
     path = os.path.join(suite.directory, "report.json")
     suite.write("script.lua", "print('out') setmetatable({}, {__gc = function() print('gc') end}) os.exit(tonumber(arg[1]), arg[2])")
@@ -663,7 +690,7 @@ def group_reports(suite):
     os.mkdir(os.path.join(suite.directory, "folder"))
     locked = suite.write("locked.json", "as it was")
     os.chmod(locked, 0o400)
-    places = ["missing/report.json", "folder", "folder/", "", "new/", "script.lua/x"]
+    places = ["missing/report.json", "folder", "folder/", "", "new/", "script.lua/x", "-", "n" * 256]
     if os.geteuid() != 0:
         places.append("locked.json")
     for place in places:
@@ -675,14 +702,15 @@ def group_reports(suite):
     suite.check(suite.read("locked.json") == b"as it was", "a locked file keeps its contents")
 
     # Whole or not at all.
-    suite.write("report.json", "{the one before}")
+    suite.emma("--report", "report.json", "-e", "x = 1")
+    before = suite.read("report.json")
     child = subprocess.Popen([suite.emma_lua, "--report", "report.json", "-e", "io.write('up\\n') io.flush() while true do end"],
                              stdout=subprocess.PIPE, cwd=suite.directory, env=suite.environment(None))
     child.stdout.readline()
-    suite.check(suite.read("report.json") == b"{the one before}" and not left_over(), "nothing is written while it runs", left_over())
+    suite.check(suite.read("report.json") == before and not left_over(), "nothing is written while it runs", left_over())
     child.kill()
     child.communicate()
-    suite.check(suite.read("report.json") == b"{the one before}" and not left_over(), "a killed run leaves the old one", left_over())
+    suite.check(suite.read("report.json") == before and not left_over(), "a killed run leaves the old one", left_over())
     suite.emma("--report", "report.json", "-e", "x = 1")
     suite.check(report()["exit_status"] == 0, "a report replaces the one before", report())
 
@@ -692,15 +720,119 @@ def group_reports(suite):
                 "a script in the report's place", ran)
     suite.check(suite.read("script.lua").startswith(b"print("), "the script is left alone")
 
-    # What is no regular file is written in place; a link is followed; a strange name is valid JSON.
+    # Nor is any other file replaced that only looks like a report, whenever it came.
+    suite.write("data.json", '{"data": 1}')
+    refused(suite.emma("--report", "data.json", "-e", "print('ran')"), "data.json", "the file is there and is no report")
+    suite.check(suite.read("data.json") == b'{"data": 1}', "another's JSON is left alone")
+    for made in ("io.open('made.json', 'w'):write('the script made it')", "assert(os.rename('data.json', 'made.json'))",
+                 "kept = io.open('made.json', 'w') kept:write('not closed') os.exit(0)"):
+        ran = suite.emma("--report", "made.json", "-e", made)
+        suite.check(ran.status == 1 and "cannot write 'made.json': another file has come there since the start" in ran.err,
+                    "a file that the script makes in the report's place: " + made, ran)
+        suite.check(suite.read("made.json") in (b"the script made it", b'{"data": 1}', b"not closed"), "it is left alone: " + made)
+        os.unlink(os.path.join(suite.directory, "made.json"))
+    ran = suite.emma("--report", "report.json", "-e", "io.open('report.json', 'w'):write('the script wrote here')")
+    suite.check(ran.status == 1 and suite.read("report.json") == b"the script wrote here" and not left_over(),
+                "a report that the script wrote over", ran, left_over())
+    suite.emma("--report", "report.json", "-e", "x = 1")
+    suite.check(suite.read("report.json") == b"the script wrote here", "which is none any more")
+    suite.write("report.json", "")
+    suite.emma("--report", "report.json", "-e", "os.exit(6)")
+    suite.check(report()["exit_status"] == 6, "an empty file is replaced", report())
+
+    # A file keeps its mode; a new one has the user's.
+    for mode in (0o600, 0o640, 0o604):
+        os.chmod(path, mode)
+        suite.emma("--report", "report.json", "-e", "x = 1")
+        suite.check(os.stat(path).st_mode & 0o777 == mode, "a report keeps its mode %o" % mode, os.stat(path))
+    ran = subprocess.run(["sh", "-c", 'umask 027 && exec "$0" --report made.json -e "x = 1"', suite.emma_lua], cwd=suite.directory,
+                         check=False, timeout=SECONDS)
+    suite.check(os.stat(os.path.join(suite.directory, "made.json")).st_mode & 0o777 == 0o640, "a new one obeys the umask")
+    longest = "n" * 255
+    suite.emma("--report", longest, "-e", "x = 1")
+    suite.check(report(longest)["exit_status"] == 0, "the longest name")
+    os.unlink(os.path.join(suite.directory, longest))
+
+    # What only another user may not do.
+    with unprivileged(suite) as run:
+        for name, mode, why in (("secret.json", 0o222, "the file is there and cannot be read, so it may be no report"),
+                                ("locked.json", 0o444, "Permission denied")):
+            suite.write(name, "")
+            os.chmod(os.path.join(suite.directory, name), mode)
+            refused(run("--report", name, "-e", "print('ran')"), name, why)
+        with open(os.path.join(suite.directory, "folder", "report.json"), "w", encoding="ascii"):
+            pass
+        os.chmod(os.path.join(suite.directory, "folder", "report.json"), 0o666)
+        os.chmod(os.path.join(suite.directory, "folder"), 0o555)
+        refused(run("--report", "folder/report.json", "-e", "print('ran')"), "folder/report.json",
+                "no file can be made in '%s': Permission denied" % os.path.join(os.path.realpath(suite.directory), "folder"))
+        os.chmod(os.path.join(suite.directory, "folder"), 0o755)
+
+    # No room: the old report stays, and nothing else.
+    suite.emma("--report", "report.json", "-e", "os.exit(8)")
+    ran = subprocess.run([suite.emma_lua, "--report", "report.json", "-e", "x = 1"], capture_output=True, cwd=suite.directory,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)), timeout=SECONDS, check=False)
+    suite.check(ran.returncode == 1 and b"cannot write 'report.json': File too large" in ran.stderr, "a limit on files' sizes", ran)
+    suite.check(report()["exit_status"] == 8 and not left_over(), "which leaves the old report alone", left_over())
+
+    # What is no regular file, or is a stream of this process, is written into; a strange name is valid JSON.
     ran = suite.emma("--report", "/dev/stdout", "-e", "print('first')")
     suite.check(ran.out.startswith("first\n{") and json.loads(ran.out[6:])["exit_status"] == 0, "a report to stdout", ran)
-    suite.check(not os.path.isfile("/dev/stdout") or os.path.islink("/dev/stdout"), "which stays what it was")
     suite.emma("--report", "/dev/null", "-e", "x = 1")
     suite.check(not os.path.isfile("/dev/null"), "/dev/null stays what it was")
-    os.symlink("report.json", os.path.join(suite.directory, "link.json"))
+    for place, redirected in (("/dev/stdout", "stdout"), ("/dev/stderr", "stderr"), ("output.txt", "stdout"), ("./output.txt", "stderr"),
+                              ("/proc/self/fd/1", "stdout"), ("link.txt", "stdout")):
+        if place == "link.txt":
+            os.symlink("output.txt", os.path.join(suite.directory, place))
+        with open(os.path.join(suite.directory, "output.txt"), "wb") as file:
+            file.write(b"before\n")
+            file.flush()
+            script = "io.%s:write('first\\n'):flush() os.execute('echo second >&2; echo second')" % redirected
+            subprocess.run([suite.emma_lua, "--report", place, "-e", script], timeout=SECONDS, check=False, cwd=suite.directory,
+                           **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, redirected: file})
+        written = suite.read("output.txt").decode()
+        suite.check(written.startswith("before\nfirst\nsecond\n{") and json.loads(written[written.index("{"):])["exit_status"] == 0,
+                    "%s as %s, a file: what else is written there stays" % (place, redirected), written)
+
+    # A link is followed, or refused where it leads nowhere.
+    link = os.path.join(suite.directory, "link.json")
+    os.symlink("report.json", link)
     suite.emma("--report", "link.json", "-e", "os.exit(5)")
-    suite.check(os.path.islink(os.path.join(suite.directory, "link.json")) and report()["exit_status"] == 5, "a link is followed")
+    suite.check(os.path.islink(link) and report()["exit_status"] == 5, "a link is followed")
+    for target in ("nowhere.json", "/proc/self/fd/1"):
+        os.unlink(link)
+        os.symlink(target, link)
+        ran = subprocess.run(["sh", "-c", 'exec "$0" --report link.json -e "io.stderr:write([[ran]])" >&-', suite.emma_lua],
+                             capture_output=True, cwd=suite.directory, timeout=SECONDS, check=False)
+        suite.check(ran.returncode == 1 and b"cannot write 'link.json': it is a link to a file that is not there" in ran.stderr,
+                    "a link to %s, which is not there" % target, ran)
+        suite.check(os.path.islink(link) and not os.path.exists(os.path.join(suite.directory, "nowhere.json")), "it stays a link")
+    for there in (True, False):  # the link may get the number of the file that it replaces
+        suite.check(os.path.exists(os.path.join(suite.directory, "made.json")) == there, "the report's place")
+        ran = suite.emma("--report", "made.json", "-e", "os.remove('made.json') assert(os.execute('ln -s report.json made.json'))")
+        suite.check(ran.status == 1 and os.path.islink(os.path.join(suite.directory, "made.json")),
+                    "a link that has come to the report's place", ran)
+        os.unlink(os.path.join(suite.directory, "made.json"))
+
+    # A pipe by name: without a reader it is refused; with one, whatever stdout is, it has the report alone.
+    fifo = os.path.join(suite.directory, "fifo")
+    os.mkfifo(fifo)
+    refused(suite.emma("--report", "fifo", "-e", "print('ran')"), "fifo", "nothing reads from this pipe")
+    for script in ("print('not into the pipe')", "os.execute('echo not into the pipe')"):
+        reader = subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE)
+        while subprocess.run(["sh", "-c", 'exec "$0" --report fifo -e "$1" >&-', suite.emma_lua, script], stderr=subprocess.PIPE,
+                             cwd=suite.directory, timeout=SECONDS, check=False).returncode != 0 and reader.poll() is None:
+            time.sleep(0.05)  # it has not come yet
+        read, _ = reader.communicate(timeout=SECONDS)
+        suite.check(read.startswith(b"{") and json.loads(read)["exit_status"] == 0, "a pipe by name", read)
+    reader = subprocess.Popen(["sh", "-c", "exec sleep 60 <fifo"], cwd=suite.directory)
+    for _ in range(100):
+        ran = suite.emma("--report", "fifo", "-e", "os.execute('kill %d; sleep 0.2') print('ran')" % reader.pid)
+        if ran.out:
+            break
+        time.sleep(0.05)
+    reader.wait(timeout=SECONDS)
+    suite.check(ran.status == 1 and ran.out == "ran\n" and "cannot write 'fifo': Broken pipe" in ran.err, "a reader that has gone", ran)
     strange = b"a\"b\\c\n\xff\xc3\xa9.lua"
     with open(os.path.join(suite.directory.encode(), strange), "w", encoding="ascii") as file:
         file.write("x = 1")
