@@ -19,6 +19,7 @@
 #include "emma_misuse.c"
 #include "emma_footprint.c"
 #include "emma_chunk.c"
+#include "emma_purge.c"
 #include "emma_huge.c"
 #include "emma_young.c"
 #include "emma_slab.c"

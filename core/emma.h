@@ -12,7 +12,8 @@
  *
  * System calls: each function's own are named. Whatever allocates, resizes or frees may call
  * mprotect (more of the region), madvise (pages given back or taken at once) and clock_gettime
- * (decay), and mmap and munmap once, as a probe. Memory locked by mlockall cannot be given back.
+ * (decay), and mmap and munmap once, as a probe. Memory locked by mlockall cannot be given back,
+ * and with MCL_FUTURE all that is accessible is resident, whatever the footprint says.
  *
  * Errors: NULL or an emma_status; errno is never touched. A call that fails leaves the instance and
  * every block as they were. Misuse (see emma_misuse) stops the program unless the host handles it.
@@ -110,8 +111,9 @@ typedef void (*emma_misuse_fn)(void *arg, emma *instance, enum emma_misuse crime
                                const void *address, const char *message);
 
 /* Called when the footprint crosses soft_limit_bytes: over = true on the way up, false when it has
- * come down again; once each way. It runs inside an allocation: it may call emma_get_stats,
- * emma_set_limit and emma_use_spare on the instance and nothing else of it. */
+ * come down again; once each way. It runs inside whatever call on the instance takes or gives back
+ * memory: it may call emma_get_stats, emma_set_limit and emma_use_spare on the instance and nothing
+ * else of it. */
 typedef void (*emma_limit_fn)(void *arg, emma *instance, bool over);
 
 typedef struct emma_options {

@@ -61,10 +61,14 @@ static enum emma_misuse block_crime(uint8_t kind)
 /* Frees what is neither in a slab nor in a young one: a run, or misuse. */
 static EMMAI_NOINLINE void block_event_run(emma *instance, emmai_slab *slab, void *block)
 {
-    if (slab->kind == EMMAI_RUN && emmai_offset(instance, block) % EMMAI_CHUNK_BYTES == 0)
+    uint8_t kind = slab->kind;
+    if (kind == EMMAI_RUN && emmai_offset(instance, block) % EMMAI_CHUNK_BYTES == 0) {
         emmai_run_free(instance, slab);
-    else
-        emmai_misuse(instance, block_crime(slab->kind), block);
+        return;
+    }
+    if (kind == EMMAI_FREE)
+        emmai_chunk_forget_entry(instance, slab);
+    emmai_misuse(instance, block_crime(kind), block);
 }
 
 /* The event that a free is when its chunk's `plain_frees` has just become negative. */
@@ -130,8 +134,11 @@ static EMMAI_NOINLINE void block_defer(emma *instance, void *block, const size_t
 {
     if (instance->control->resetting)
         return;
-    if (EMMA_CHECKS ? !emmai_checked_retire(instance, block, size)
-                    : !emmai_block_slab(instance, block))
+    bool nested = emmai_outside_begin(instance);
+    bool is_block = EMMA_CHECKS ? emmai_checked_retire(instance, block, size)
+                                : emmai_block_slab(instance, block) != NULL;
+    emmai_outside_end(instance, nested);
+    if (!is_block)
         return;
     void *first = __atomic_load_n(&instance->deferred, __ATOMIC_RELAXED);
     do
@@ -339,8 +346,11 @@ size_t emma_usable_size(const emma *instance, const void *block)
 {
     if (!block)
         return 0;
-    return EMMA_CHECKS ? emmai_checked_usable(instance, block)
-                       : emmai_block_usable(instance, block);
+    bool nested = emmai_outside_begin(instance);
+    size_t bytes = EMMA_CHECKS ? emmai_checked_usable(instance, block)
+                               : emmai_block_usable(instance, block);
+    emmai_outside_end(instance, nested);
+    return bytes;
 }
 
 bool emma_owns(const emma *instance, const void *address)

@@ -35,6 +35,18 @@ static size_t check_carved_bytes(const emmai_slab *slab)
     return slab->carved * emmai_class_bytes(slab->size_class);
 }
 
+/* The units of a young slab, and no others, are its own. */
+static bool check_units(const emma *instance, const emmai_slab *slab)
+{
+    size_t end = (size_t)slab->first_unit + slab->unit_count;
+    if (end > instance->young_units)
+        return false;
+    for (size_t unit = slab->first_unit; unit < end; unit++)
+        if (emmai_young_find(instance, unit << EMMAI_UNIT_SHIFT) != slab)
+            return false;
+    return true;
+}
+
 static bool check_young(const emma *instance, check_sum *sum)
 {
     size_t pages = 0;
@@ -47,6 +59,7 @@ static bool check_young(const emma *instance, check_sum *sum)
     sum->resident_pages += pages;
     if (instance->young_count > EMMAI_YOUNG_SLABS)
         return false;
+    size_t units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
     for (unsigned i = 0; i < instance->young_count; i++) {
         const emmai_slab *slab = &instance->young[i];
         if (slab->kind != EMMAI_SLAB && slab->kind != EMMAI_FULL)
@@ -54,12 +67,18 @@ static bool check_young(const emma *instance, check_sum *sum)
         size_t end = ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + check_carved_bytes(slab);
         if (slab->carved && end > pages << EMMAI_PAGE_SHIFT)
             return false;
-        if (emmai_young_find(instance, (size_t)slab->first_unit << EMMAI_UNIT_SHIFT) != slab)
+        if (!check_units(instance, slab) || !check_slab(instance, slab, sum))
             return false;
-        if (!check_slab(instance, slab, sum))
-            return false;
+        units += slab->unit_count;
     }
-    return true;
+    return units == instance->young_units;
+}
+
+static bool chunk_is_accessible(const emma *instance, size_t chunk)
+{
+    const emmai_control *control = instance->control;
+    return chunk < control->low_committed ||
+           (chunk >= instance->run_zone && chunk < control->run_committed);
 }
 
 static bool check_run(const emma *instance, size_t chunk, const emmai_slab *run, check_sum *sum)
@@ -71,19 +90,15 @@ static bool check_run(const emma *instance, size_t chunk, const emmai_slab *run,
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)(chunk + i));
         if (i && (entry->kind != EMMAI_BODY || entry->plain_frees))
             return false;
+        if (!emmai_bits_get(instance->chunk_map, chunk + i) ||
+            !chunk_is_accessible(instance, chunk + i))
+            return false;
         size_t rest = emmai_min(run->run_bytes - (i << EMMA_CHUNK_SHIFT), EMMAI_CHUNK_BYTES);
         if ((size_t)entry->resident << EMMAI_PAGE_SHIFT < rest)
             return false;
         sum->resident_pages += entry->resident;
     }
     return true;
-}
-
-static bool chunk_is_accessible(const emma *instance, size_t chunk)
-{
-    const emmai_control *control = instance->control;
-    return chunk < control->low_committed ||
-           (chunk >= instance->run_zone && chunk < control->run_committed);
 }
 
 /* I4, I5, I7 for a chunk in use, and what it is used for. Sets *next behind it. */
@@ -111,7 +126,8 @@ static bool check_used(const emma *instance, check_sum *sum)
          chunk < instance->chunk_count; chunk = emmai_chunk_next_used(instance, next))
         if (!check_chunk(instance, chunk, sum, &next))
             return false;
-    return true;
+    size_t hint = emmai_min(instance->low_hint, instance->chunk_count);
+    return emmai_bits_find(instance->chunk_map, EMMAI_YOUNG_CHUNKS, hint, false) == hint;
 }
 
 /* I4, I5 for the free chunks that keep memory. */

@@ -82,7 +82,7 @@ static bool checked_boundary(const emma *instance, const emmai_slab *slab, const
     bool is_run = slab->kind == EMMAI_RUN;
     const char *start = is_run
                             ? emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, slab))
-                            : emmai_slab_start(instance, slab);
+                            : emmai_slab_address(instance, slab);
     size_t offset = (size_t)((const char *)block - start);
     size_t unit = is_run ? slab->run_bytes : emmai_class_bytes(slab->size_class);
     if (is_run ? offset != 0 : offset % unit != 0) {

@@ -126,17 +126,30 @@ static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool cou
            metadata_span(instance, low, high, &next, count);
 }
 
-/* Counts the metadata that these chunks need; false when the limit does not allow it. */
-static bool chunk_cover(emma *instance, size_t chunk, size_t count)
+/* Pages to be counted before these free chunks become part of the run of `run_bytes` at chunk `run`:
+ * their metadata, and what the run is missing from the chunk before them on. 0 bytes: of a slab,
+ * whose pages count as they are carved. */
+static size_t chunk_uncounted(emma *instance, size_t chunk, size_t count, size_t run,
+                              size_t run_bytes)
 {
-    size_t last = chunk + count - 1;
-    size_t pages = metadata_cover(instance, chunk, last, false);
-    if (!pages)
-        return true;
-    if (!emmai_footprint_take(instance, pages))
-        return false;
-    instance->control->metadata_pages += metadata_cover(instance, chunk, last, true);
-    return true;
+    size_t metadata = count ? metadata_cover(instance, chunk, chunk + count - 1, false) : 0;
+    return metadata + emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
+}
+
+/* Counts those pages, all or none. More than once, since to make room for them pages of the run
+ * itself may have been given back. Returns how many; 0 with *done false when they are refused. */
+static size_t chunk_count_pages(emma *instance, size_t chunk, size_t count, size_t run,
+                                size_t run_bytes, bool *done)
+{
+    size_t taken = 0;
+    size_t needed;
+    *done = true;
+    while (*done && (needed = chunk_uncounted(instance, chunk, count, run, run_bytes)) > taken) {
+        *done = emmai_footprint_take(instance, needed - taken);
+        if (*done)
+            taken = needed;
+    }
+    return taken;
 }
 
 /* ---- taking and giving back ---- */
@@ -152,11 +165,46 @@ static void chunk_note_end(emma *instance, size_t chunk, size_t count)
         instance->run_end = (uint32_t)emmai_max(instance->run_end, end);
 }
 
-/* Makes free chunks accessible and counts their metadata, so that their pages can be taken into
- * use. */
-static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count)
+/* Counts what chunk_uncounted tells and makes free chunks accessible; false, with nothing changed,
+ * when the limit or the kernel refuses. */
+static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count, size_t run,
+                                size_t run_bytes)
 {
-    return chunk_commit(instance, chunk, count) && chunk_cover(instance, chunk, count);
+    bool counted;
+    size_t taken = chunk_count_pages(instance, chunk, count, run, run_bytes, &counted);
+    if (!counted || !chunk_commit(instance, chunk, count)) {
+        if (taken)
+            emmai_footprint_give(instance, taken);
+        return false;
+    }
+    if (count)
+        instance->control->metadata_pages +=
+            metadata_cover(instance, chunk, chunk + count - 1, true);
+    return true;
+}
+
+/* Lists free chunks among those that keep memory, if they do. */
+static void chunk_list_retained(emma *instance, size_t chunk, size_t count)
+{
+    for (size_t i = chunk; i < chunk + count; i++) {
+        uint16_t resident = emmai_slab_of_id(instance, (ptrdiff_t)i)->resident;
+        if (!resident)
+            continue;
+        emmai_bits_set(instance->retained_map, i, 1);
+        instance->control->retained_pages += resident;
+    }
+}
+
+/* Takes them off that list, so that what they keep is not given back. */
+static void chunk_unlist_retained(emma *instance, size_t chunk, size_t count)
+{
+    for (size_t i = chunk; i < chunk + count; i++) {
+        uint16_t resident = emmai_slab_of_id(instance, (ptrdiff_t)i)->resident;
+        if (!resident)
+            continue; /* the map may be on a page that does not count yet */
+        emmai_bits_clear(instance->retained_map, i, 1);
+        instance->control->retained_pages -= resident;
+    }
 }
 
 /* Marks free chunks as keeping all their pages, which are counted already. */
@@ -169,21 +217,25 @@ static void emmai_chunk_retain(emma *instance, size_t chunk, size_t count)
     instance->control->retained_pages += count * EMMAI_CHUNK_PAGES;
 }
 
-/* Makes free chunks used: the first of this kind, the others BODY. */
-static bool chunk_claim(emma *instance, size_t chunk, size_t count, enum emmai_kind kind)
+/* Makes free chunks used: as a slab (0 bytes), or as part of the run of `run_bytes` at chunk `run`,
+ * whose pages are then counted; false, with nothing changed, when that is refused. */
+static bool chunk_claim(emma *instance, size_t chunk, size_t count, size_t run, size_t run_bytes)
 {
-    if (!emmai_chunk_prepare(instance, chunk, count))
-        return false;
     emmai_control *control = instance->control;
-    chunk_note_end(instance, chunk, count);
-    emmai_bits_set(instance->chunk_map, chunk, count);
-    emmai_bits_clear(instance->retained_map, chunk, count);
-    for (size_t i = chunk; i < chunk + count; i++) {
-        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
-        entry->kind = (uint8_t)(i == chunk ? kind : EMMAI_BODY);
-        control->retained_pages -= entry->resident;
+    chunk_unlist_retained(instance, chunk, count);
+    if (!emmai_chunk_prepare(instance, chunk, count, run, run_bytes)) {
+        chunk_list_retained(instance, chunk, count);
+        return false;
     }
     control->retained_low_pages = emmai_min(control->retained_low_pages, control->retained_pages);
+    chunk_note_end(instance, chunk, count);
+    emmai_bits_set(instance->chunk_map, chunk, count);
+    for (size_t i = chunk; i < chunk + count; i++) {
+        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
+        if (run_bytes && i == run)
+            entry->run_bytes = run_bytes;
+        entry->kind = (uint8_t)(!run_bytes ? EMMAI_SLAB : i == run ? EMMAI_RUN : EMMAI_BODY);
+    }
     return true;
 }
 
@@ -220,12 +272,12 @@ static size_t emmai_chunk_take_slab(emma *instance)
 {
     size_t chunk = chunk_retained(instance, 1);
     if (chunk)
-        return chunk_claim(instance, chunk, 1, EMMAI_SLAB) ? chunk : 0;
+        return chunk_claim(instance, chunk, 1, chunk, 0) ? chunk : 0;
     chunk = chunk_next_free(instance, instance->low_hint);
     if (chunk == instance->chunk_count)
         return 0;
     emmai_huge_prepare(instance, chunk);
-    if (!chunk_claim(instance, chunk, 1, EMMAI_SLAB))
+    if (!chunk_claim(instance, chunk, 1, chunk, 0))
         return 0;
     instance->low_hint = (uint32_t)chunk + 1;
     return chunk;
@@ -236,7 +288,6 @@ static size_t emmai_chunk_take_slab(emma *instance)
 #define ROOMY_CHUNKS ((256 * EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
 #define ROOMY_FACTOR 8
 /* Shorter ones are cheaper to copy than fresh pages are to take: they go where memory is kept. */
-
 #define ROOMY_MIN_CHUNKS ((256 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
 
 /* Where a run of `count` chunks finds room to grow: at the start of a zone without runs, else well
@@ -270,34 +321,36 @@ static bool chunk_may_spread(emmai_control *control)
     return control->overcommits == EMMAI_YES;
 }
 
-/* Takes `count` free chunks in a row for a run, the first at a multiple of `alignment` bytes (a
- * power of two), with much room behind if `roomy` and there is. Returns as emmai_chunk_take_slab.
- */
-static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, bool roomy)
+/* Takes free chunks in a row for a run of `bytes`, the first at a multiple of `alignment` bytes (a
+ * power of two), with much room behind if `roomy` and there is. Its pages are counted; the caller
+ * notes them in the entries. Returns as emmai_chunk_take_slab. */
+static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignment, bool roomy)
 {
     size_t none = instance->chunk_count;
-    if (roomy && count >= ROOMY_MIN_CHUNKS && chunk_may_spread(instance->control)) {
-        size_t chunk = chunk_roomy(instance, count);
-        if (chunk != none && chunk_claim(instance, chunk, count, EMMAI_RUN))
-            return chunk;
-    }
-    size_t chunk = alignment == EMMAI_CHUNK_BYTES ? chunk_retained(instance, count) : 0;
+    size_t count = emmai_chunks_of(bytes);
+    size_t chunk = none;
+    if (roomy && count >= ROOMY_MIN_CHUNKS && chunk_may_spread(instance->control))
+        chunk = chunk_roomy(instance, count);
+    if (chunk != none && chunk_claim(instance, chunk, count, chunk, bytes))
+        return chunk;
+    chunk = alignment == EMMAI_CHUNK_BYTES ? chunk_retained(instance, count) : 0;
     if (!chunk)
         chunk = map_fit(instance, instance->run_zone, count, alignment);
-    if (chunk == none)
-        chunk = map_fit(instance, instance->low_hint, count, alignment);
-    if (chunk == none || !chunk_claim(instance, chunk, count, EMMAI_RUN))
-        return 0;
-    return chunk;
+    if (chunk != none && chunk_claim(instance, chunk, count, chunk, bytes))
+        return chunk;
+    chunk = map_fit(instance, instance->low_hint, count, alignment);
+    return chunk != none && chunk_claim(instance, chunk, count, chunk, bytes) ? chunk : 0;
 }
 
-/* Takes just these chunks, as BODY of the run before them, if they are free. */
-static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count)
+/* Takes just these chunks, behind the run at chunk `run`, if they are free, so that it can be of
+ * `run_bytes`; otherwise as emmai_chunk_take_run. */
+static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_t run,
+                               size_t run_bytes)
 {
     if (count > instance->chunk_count - chunk ||
         chunk_find_used(instance, chunk, chunk + count) - chunk < count)
         return false;
-    return chunk_claim(instance, chunk, count, EMMAI_BODY);
+    return chunk_claim(instance, chunk, count, run, run_bytes);
 }
 
 /* Gives what stayed free for a whole period back to the kernel. */
@@ -322,19 +375,16 @@ static void emmai_chunk_release(emma *instance, size_t chunk, size_t count)
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
         uint16_t resident = entry->resident;
         emmai_arch_zero(entry, sizeof *entry);
-        if (!resident)
-            continue;
         entry->resident = resident;
-        emmai_bits_set(instance->retained_map, i, 1);
-        instance->control->retained_pages += resident;
     }
+    chunk_list_retained(instance, chunk, count);
     emmai_bits_clear(instance->chunk_map, chunk, count);
     instance->low_hint = (uint32_t)emmai_min(instance->low_hint, chunk);
     chunk_decay(instance);
 }
 
 /* Counts the chunk's pages up to `pages` into the footprint before they are used. */
-static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages)
+static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages)
 {
     emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     size_t before = entry->resident;
@@ -351,93 +401,12 @@ static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages)
     return true;
 }
 
-/* ---- purging ---- */
-
-/* Purges free chunks in a row, the last one first, as many as `bound` pages need; returns the pages
- * given back. */
-static size_t purge_row(emma *instance, size_t last, size_t bound)
+/* A free of what lies in a chunk that was never used has written its entry, on a page that may not
+ * be counted (I5): that page is nobody's, and goes back. */
+static void emmai_chunk_forget_entry(emma *instance, const emmai_slab *entry)
 {
-    size_t tail = emmai_slab_of_id(instance, (ptrdiff_t)last)->resident;
-    size_t pages = tail;
-    size_t first = last;
-    while (pages < bound && emmai_bits_get(instance->retained_map, first - 1))
-        pages += emmai_slab_of_id(instance, (ptrdiff_t)--first)->resident;
-    size_t bytes = ((last - first) << EMMA_CHUNK_SHIFT) + (tail << EMMAI_PAGE_SHIFT);
-    if (!emmai_os_purge(emmai_chunk_start(instance, first), bytes))
-        return 0;
-    for (size_t i = first; i <= last; i++)
-        emmai_slab_of_id(instance, (ptrdiff_t)i)->resident = 0;
-    emmai_bits_clear(instance->retained_map, first, last - first + 1);
-    return pages;
-}
-
-/* Purges free chunks from `start` to `end`, the last ones first, until `wanted` pages are given
- * back. */
-static size_t purge_zone(emma *instance, size_t start, size_t end, size_t wanted)
-{
-    size_t done = 0;
-    while (done < wanted && (end = emmai_bits_last(instance->retained_map, start, end)) > start)
-        done += purge_row(instance, --end, wanted - done);
-    return done;
-}
-
-/* Gives at least `pages` pages of free chunks back to the kernel, or all there are, from above;
- * returns how many. */
-static size_t emmai_chunk_purge(emma *instance, size_t pages)
-{
-    emmai_control *control = instance->control;
-    size_t wanted = emmai_min(pages, control->retained_pages);
-    size_t done = purge_zone(instance, instance->run_zone, instance->run_end, wanted);
-    if (done < wanted)
-        done += purge_zone(instance, EMMAI_YOUNG_CHUNKS, instance->low_end, wanted - done);
-    control->retained_pages -= done;
-    control->retained_low_pages = emmai_min(control->retained_low_pages, control->retained_pages);
-    control->returned_bytes += done << EMMAI_PAGE_SHIFT;
-    if (done)
-        emmai_footprint_give(instance, done);
-    return done;
-}
-
-/* ---- squeezing ---- */
-
-/* Pages of a chunk in use that are needed; `rest` is what a run's bytes reach into it. */
-static size_t squeeze_needed(const emmai_slab *entry, size_t rest)
-{
-    size_t bytes = rest;
-    if (entry->kind == EMMAI_SLAB || entry->kind == EMMAI_FULL)
-        bytes = entry->carved * emmai_class_bytes(entry->size_class);
-    return emmai_round_up(bytes, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
-}
-
-/* Gives back the pages of a chunk in use behind the `needed` ones; returns how many. */
-static size_t squeeze_chunk(const emma *instance, size_t chunk, size_t needed)
-{
-    emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    if (entry->resident <= needed)
-        return 0;
-    size_t pages = entry->resident - needed;
-    char *start = emmai_chunk_start(instance, chunk) + (needed << EMMAI_PAGE_SHIFT);
-    if (!emmai_os_purge(start, pages << EMMAI_PAGE_SHIFT))
-        return 0;
-    entry->resident = (uint16_t)needed;
-    return pages;
-}
-
-/* Gives back pages that chunks in use keep from an earlier use and do not need; returns how many.
- * O(chunks in use): for when memory is short. */
-static size_t emmai_chunk_squeeze(emma *instance)
-{
-    size_t done = 0;
-    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
-    while (chunk < instance->chunk_count) {
-        const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-        size_t last = chunk + (entry->kind == EMMAI_RUN ? emmai_run_chunks(entry) : 1) - 1;
-        size_t rest = entry->run_bytes - ((last - chunk) << EMMA_CHUNK_SHIFT);
-        done += squeeze_chunk(instance, last, squeeze_needed(entry, rest));
-        chunk = emmai_chunk_next_used(instance, last + 1);
-    }
-    instance->control->returned_bytes += done << EMMAI_PAGE_SHIFT;
-    if (done)
-        emmai_footprint_give(instance, done);
-    return done;
+    size_t page = metadata_page(instance, entry);
+    if (page < metadata_page(instance, emmai_origin(instance)) &&
+        !emmai_bits_get(instance->page_map, page))
+        emmai_os_purge((char *)instance->page_map + (page << EMMAI_PAGE_SHIFT), EMMAI_PAGE_BYTES);
 }

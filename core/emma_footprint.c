@@ -84,10 +84,14 @@ static enum emma_status footprint_set_limit(emma *instance, size_t limit_pages, 
 {
     emmai_control *control = instance->control;
     size_t allowed = control->spare_open ? limit_pages : limit_pages - control->spare_pages;
-    if (control->footprint_pages > allowed && !in_callback)
+    if (control->footprint_pages > allowed && !in_callback) {
+        emmai_block_drain(instance);
         emmai_slab_shed(instance);
+    }
     if (control->footprint_pages > allowed)
         emmai_chunk_purge(instance, control->footprint_pages - allowed);
+    if (control->footprint_pages > allowed && !in_callback)
+        emmai_chunk_squeeze(instance);
     if (control->footprint_pages > allowed)
         return EMMA_NO_MEMORY;
     control->limit_pages = limit_pages;

@@ -23,6 +23,15 @@ static bool huge_fits(const emma *instance, size_t chunk)
            emmai_bits_find(instance->retained_map, chunk, end, true) == end;
 }
 
+/* Keeps the kernel from using huge pages in a range. Where it cannot, as a mapping would have to be
+ * split in a process that has as many as it may, the whole instance loses them: that only merges. */
+static void huge_forbid(const emma *instance, void *start, size_t bytes)
+{
+    const emmai_control *control = instance->control;
+    if (!emmai_os_small_pages(start, bytes))
+        emmai_os_small_pages(control->mapping, control->mapping_bytes);
+}
+
 /* Prepares a huge page for slabs if a free chunk is the first of one and the heap is large. */
 static void emmai_huge_prepare(emma *instance, size_t chunk)
 {
@@ -30,17 +39,16 @@ static void emmai_huge_prepare(emma *instance, size_t chunk)
     size_t left = emmai_footprint_limit_pages(control) - control->footprint_pages;
     if (control->footprint_pages < EMMAI_HUGE_FOOTPRINT_BYTES >> EMMAI_PAGE_SHIFT ||
         left < 2 * HUGE_PAGES || !huge_fits(instance, chunk) ||
-        !emmai_chunk_prepare(instance, chunk, HUGE_CHUNKS) ||
-        !emmai_footprint_take(instance, HUGE_PAGES))
+        !emmai_chunk_prepare(instance, chunk, HUGE_CHUNKS, chunk, HUGE_BYTES))
         return;
     char *start = emmai_chunk_start(instance, chunk);
     emmai_os_huge_pages(start, HUGE_BYTES);
     *(volatile char *)start = 0;
-    emmai_os_small_pages(start, HUGE_BYTES);
+    huge_forbid(instance, start, HUGE_BYTES);
     emmai_chunk_retain(instance, chunk, HUGE_CHUNKS);
 }
 
-/* Lets the kernel use huge pages for a large run. The entry's `carved` tells that it may. */
+/* Lets the kernel use huge pages for a large run. */
 static void emmai_huge_advise(const emma *instance, emmai_slab *run)
 {
     if (run->run_bytes < EMMAI_HUGE_RUN_BYTES)
@@ -48,16 +56,16 @@ static void emmai_huge_advise(const emma *instance, emmai_slab *run)
     char *run_start = emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, run));
     char *start = (char *)emmai_round_up((uintptr_t)run_start, HUGE_BYTES);
     uintptr_t end = ((uintptr_t)run_start + run->run_bytes) / HUGE_BYTES * HUGE_BYTES;
-    run->carved = 1;
+    run->huge_advised = 1;
     emmai_os_huge_pages(start, end - (uintptr_t)start);
 }
 
 /* Withdraws that, before chunks of the run become free. */
 static void emmai_huge_withdraw(const emma *instance, emmai_slab *run)
 {
-    if (!run->carved)
+    if (!run->huge_advised)
         return;
-    run->carved = 0;
-    emmai_os_small_pages(emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, run)),
-                         emmai_run_chunks(run) << EMMA_CHUNK_SHIFT);
+    run->huge_advised = 0;
+    huge_forbid(instance, emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, run)),
+                emmai_run_chunks(run) << EMMA_CHUNK_SHIFT);
 }

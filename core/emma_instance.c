@@ -46,9 +46,10 @@ enum emma_status emma_options_check(const emma_options *options)
         return EMMA_UNSUPPORTED;
     emma_options given;
     options_load(&given, options);
-    bool limit_ok = given.limit_bytes >= EMMA_LIMIT_MIN_BYTES &&
-                    given.spare_bytes < given.limit_bytes &&
-                    (given.limit_bytes - given.spare_bytes) >= EMMA_LIMIT_MIN_BYTES;
+    size_t limit_pages = given.limit_bytes >> EMMAI_PAGE_SHIFT;
+    size_t spare_pages = emmai_pages_of(given.spare_bytes);
+    bool limit_ok = spare_pages <= limit_pages &&
+                    limit_pages - spare_pages >= EMMA_LIMIT_MIN_BYTES >> EMMAI_PAGE_SHIFT;
     bool reserve_ok = !given.reserve_bytes || (given.reserve_bytes >= EMMA_RESERVE_MIN_BYTES &&
                                                given.reserve_bytes <= EMMAI_RESERVE_MAX_BYTES);
     bool soft_ok = given.soft_limit_bytes > 0;
@@ -129,8 +130,7 @@ static void control_name(emmai_control *control, const char *name)
 static void control_init(emmai_control *control, const emma_options *options)
 {
     control->limit_pages = options->limit_bytes >> EMMAI_PAGE_SHIFT;
-    control->spare_pages =
-        emmai_round_up(options->spare_bytes, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
+    control->spare_pages = emmai_pages_of(options->spare_bytes);
     bool soft = options->soft_limit_bytes != EMMA_UNLIMITED;
     control->soft_pages = soft ? options->soft_limit_bytes >> EMMAI_PAGE_SHIFT : SIZE_MAX;
     control->footprint_pages = control->peak_pages = control->metadata_pages = 1;

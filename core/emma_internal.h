@@ -78,7 +78,10 @@ typedef struct emmai_slab {
         size_t run_bytes; /* RUN: bytes of the block, a multiple of 8 */
     };
     int32_t plain_frees; /* I1: frees to come that are a push and nothing more */
-    uint32_t carved;     /* SLAB, FULL: blocks from the slab's start on that were ever on a list */
+    union {
+        uint32_t carved;       /* SLAB, FULL: blocks from its start on that were ever on a list */
+        uint32_t huge_advised; /* RUN: 1 while the kernel may use huge pages for it */
+    };
     int32_t next;        /* SLAB: neighbours in the ring of its class, as slab ids */
     int32_t prev;
     uint8_t kind;        /* enum emmai_kind */
@@ -113,6 +116,9 @@ _Static_assert(EMMAI_YOUNG_SLABS < 256, "unit_slab holds numbers of young slabs 
  * either value whole. */
 #define EMMAI_GATE_OPEN EMMAI_SMALL_MAX_BYTES
 
+/* EMMAI_CLASS_COUNT, rounded up so that the array is of whole words. */
+#define EMMAI_SLAB_COUNTS ((EMMAI_CLASS_COUNT + 3) / 4 * 4)
+
 /* A set of slabs that one thread at a time allocates from. */
 typedef struct emmai_heap {
     size_t gate;                          /* EMMAI_GATE_OPEN, or 0: a call is inside */
@@ -120,9 +126,11 @@ typedef struct emmai_heap {
     emmai_slab *heads[EMMAI_CLASS_COUNT]; /* head of each class's ring; emmai_no_slab: empty */
     uint8_t
         class_map[EMMAI_SMALL_STEPS]; /* (size - 1) / 8 -> class, for this instance's alignment */
-    uint16_t slab_count
-        [EMMAI_CLASS_COUNT]; /* chunk slabs of each class, saturating: how much to populate */
+    /* Chunk slabs of each class, saturating: how much to populate. */
+    uint16_t slab_count[EMMAI_SLAB_COUNTS];
 } emmai_heap;
+
+_Static_assert(sizeof(uint16_t) * EMMAI_SLAB_COUNTS % 8 == 0, "cleared by words");
 
 enum emmai_answer { EMMAI_UNKNOWN, EMMAI_NO, EMMAI_YES };
 
@@ -144,6 +152,7 @@ typedef struct emmai_control {
     bool spare_open;
     bool resetting;   /* every block is being freed: a signal handler's free is none of its own */
     bool in_callback; /* the host's code runs inside a call; see emmai_callback_begin */
+    bool outside;     /* what looks at a block now has not entered; see emmai_outside_begin */
     bool over_soft;
     uint64_t moved_bytes;
     uint64_t returned_bytes;
@@ -241,6 +250,23 @@ static inline char *emmai_chunk_start(const emma *instance, size_t chunk)
     return emmai_origin(instance) + (chunk << EMMA_CHUNK_SHIFT);
 }
 
+static inline size_t emmai_round_up(size_t bytes, size_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
+
+/* Pages that `bytes` take. */
+static inline size_t emmai_pages_of(size_t bytes)
+{
+    return (bytes >> EMMAI_PAGE_SHIFT) + (bytes % EMMAI_PAGE_BYTES != 0);
+}
+
+/* Chunks that a run of `bytes` takes. */
+static inline size_t emmai_chunks_of(size_t bytes)
+{
+    return emmai_round_up(bytes, EMMAI_CHUNK_BYTES) >> EMMA_CHUNK_SHIFT;
+}
+
 /* ---- emma_class.c ---- */
 
 static const uint8_t emmai_class_map[2][EMMAI_SMALL_STEPS];
@@ -253,7 +279,7 @@ static void *emmai_os_reserve(size_t bytes);
 static void emmai_os_release(void *start, size_t bytes);
 static bool emmai_os_commit(void *start, size_t bytes);
 static bool emmai_os_purge(void *start, size_t bytes);
-static void emmai_os_small_pages(void *start, size_t bytes);
+static bool emmai_os_small_pages(void *start, size_t bytes);
 static void emmai_os_huge_pages(void *start, size_t bytes);
 static void emmai_os_populate(void *start, size_t bytes);
 static bool emmai_os_overcommits(void);
@@ -279,15 +305,21 @@ static size_t emmai_footprint_limit_pages(const emmai_control *control);
 /* ---- emma_chunk.c ---- */
 
 static size_t emmai_chunk_take_slab(emma *instance);
-static size_t emmai_chunk_take_run(emma *instance, size_t count, size_t alignment, bool roomy);
-static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count);
+static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignment, bool roomy);
+static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count, size_t run,
+                                size_t run_bytes);
 static void emmai_chunk_retain(emma *instance, size_t chunk, size_t count);
-static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count);
+static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_t run,
+                               size_t run_bytes);
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
-static bool emmai_chunk_touch(emma *instance, size_t chunk, size_t pages);
+static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages);
+static void emmai_chunk_forget_entry(emma *instance, const emmai_slab *entry);
+static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
+
+/* ---- emma_purge.c ---- */
+
 static size_t emmai_chunk_purge(emma *instance, size_t pages);
 static size_t emmai_chunk_squeeze(emma *instance);
-static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
 
 /* ---- emma_huge.c ---- */
 
@@ -298,7 +330,7 @@ static void emmai_huge_withdraw(const emma *instance, emmai_slab *run);
 /* ---- emma_young.c ---- */
 
 static emmai_slab *emmai_young_open(emma *instance, unsigned size_class);
-static bool emmai_young_touch(emma *instance, size_t end);
+static bool emmai_young_account(emma *instance, size_t end);
 static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 
 /* ---- emma_slab.c ---- */
@@ -312,7 +344,7 @@ static void emmai_slab_leave_young(emma *instance, unsigned size_class);
 static size_t emmai_slab_blocks(const emmai_slab *slab);
 static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab);
 static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab);
-static char *emmai_slab_start(const emma *instance, const emmai_slab *slab);
+static char *emmai_slab_address(const emma *instance, const emmai_slab *slab);
 
 /* ---- emma_run.c ---- */
 
@@ -328,6 +360,7 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
 static void emmai_run_free(emma *instance, emmai_slab *run);
 static bool emmai_run_resize(emma *instance, emmai_slab *run, size_t bytes);
 static size_t emmai_run_chunks(const emmai_slab *run);
+static size_t emmai_run_missing(const emma *instance, size_t run, size_t bytes, size_t from);
 
 /* ---- emma_block.c: allocation without checks and without the gate ---- */
 
@@ -405,22 +438,40 @@ static inline void emmai_callback_end(const emma *instance, bool nested)
     instance->control->in_callback = nested;
 }
 
-/* emmai_enter for what callbacks may call too; sets *nested when it is one that does. */
+/* Marks that what runs now only looks at a block, and has not entered: if the gate is closed, it is
+ * by the code that this interrupted, and the state is not consistent. Returns the mark there was.
+ */
+static inline bool emmai_outside_begin(const emma *instance)
+{
+    bool nested = instance->control->outside;
+    instance->control->outside = true;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return nested;
+}
+
+static inline void emmai_outside_end(const emma *instance, bool nested)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    instance->control->outside = nested;
+}
+
+/* emmai_enter for what callbacks may call too; sets *nested when it is one that does. The mark is
+ * off while such a call is inside: a signal handler that interrupts it is none. */
 static inline bool emmai_enter_from_callback(emma *instance, bool *nested)
 {
     *nested = instance->heap.gate == 0 && instance->control->in_callback;
-    return *nested || emmai_enter(instance);
+    if (!*nested)
+        return emmai_enter(instance);
+    emmai_callback_end(instance, false);
+    return true;
 }
 
 static inline void emmai_leave_to_callback(emma *instance, bool nested)
 {
-    if (!nested)
+    if (nested)
+        emmai_callback_begin(instance);
+    else
         emmai_leave(instance);
-}
-
-static inline size_t emmai_round_up(size_t bytes, size_t unit)
-{
-    return (bytes + unit - 1) / unit * unit;
 }
 
 static inline size_t emmai_min(size_t a, size_t b)

@@ -1,6 +1,5 @@
 /* emma_misuse.c - what happens when a caller hands in something that is not what it says: a line on
- * stderr and a trap, or the host's handler. Called before anything was changed; the offending call
- * then does nothing. */
+ * stderr and a trap, or the host's handler; the offending call then does nothing. */
 #include "emma_internal.h"
 
 #define CRIME_MAX_BYTES   24
@@ -45,10 +44,12 @@ static EMMAI_NOINLINE void emmai_misuse(const emma *instance, enum emma_misuse c
     end = misuse_append(end, ": ");
     end = misuse_append(end, misuse_text(crime));
     if (control->misuse_handler) {
-        bool nested = emmai_callback_begin(instance);
+        bool inside = instance->heap.gate == 0 && !control->outside;
+        bool nested = inside && emmai_callback_begin(instance);
         control->misuse_handler(control->misuse_arg, (emma *)(uintptr_t)instance, crime, address,
                                 message);
-        emmai_callback_end(instance, nested);
+        if (inside)
+            emmai_callback_end(instance, nested);
         return;
     }
     *end++ = '\n';

@@ -54,10 +54,11 @@ static bool emmai_os_purge(void *start, size_t bytes)
     return os_advise(start, bytes, ADVICE_DONTNEED) == 0;
 }
 
-/* Keeps the kernel from putting a huge page where emma counts small ones (P5). */
-static void emmai_os_small_pages(void *start, size_t bytes)
+/* Keeps the kernel from putting a huge page where emma counts small ones (P5). False when it kept
+ * an earlier advice, or has no huge pages. */
+static bool emmai_os_small_pages(void *start, size_t bytes)
 {
-    os_advise(start, bytes, ADVICE_NOHUGEPAGE);
+    return os_advise(start, bytes, ADVICE_NOHUGEPAGE) == 0;
 }
 
 /* Lets the kernel serve touches of a range by huge pages, where it has any. */

@@ -6,48 +6,47 @@
  */
 #include "emma_internal.h"
 
-static size_t bytes_chunks(size_t bytes)
-{
-    return emmai_round_up(bytes, EMMAI_CHUNK_BYTES) >> EMMA_CHUNK_SHIFT;
-}
-
 static size_t emmai_run_chunks(const emmai_slab *run)
 {
-    return bytes_chunks(run->run_bytes);
+    return emmai_chunks_of(run->run_bytes);
 }
 
 /* Pages of the i-th chunk of a run that its first `bytes` need. */
 static size_t run_chunk_pages(size_t bytes, size_t i)
 {
     size_t rest = emmai_min(bytes - (i << EMMA_CHUNK_SHIFT), EMMAI_CHUNK_BYTES);
-    return emmai_round_up(rest, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
+    return emmai_pages_of(rest);
 }
 
-/* Counts the pages of a run's first `bytes` that are not in use yet, all or none. */
-static bool run_touch(emma *instance, size_t chunk, size_t bytes)
+/* Pages that a run of `bytes` at chunk `run` needs and that are not in use, of the chunks from
+ * `from` on. */
+static size_t emmai_run_missing(const emma *instance, size_t run, size_t bytes, size_t from)
 {
     size_t missing = 0;
-    for (size_t i = 0; i < bytes_chunks(bytes); i++) {
+    for (size_t i = from - run; i < emmai_chunks_of(bytes); i++) {
         size_t wanted = run_chunk_pages(bytes, i);
-        size_t resident = emmai_slab_of_id(instance, (ptrdiff_t)(chunk + i))->resident;
+        size_t resident = emmai_slab_of_id(instance, (ptrdiff_t)(run + i))->resident;
         missing += wanted > resident ? wanted - resident : 0;
     }
-    if (missing && !emmai_footprint_take(instance, missing))
-        return false;
-    for (size_t i = 0; i < bytes_chunks(bytes); i++) {
-        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)(chunk + i));
+    return missing;
+}
+
+/* Notes those pages in the entries, once they are counted. */
+static void run_note_pages(const emma *instance, size_t run, size_t bytes, size_t from)
+{
+    for (size_t i = from - run; i < emmai_chunks_of(bytes); i++) {
+        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)(run + i));
         entry->resident = (uint16_t)emmai_max(entry->resident, run_chunk_pages(bytes, i));
     }
-    return true;
 }
 
 /* Zeroes the pages of a run to be that were in use before; the others are zero (I5). */
-static void run_zero(emma *instance, size_t chunk, size_t bytes)
+static void run_zero(const emma *instance, size_t run, size_t bytes)
 {
-    for (size_t i = 0; i < bytes_chunks(bytes); i++) {
-        size_t resident = emmai_slab_of_id(instance, (ptrdiff_t)(chunk + i))->resident;
+    for (size_t i = 0; i < emmai_chunks_of(bytes); i++) {
+        size_t resident = emmai_slab_of_id(instance, (ptrdiff_t)(run + i))->resident;
         size_t dirty = emmai_min(resident, run_chunk_pages(bytes, i));
-        emmai_arch_zero(emmai_chunk_start(instance, chunk + i), dirty << EMMAI_PAGE_SHIFT);
+        emmai_arch_zero(emmai_chunk_start(instance, run + i), dirty << EMMAI_PAGE_SHIFT);
     }
 }
 
@@ -58,19 +57,13 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
     if (bytes > instance->region_bytes || alignment > instance->region_bytes)
         return NULL;
     bytes = emmai_round_up(emmai_max(bytes, 1), EMMAI_CLASS_STEP_BYTES);
-    size_t count = bytes_chunks(bytes);
-    size_t chunk = emmai_chunk_take_run(instance, count, emmai_max(alignment, EMMAI_CHUNK_BYTES),
+    size_t chunk = emmai_chunk_take_run(instance, bytes, emmai_max(alignment, EMMAI_CHUNK_BYTES),
                                         (flags & EMMAI_RUN_ROOM) != 0);
     if (!chunk)
         return NULL;
-    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->run_bytes =
-        bytes; /* before the limit handler may ask for figures */
     if (flags & EMMAI_RUN_ZERO)
         run_zero(instance, chunk, bytes);
-    if (!run_touch(instance, chunk, bytes)) {
-        emmai_chunk_release(instance, chunk, count);
-        return NULL;
-    }
+    run_note_pages(instance, chunk, bytes, chunk);
     emmai_huge_advise(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk));
     return emmai_chunk_start(instance, chunk);
 }
@@ -85,18 +78,12 @@ static void emmai_run_free(emma *instance, emmai_slab *run)
  * free or memory is refused. */
 static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
 {
-    size_t old_bytes = run->run_bytes;
-    size_t old_count = emmai_run_chunks(run);
-    size_t more = bytes_chunks(bytes) - old_count;
-    if (more && !emmai_chunk_extend(instance, chunk + old_count, more))
+    size_t end = chunk + emmai_run_chunks(run);
+    size_t more = chunk + emmai_chunks_of(bytes) - end;
+    if (!emmai_chunk_extend(instance, end, more, chunk, bytes))
         return false;
     run->run_bytes = bytes;
-    if (!run_touch(instance, chunk, bytes)) {
-        run->run_bytes = old_bytes;
-        if (more)
-            emmai_chunk_release(instance, chunk + old_count, more);
-        return false;
-    }
+    run_note_pages(instance, chunk, bytes, end - 1);
     if (more)
         emmai_huge_advise(instance, run);
     return true;
@@ -105,14 +92,12 @@ static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes
 static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
 {
     size_t old_count = emmai_run_chunks(run);
-    size_t new_count = bytes_chunks(bytes);
-    if (new_count < old_count)
-        emmai_huge_withdraw(instance, run);
+    size_t new_count = emmai_chunks_of(bytes);
+    emmai_huge_withdraw(instance, run);
     run->run_bytes = bytes;
-    if (new_count < old_count) {
-        emmai_huge_advise(instance, run);
+    emmai_huge_advise(instance, run);
+    if (new_count < old_count)
         emmai_chunk_release(instance, chunk + new_count, old_count - new_count);
-    }
 }
 
 /* Changes a run's bytes in place; false, with nothing changed, when it cannot grow there. Shrinking

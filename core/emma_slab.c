@@ -37,7 +37,7 @@ static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab)
     return (size_t)(slab->plain_frees + 1) - list_length(emmai_slab_bin(instance, slab));
 }
 
-static char *emmai_slab_start(const emma *instance, const emmai_slab *slab)
+static char *emmai_slab_address(const emma *instance, const emmai_slab *slab)
 {
     if (slab->unit_count)
         return emmai_origin(instance) + ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT);
@@ -84,19 +84,19 @@ static void ring_remove(emma *instance, emmai_slab *slab)
 
 /* Takes the pages up to `end` bytes of a slab into use; a class with many slabs gets more of them
  * at once. */
-static bool slab_touch(emma *instance, const emmai_slab *slab, size_t end)
+static bool slab_account(emma *instance, const emmai_slab *slab, size_t end)
 {
     if (slab->unit_count)
-        return emmai_young_touch(instance, ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + end);
+        return emmai_young_account(instance, ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + end);
     size_t chunk = (size_t)emmai_id_of_slab(instance, slab);
-    size_t pages = emmai_round_up(end, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT;
+    size_t pages = emmai_pages_of(end);
     size_t present = slab->resident;
     if (pages <= present)
         return true;
     size_t ahead = emmai_min(instance->heap.slab_count[slab->size_class], EMMAI_POPULATE_MAX_PAGES);
     size_t batch = emmai_min(emmai_max(pages, present + ahead), EMMAI_CHUNK_PAGES);
-    if (batch == pages || !emmai_chunk_touch(instance, chunk, batch))
-        return emmai_chunk_touch(instance, chunk, pages);
+    if (batch == pages || !emmai_chunk_account(instance, chunk, batch))
+        return emmai_chunk_account(instance, chunk, pages);
     emmai_os_populate(emmai_chunk_start(instance, chunk) + (present << EMMAI_PAGE_SHIFT),
                       (batch - present) << EMMAI_PAGE_SHIFT);
     return true;
@@ -141,9 +141,9 @@ static bool slab_carve(emma *instance, emmai_slab *slab)
     size_t start = slab->carved * block_bytes;
     size_t room = emmai_round_up(start + block_bytes, EMMAI_PAGE_BYTES) - start;
     size_t count = emmai_min(room / block_bytes, left);
-    if (!slab_touch(instance, slab, start + count * block_bytes))
+    if (!slab_account(instance, slab, start + count * block_bytes))
         return false;
-    char *first = emmai_slab_start(instance, slab) + start;
+    char *first = emmai_slab_address(instance, slab) + start;
     slab_link(instance, first, count, block_bytes);
     slab->free = first;
     slab->carved += (uint32_t)count;
@@ -152,7 +152,7 @@ static bool slab_carve(emma *instance, emmai_slab *slab)
 
 /* ---- allocation, when the bin is empty ---- */
 
-static emmai_slab *slab_start(emmai_slab *slab, unsigned size_class)
+static emmai_slab *slab_init(emmai_slab *slab, unsigned size_class)
 {
     slab->size_class = (uint8_t)size_class;
     slab->plain_frees = EMMAI_NO_BLOCK_OUT;
@@ -166,7 +166,7 @@ static emmai_slab *slab_of_chunk(emma *instance, unsigned size_class)
         return NULL;
     if (instance->heap.slab_count[size_class] < UINT16_MAX)
         instance->heap.slab_count[size_class]++;
-    return slab_start(emmai_slab_of_id(instance, (ptrdiff_t)chunk), size_class);
+    return slab_init(emmai_slab_of_id(instance, (ptrdiff_t)chunk), size_class);
 }
 
 /* Whether the heap is so large that speed matters more than what a page for each class takes. */
@@ -179,7 +179,7 @@ static emmai_slab *slab_open(emma *instance, unsigned size_class)
 {
     emmai_slab *young =
         slab_has_outgrown_young(instance) ? NULL : emmai_young_open(instance, size_class);
-    return young ? slab_start(young, size_class) : slab_of_chunk(instance, size_class);
+    return young ? slab_init(young, size_class) : slab_of_chunk(instance, size_class);
 }
 
 /* Takes an empty slab out of its ring and gives its chunk back; a young one stays. */

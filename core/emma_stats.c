@@ -42,7 +42,7 @@ static void stats_collect(const emma *instance, unsigned size_class, stats_sum *
             count = emmai_run_chunks(entry);
             sum->large_blocks++;
             sum->large_bytes += entry->run_bytes;
-            sum->huge_runs += entry->carved;
+            sum->huge_runs += entry->huge_advised;
         } else if (entry->size_class && (all || entry->size_class == size_class)) {
             sum_slab(instance, entry, sum);
         }

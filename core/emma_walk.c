@@ -9,7 +9,7 @@
 static bool mark_list(const emma *instance, const emmai_slab *slab, const void *list,
                       uint64_t *marks, size_t *count)
 {
-    const char *start = emmai_slab_start(instance, slab);
+    const char *start = emmai_slab_address(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
     for (const void *block = list; block; block = *(void *const *)block) {
         size_t offset = (size_t)((const char *)block - start);
@@ -46,7 +46,7 @@ static bool walk_slab(const emma *instance, const emmai_slab *slab, emma_walk_fn
     size_t listed, binned;
     if (!emmai_walk_mark_free(instance, slab, marks, &listed, &binned))
         return false;
-    char *start = emmai_slab_start(instance, slab);
+    char *start = emmai_slab_address(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
     for (size_t i = 0; i < slab->carved; i++)
         if (!emmai_bits_get(marks, i) &&

@@ -69,15 +69,15 @@ static emmai_slab *emmai_young_open(emma *instance, unsigned size_class)
 }
 
 /* Takes the pages of the young area's first `end` bytes into use. */
-static bool emmai_young_touch(emma *instance, size_t end)
+static bool emmai_young_account(emma *instance, size_t end)
 {
     size_t chunk = (end - 1) >> EMMA_CHUNK_SHIFT;
     for (size_t i = 0; i < chunk; i++)
-        if (!emmai_chunk_touch(instance, i, EMMAI_CHUNK_PAGES))
+        if (!emmai_chunk_account(instance, i, EMMAI_CHUNK_PAGES))
             return false;
     size_t rest = end - (chunk << EMMA_CHUNK_SHIFT);
-    return emmai_chunk_touch(instance, chunk,
-                             emmai_round_up(rest, EMMAI_PAGE_BYTES) >> EMMAI_PAGE_SHIFT);
+    return emmai_chunk_account(instance, chunk,
+                             emmai_pages_of(rest));
 }
 
 /* The young slab that an offset in the young area lies in; NULL if none. */
