@@ -276,7 +276,8 @@ static void print_stats(const int *exit_status)
     print_line("limit", self->options.limit_bytes, "");
     print_line("soft limit", self->options.soft_limit_bytes,
                self->soft_limit_crossed ? "was crossed" : "");
-    print_line("kept for error paths", self->spare_bytes, "part of the limit");
+    if (self->spare_bytes != 0)
+        print_line("kept for error paths", self->spare_bytes, "part of the limit");
     print_line("peak footprint", figures->peak_footprint_bytes, "the most memory it ever had");
     print_line("footprint at the end", figures->footprint_bytes, "of that:");
     snprintf(note, sizeof note, "in %zu blocks", figures->live_blocks);

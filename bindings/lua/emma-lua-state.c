@@ -20,7 +20,8 @@
 #define SPARE_SHARE         64                 /* of the limit ... */
 #define SPARE_LEAST_BYTES   ((size_t)64 << 10) /* ... but at least this ... */
 #define SPARE_MOST_BYTES    ((size_t)1 << 20)  /* ... and at most this, ... */
-#define SPARE_HIGHEST_SHARE 8 /* ... and never more than this share of a small limit */
+#define SPARE_HIGHEST_SHARE 8 /* ... and never more than this share of a small limit, ... */
+#define SPARE_STEP_BYTES    ((size_t)4 << 10) /* ... in whole pages */
 
 #define RESERVE_LEAST_BYTES ((size_t)4 << 30)
 
@@ -28,6 +29,7 @@
 
 static jmp_buf state_end;
 static bool state_ending;    /* lua_close is under way, and state_end is set */
+static bool space_is_short;  /* the system has less address space than was asked for */
 static const char guard_key; /* its address is the guard's place in the registry */
 
 /* Messages of Lua's warning system. The three functions are its states; each is set while it
@@ -106,7 +108,8 @@ static size_t spare_for(size_t limit_bytes)
     if (spare > limit_bytes / SPARE_HIGHEST_SHARE)
         spare = limit_bytes / SPARE_HIGHEST_SHARE;
     size_t rest = limit_bytes > EMMA_LIMIT_MIN_BYTES ? limit_bytes - EMMA_LIMIT_MIN_BYTES : 0;
-    return spare < rest ? spare : rest;
+    spare = spare < rest ? spare : rest;
+    return spare - spare % SPARE_STEP_BYTES;
 }
 
 /* Address space for a program without a limit: twice the memory of the machine. */
@@ -135,7 +138,8 @@ static emma *create_instance(void)
         emma *instance = emma_create(&options);
         if (instance != NULL)
             return instance;
-        options.reserve_bytes = 0; /* address space is short: what there is */
+        options.reserve_bytes = 0; /* what there is */
+        space_is_short = true;
     }
     return emma_create(&options);
 }
@@ -233,24 +237,58 @@ void emmai_state_use_spare(bool use)
         emma_use_spare(emmai_cli.instance, use);
 }
 
+/* The address space is the bound: the system gave less than the limit, or there is none. */
+static void explain_space(const emma_stats *stats, bool is_full)
+{
+    const cli_options *options = &emmai_cli.options;
+    char space[SIZE_TEXT_BYTES], peak[SIZE_TEXT_BYTES], limit[SIZE_TEXT_BYTES];
+    bool limited = options->limit_bytes != EMMA_UNLIMITED;
+    emmai_report_size(space, stats->reserve_bytes);
+    emmai_report_size(peak, stats->peak_footprint_bytes);
+    emmai_report_size(limit, options->limit_bytes);
+    if (is_full)
+        fprintf(stderr, "%s: the reserved address space of %s is full: peak footprint %s",
+                emmai_cli.program, space, peak);
+    else
+        fprintf(stderr,
+                "%s: one request was larger than what the reserved address space of %s leaves, or "
+                "the system refused it: peak footprint %s",
+                emmai_cli.program, space, peak);
+    fprintf(stderr, "%s",
+            limited || space_is_short ? "; the system gave no more address space (ulimit -v)" : "");
+    if (limited)
+        fprintf(stderr, ", less than the limit of %s (--limit)", limit);
+    fputc('\n', stderr);
+}
+
+static void explain_limit(const emma_stats *stats, bool is_full)
+{
+    char limit[SIZE_TEXT_BYTES], peak[SIZE_TEXT_BYTES], spare[SIZE_TEXT_BYTES];
+    emmai_report_size(limit, emmai_cli.options.limit_bytes);
+    emmai_report_size(peak, stats->peak_footprint_bytes);
+    emmai_report_size(spare, emmai_cli.spare_bytes);
+    fprintf(stderr,
+            is_full ? "%s: the limit of %s (--limit) was reached: peak footprint %s"
+                    : "%s: one request was larger than what the limit of %s (--limit) leaves: peak "
+                      "footprint %s",
+            emmai_cli.program, limit, peak);
+    if (emmai_cli.spare_bytes != 0)
+        fprintf(stderr, ", %s held back for error paths", spare);
+    fputc('\n', stderr);
+}
+
+/* The instance still is as the error left it. Where less than half is in use, one request asked for
+ * more than the other half. */
 void emmai_state_explain_no_memory(void)
 {
     interpreter *self = &emmai_cli;
-    char limit[SIZE_TEXT_BYTES], peak[SIZE_TEXT_BYTES], spare[SIZE_TEXT_BYTES];
     emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(self->instance, &stats);
     if (stats.refused_count == 0)
         return; /* Lua itself gave up, on a size that no memory could hold */
-    emmai_report_size(peak, stats.peak_footprint_bytes);
-    if (self->options.limit_bytes == EMMA_UNLIMITED)
-        fprintf(stderr,
-                "%s: without a limit, the system refused more memory: peak footprint %s, address "
-                "space %s\n",
-                self->program, peak, emmai_report_size(limit, stats.reserve_bytes));
+    if (stats.reserve_bytes < self->options.limit_bytes)
+        explain_space(&stats, stats.footprint_bytes >= stats.reserve_bytes / 2);
     else
-        fprintf(stderr,
-                "%s: the limit of %s (--limit) was reached: peak footprint %s, %s held back for "
-                "error paths\n",
-                self->program, emmai_report_size(limit, self->options.limit_bytes), peak,
-                emmai_report_size(spare, self->spare_bytes));
+        explain_limit(&stats,
+                      stats.footprint_bytes >= (self->options.limit_bytes - self->spare_bytes) / 2);
 }

@@ -7,6 +7,7 @@
 #define _POSIX_C_SOURCE 200809L /* sigaction, getpid, clock_gettime */
 #include "emma-lua.h"
 
+#include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,30 @@ void emmai_cli_message(const char *progname, const char *message)
     fflush(stderr);
 }
 
+/* Whether a message is Lua's own for a refused allocation. A script that caught it and raised it
+ * again has put a position before it ("name:1: ") and a traceback behind it; in any other text of a
+ * script's it does not count. */
+static bool is_no_memory(const char *message)
+{
+    static const char no_memory[] = "not enough memory";
+    const size_t length = sizeof no_memory - 1;
+    const char *end = strstr(message, "\nstack traceback:\n");
+    if (end == NULL)
+        end = message + strlen(message);
+    if ((size_t)(end - message) < length || strncmp(end - length, no_memory, length) != 0)
+        return false;
+    const char *at = end - length;
+    if (at == message)
+        return true;
+    if (at - message < 2 || at[-1] != ' ' || at[-2] != ':')
+        return false;
+    at -= 2;
+    const char *behind_line = at;
+    while (at > message && isdigit((unsigned char)at[-1]))
+        at--;
+    return at < behind_line && at > message && at[-1] == ':';
+}
+
 int emmai_cli_report(lua_State *state, int status)
 {
     if (status == LUA_OK)
@@ -33,8 +58,7 @@ int emmai_cli_report(lua_State *state, int status)
     const char *message = lua_tostring(state, -1);
     if (message == NULL)
         message = "(error message not a string)";
-    /* What a script made of a memory error that it caught counts too. */
-    const bool no_memory = status == LUA_ERRMEM || strstr(message, "not enough memory") != NULL;
+    const bool no_memory = is_no_memory(message);
     emmai_cli_message(emmai_cli.progname, message);
     lua_pop(state, 1);
     if (no_memory)

@@ -114,7 +114,8 @@ void emmai_state_end(void);
 
 void emmai_state_use_spare(bool use);
 
-/* Says on stderr which limit a "not enough memory" came from. */
+/* Says on stderr where a "not enough memory" came from: the limit, the end of the address space, or
+ * one request that was too large for them. */
 void emmai_state_explain_no_memory(void);
 
 /* emma-lua-repl.c */

@@ -601,10 +601,41 @@ def group_limits(suite):
     # Errors that are not about memory do not speak of the limit.
     ran = limited("8M", "-e", "error('not enough memory')")
     suite.check(ran.status == 1 and "--limit" not in ran.err, "a message of the script's own", ran)
+    ran = limited("8M", "-e", GREEDY.replace("for", "pcall(function() for") + " end)", "-e",
+                  "error('there is not enough memory', 0)")
+    suite.check(ran.status == 1 and "--limit" not in ran.err, "one that speaks of memory, where some was refused", ran)
+    ran = limited("8M", "-e", "pcall(function() %s end) error('not enough memory for this picture', 0)" % GREEDY)
+    suite.check(ran.status == 1 and "--limit" not in ran.err, "one that begins as Lua's own", ran)
+    ran = limited("8M", "-e", "pcall(function() %s end) error('picture 1: not enough memory', 0)" % GREEDY)
+    suite.check(ran.status == 1 and "--limit" not in ran.err, "one that ends as Lua's own", ran)
     ran = limited("8M", "-e", "assert(pcall(function() %s end))" % GREEDY)
     suite.check(ran.status == 1 and "the limit of 8.0 MiB" in ran.err, "a memory error that was caught and raised again", ran)
     ran = limited("8M", "-e", "coroutine.wrap(function() %s end)()" % GREEDY)
     suite.check(ran.status == 1 and "the limit of 8.0 MiB" in ran.err, "a coroutine at the limit", ran)
+    # One request that is too large for all that is left.
+    ran = limited("8M", "-e", "local s = ('x'):rep(1 << 30)")
+    suite.check(ran.status == 1 and re.search(r"\nemma-lua: one request was larger than what the limit of 8\.0 MiB \(--limit\) leaves: "
+                                              r"peak footprint \d+\.\d KiB, 128\.0 KiB held back for error paths\n$", ran.err),
+                "one request above the limit", ran)
+    ran = suite.emma("-e", "io.read(1 << 40)")
+    suite.check(ran.status == 1 and re.search(r"\nemma-lua: one request was larger than what the reserved address space of \S+ GiB "
+                                              r"leaves, or the system refused it: peak footprint \d+\.\d KiB\n$", ran.err),
+                "one request above the address space", ran)
+    # Nothing is held back of a limit that leaves no page for it.
+    for arguments in (["--limit", "16385"], ["--limit", "16385", "--stats"], ["--stats", "-e", "x = 1"]):
+        ran = suite.emma(*arguments)
+        suite.check("held back" not in ran.err and "kept for error paths" not in ran.err, "%r: no spare part" % (arguments,), ran)
+
+    # The address space, not the limit, is what a limit of the system's leaves too little of.
+    for arguments, told in ((["--limit", "190M"], ", less than the limit of 190.0 MiB (--limit)\n"), ([], "\n")):
+        ran = subprocess.run(["sh", "-c", 'ulimit -v 200000 && exec "$0" "$@"', suite.emma_lua, *arguments, "-e", GREEDY],
+                             capture_output=True, timeout=SECONDS, check=False)
+        if "sanitizer" in plain(ran.stderr).lower():
+            break  # it takes address space for itself
+        suite.check(ran.returncode == 1 and re.search(
+            rb"\n\S+emma-lua: the reserved address space of \d+\.\d MiB is full: peak footprint \d+\.\d MiB; "
+            rb"the system gave no more address space \(ulimit -v\)" + re.escape(told.encode()) + b"$", ran.stderr),
+            "full address space, %r" % arguments, plain(ran.stderr))
     # Under a limit of the system's, without --limit.
     ran = subprocess.run(["sh", "-c", 'ulimit -v 400000 && exec "$0" "$@"', suite.emma_lua, "-e", "print(pcall(function() %s end))"
                           % GREEDY], capture_output=True, timeout=SECONDS, check=False)
@@ -756,7 +787,7 @@ def group_reports(suite):
     # What only another user may not do.
     with unprivileged(suite) as run:
         for name, mode, why in (("secret.json", 0o222, "the file is there and cannot be read, so it may be no report"),
-                                ("locked.json", 0o444, "Permission denied")):
+                                ("readonly.json", 0o444, "Permission denied")):
             suite.write(name, "")
             os.chmod(os.path.join(suite.directory, name), mode)
             refused(run("--report", name, "-e", "print('ran')"), name, why)
@@ -921,7 +952,7 @@ def group_programs(suite):
             actual = suite.run(suite.emma_lua, ["--limit", str(limit), path] + arguments)
             # table.unpack takes a stack that cannot grow for too many results, whatever the reason.
             refused = actual.status == 1 and ("too many results to unpack" in actual.err or
-                                              "not enough memory" in actual.err and "(--limit) was reached" in actual.err)
+                                              "not enough memory" in actual.err and "(--limit)" in actual.err)
             suite.check(actual == expected or (refused and expected.out.startswith(actual.out)),
                         "%s with a limit of %d (peak %d)" % (path, limit, peak), actual)
 
