@@ -97,10 +97,14 @@ enum option_kind emmai_options_decode(char **argv, int *index, char **value)
     }
 }
 
-static void print_usage(enum option_kind kind, const char *word)
+/* `next`: the word behind, which may have been meant as the argument; NULL: there is none. */
+static void print_usage(enum option_kind kind, const char *word, const char *next)
 {
     const char *program = emmai_cli.program;
-    if (kind == OPTION_BARE)
+    if (kind == OPTION_BARE && word[1] == '-' && next != NULL)
+        fprintf(stderr, "%s: '%s' needs argument, and '%s' is taken for an option\n", program, word,
+                next);
+    else if (kind == OPTION_BARE) /* as lua says it */
         fprintf(stderr, "%s: '%s' needs argument\n", program, word);
     else
         fprintf(stderr, "%s: unrecognized option '%s'\n", program, word);
@@ -210,7 +214,7 @@ bool emmai_options_read(void)
         switch (kind) {
         case OPTION_BARE:
         case OPTION_BAD:
-            print_usage(kind, word);
+            print_usage(kind, word, argv[index + 1]);
             return false;
         case OPTION_INTERACTIVE:
             options->interactive = options->show_version = true;

@@ -899,9 +899,10 @@ def group_bad_options(suite):
     refused(["--limit", "1M", "--soft-limit", "2M"], "--soft-limit: '2M' is above the --limit of '1M'")
     refused(["--soft-limit", "2M", "--limit", "1M"], "--soft-limit: '2M' is above the --limit of '1M'")
     for word in ("--limit", "--soft-limit", "--report"):
-        refused([word], "'%s' needs argument" % word, usage=True)
+        for given in ("-1", "-", "-x", "--stats", "--"):
+            refused([word, given], "'%s' needs argument, and '%s' is taken for an option" % (word, given), usage=True)
         ran = suite.emma(word)
-        suite.check(ran.status == 1 and "'%s' needs argument" % word in ran.err, "%s at the end" % word, ran)
+        suite.check(ran.status == 1 and ran.err.startswith("emma-lua: '%s' needs argument\n" % word), "%s at the end" % word, ran)
     for word in ("--stats=1", "--limits", "--limi", "--unknown", "---", "--limit5M", "-x", "-vv", "-ii", "-E1", "-Wx", "--stat"):
         refused([word], "unrecognized option '%s'" % word, usage=True)
 
