@@ -1,13 +1,9 @@
 /* test: uninstrumented */
 /* As signal_timer, but with no luck needed: the processor's single-step trap runs the handler after
  * every instruction of the core, so each state that a signal can meet is met. */
-#include "emma_test.h"
-
-#if defined(__x86_64__)
-#include <x86intrin.h>
+#include "emma_step.h"
 
 enum {
-    TRAP_FLAG = 0x100,
     SLOTS = 48,
     HANDLER_SLOTS = 16,
     STEPS = 300,
@@ -75,16 +71,6 @@ static void on_trap(int number)
         handler_allocate(b);
 }
 
-static inline void trap_on(void)
-{
-    __writeeflags(__readeflags() | TRAP_FLAG);
-}
-
-static inline void trap_off(void)
-{
-    __writeeflags(__readeflags() & ~(unsigned long long)TRAP_FLAG);
-}
-
 /* String instructions trap after each round: a large block would take as many signals as it has
  * bytes. */
 static size_t size_for(test_rng *rng)
@@ -96,7 +82,7 @@ static size_t size_for(test_rng *rng)
 static unsigned char *stepped_allocate(unsigned entry, size_t bytes)
 {
     unsigned char *at;
-    trap_on();
+    test_trap_on();
     switch (entry) {
     case 0: at = emma_calloc(instance, 1, bytes); break;
     case 1: at = emma_aligned_alloc(instance, 64, bytes); break;
@@ -105,39 +91,39 @@ static unsigned char *stepped_allocate(unsigned entry, size_t bytes)
     case 4: at = emma_malloc(instance, bytes + 100000); break;
     default: at = emma_malloc(instance, bytes); break;
     }
-    trap_off();
+    test_trap_off();
     return at;
 }
 
 static unsigned char *stepped_resize(unsigned entry, const block *b, size_t bytes)
 {
     unsigned char *at;
-    trap_on();
+    test_trap_on();
     switch (entry) {
     case 0: at = emma_realloc(instance, b->at, bytes); break;
     case 1: at = emma_resize(instance, b->at, b->bytes, bytes + 1); break;
     default: at = emma_realloc_sized(instance, b->at, b->bytes, bytes); break;
     }
-    trap_off();
+    test_trap_off();
     return at;
 }
 
 static void stepped_free(unsigned entry, const block *b)
 {
-    trap_on();
+    test_trap_on();
     switch (entry) {
     case 0: emma_free_sized(instance, b->at, b->bytes); break;
     case 1: emma_resize(instance, b->at, b->bytes, 0); break;
     default: emma_free(instance, b->at); break;
     }
-    trap_off();
+    test_trap_off();
 }
 
 static void stepped_trim(void)
 {
-    trap_on();
+    test_trap_on();
     emma_trim(instance);
-    trap_off();
+    test_trap_off();
 }
 
 static void step(test_rng *rng)
@@ -219,10 +205,7 @@ static void run(unsigned flags, unsigned every, bool young, uint64_t seed)
 
 int main(void)
 {
-    if (test_under_valgrind())
-        test_skip("valgrind has no single-step trap");
-    struct sigaction action = { .sa_handler = on_trap };
-    CHECK_EQ(sigaction(SIGTRAP, &action, NULL), 0);
+    test_trap_to(on_trap);
     run(0, 1, true, 7000);
     run(EMMA_ALIGN8, 1, true, 7001);
     run(0, 1, false, 7002);
@@ -230,9 +213,3 @@ int main(void)
     run(EMMA_ALIGN8, 5, false, 7004); /* the handler's blocks live on through more of the core */
     return 0;
 }
-#else
-int main(void)
-{
-    test_skip("the single-step flag is particular to x86_64");
-}
-#endif

@@ -1,0 +1,53 @@
+/* emma_step.h - the processor's single-step trap: with it on, SIGTRAP comes after each instruction,
+ * so a handler meets each state that a signal can meet. String instructions trap after each round.
+ *
+ * Only for x86_64: ask TEST_CAN_STEP. A test that includes this is not to be instrumented. */
+#ifndef EMMA_STEP_H
+#define EMMA_STEP_H
+
+#include "emma_test.h"
+
+#if defined(__x86_64__)
+#include <x86intrin.h>
+
+#define TEST_CAN_STEP 1
+enum { TEST_TRAP_FLAG = 0x100 };
+
+/* The fences: what the handler reads is written before, what it writes is read after. */
+static inline void test_trap_on(void)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __writeeflags(__readeflags() | TEST_TRAP_FLAG);
+}
+
+static inline void test_trap_off(void)
+{
+    __writeeflags(__readeflags() & ~(unsigned long long)TEST_TRAP_FLAG);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+#else
+#define TEST_CAN_STEP 0
+
+static inline void test_trap_on(void)
+{
+}
+
+static inline void test_trap_off(void)
+{
+}
+#endif
+
+/* Has `handler` run after each instruction between test_trap_on and test_trap_off. */
+static inline void test_trap_to(void (*handler)(int))
+{
+    if (!TEST_CAN_STEP)
+        test_skip("the single-step flag is particular to x86_64");
+    if (test_under_valgrind())
+        test_skip("valgrind has no single-step trap");
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    CHECK_EQ(sigaction(SIGTRAP, &action, NULL), 0);
+}
+
+#endif
