@@ -48,6 +48,38 @@ static void prepare(void)
     CHECK_EQ(emma_check(instance), EMMA_OK);
 }
 
+/* The units of the young area: of page 0, of a slab, of none. */
+static void damage_young(void)
+{
+    size_t spanning = 0;
+    while (instance->young[spanning].unit_count < 2)
+        CHECK_LT(++spanning, instance->young_count);
+    const size_t first = instance->young[spanning].first_unit;
+    EXPECT_FOUND(instance->unit_slab[EMMAI_PAGE_BYTES / EMMAI_UNIT_BYTES], 0);
+    EXPECT_FOUND(instance->unit_slab[first], 0);
+    EXPECT_FOUND(instance->unit_slab[first + 1], 0);
+    EXPECT_FOUND(instance->unit_slab[first + 1], spanning + 2);
+    EXPECT_FOUND(instance->young_units, instance->young_units + 1);
+}
+
+/* What is known of chunks apart from their entries; the run is the last one. */
+static void damage_extents(const emmai_slab *run)
+{
+    emmai_control *control = instance->control;
+    const size_t chunk = (size_t)emmai_id_of_slab(instance, run);
+    const size_t end = chunk + emmai_run_chunks(run);
+    emma_trim(instance); /* no chunk behind the run that keeps memory: it would be found missing */
+    for (size_t i = chunk; i < end; i++)
+        EXPECT_FOUND(instance->chunk_map[i / 64], instance->chunk_map[i / 64] ^ 1ull << i % 64);
+    EXPECT_FOUND(control->run_committed, chunk);
+    EXPECT_FOUND(control->run_committed, chunk + 1);
+    EXPECT_FOUND(control->run_committed, end - 1);
+    const size_t free_chunk =
+        emmai_bits_find(instance->chunk_map, EMMAI_YOUNG_CHUNKS, instance->chunk_count, false);
+    EXPECT_FOUND(instance->low_hint, free_chunk + 1);
+    EXPECT_FOUND(instance->low_hint, instance->chunk_count);
+}
+
 int main(void)
 {
     prepare();
@@ -96,7 +128,8 @@ int main(void)
     EXPECT_FOUND(control->limit_pages, 1);
     EXPECT_FOUND(control->low_committed, 0);
     EXPECT_FOUND(instance->chunk_map[0], 0);
-    EXPECT_FOUND(instance->unit_slab[EMMAI_PAGE_BYTES / EMMAI_UNIT_BYTES], 0);
+    damage_young();
+    damage_extents(run);
     emma_destroy(instance);
     return 0;
 }

@@ -1,0 +1,20 @@
+/* test: whole */
+/* emma_reset forgets how many slabs each class had, up to the last class. */
+#include "emma_fault.h"
+
+enum { BLOCKS = 100, TRAILER = EMMA_CHECKS ? 8 : 0 };
+
+int main(void)
+{
+    emma *instance = test_create(EMMA_UNLIMITED, EMMA_ALIGN8);
+    const uint16_t *counts = instance->heap.slab_count;
+    for (unsigned i = EMMAI_CLASS_COUNT - 1; i > 0; i--)
+        for (size_t n = 0; n < BLOCKS; n++)
+            CHECK(emma_malloc(instance, emmai_class_bytes(i) - TRAILER) != NULL);
+    CHECK_GE(counts[EMMAI_CLASS_COUNT - 1], BLOCKS / 2);
+    CHECK_EQ(emma_reset(instance), EMMA_OK);
+    for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++)
+        CHECK_EQ(counts[i], 0);
+    emma_destroy(instance);
+    return 0;
+}
