@@ -10,14 +10,16 @@
 # acme_emma_create. Any number of copies can stand side by side in one program.
 #
 #   STATIC, SHARED, OBJECT  the kind of library; STATIC when none is given
-#   HIDDEN                  the copy is not exported from the shared library that it is linked into
+#   HIDDEN                  the copy is not exported from the shared library that it is linked into;
+#                           not with SHARED: nothing could link with the target
 #   LUA                     adds the Lua adapter (emma_lua.h)
 #   EXCLUDE_FROM_ALL        builds the target only when something needs it
-#   PREFIX                  goes before every public symbol; a C identifier; none when empty
+#   PREFIX                  goes before every public symbol; a C identifier, or "" for none
 #   CHECKS                  finds double frees, interior and misaligned pointers and wrong sizes;
 #                           OFF when not given
 #   AUDIT                   verifies the allocator's own state as it runs, slowly; OFF when not given
-#   CHUNK_SHIFT             binary logarithm of the chunk's size in bytes; for emma's own tests
+#   CHUNK_SHIFT             binary logarithm of the chunk's size in bytes, 13 to 16; for emma's own
+#                           tests
 #
 # This file and the sources lie side by side in the same way in the source tree and in an installed
 # package (share/emma): cmake/EmmaAddLibrary.cmake, core/emma.c, bindings/lua/emma_lua.c.
@@ -25,6 +27,7 @@ include_guard(GLOBAL)
 
 function(emma_add_library target)
     set(usage "emma_add_library(${target})")
+    cmake_path(GET CMAKE_CURRENT_FUNCTION_LIST_DIR PARENT_PATH root)
     cmake_parse_arguments(PARSE_ARGV 1 arg "STATIC;SHARED;OBJECT;HIDDEN;LUA;EXCLUDE_FROM_ALL"
         "PREFIX;CHECKS;AUDIT;CHUNK_SHIFT" "")
 
@@ -35,7 +38,8 @@ function(emma_add_library target)
             "CHECKS <bool>, AUDIT <bool>, CHUNK_SHIFT <n>.")
     endif()
     foreach(keyword IN LISTS arg_KEYWORDS_MISSING_VALUES)
-        if(NOT keyword STREQUAL "PREFIX") # PREFIX "" is what a host without a prefix passes on
+        # emma's own CMakeLists.txt passes its prefix on in a list, from which an empty one vanishes.
+        if(NOT (keyword STREQUAL "PREFIX" AND CMAKE_CURRENT_SOURCE_DIR STREQUAL root))
             message(FATAL_ERROR "${usage}: ${keyword} needs a value")
         endif()
     endforeach()
@@ -44,6 +48,9 @@ function(emma_add_library target)
     endif()
     if(DEFINED arg_CHUNK_SHIFT AND NOT arg_CHUNK_SHIFT MATCHES "^[0-9]+$")
         message(FATAL_ERROR "${usage}: CHUNK_SHIFT is not a number: ${arg_CHUNK_SHIFT}")
+    endif()
+    if(DEFINED arg_CHUNK_SHIFT AND (arg_CHUNK_SHIFT LESS 13 OR arg_CHUNK_SHIFT GREATER 16))
+        message(FATAL_ERROR "${usage}: CHUNK_SHIFT is not from 13 to 16: ${arg_CHUNK_SHIFT}")
     endif()
     foreach(keyword IN ITEMS CHECKS AUDIT)
         set(${keyword} 0)
@@ -70,14 +77,16 @@ function(emma_add_library target)
     elseif(kinds EQUAL 0)
         set(kind STATIC)
     endif()
+    if(arg_SHARED AND arg_HIDDEN)
+        message(FATAL_ERROR "${usage}: SHARED and HIDDEN exclude each other: a shared library that "
+            "exports nothing is of no use")
+    endif()
     get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
     if(NOT "C" IN_LIST languages)
         message(FATAL_ERROR "${usage}: the language C is not enabled; write "
             "project(... LANGUAGES C ...) or enable_language(C) before it")
     endif()
 
-    set(root "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/..")
-    cmake_path(NORMAL_PATH root)
     set(exclude)
     if(arg_EXCLUDE_FROM_ALL)
         set(exclude EXCLUDE_FROM_ALL)
