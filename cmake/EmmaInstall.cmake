@@ -17,6 +17,11 @@ install(FILES bindings/lua/emma_lua.c bindings/lua/emma_lua.h
 install(FILES cmake/EmmaAddLibrary.cmake DESTINATION "${EMMA_INSTALL_DATADIR}/cmake")
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+# What README.md links to, at the same places beside it.
+foreach(file IN ITEMS core/emma.h docs/internals.md examples/embed_lua.c)
+    cmake_path(GET file PARENT_PATH folder)
+    install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_DOCDIR}/${folder}")
+endforeach()
 
 # ---- find_package(emma) ----
 
