@@ -48,16 +48,25 @@ static void emmai_huge_prepare(emma *instance, size_t chunk)
     emmai_chunk_retain(instance, chunk, HUGE_CHUNKS);
 }
 
+static char *huge_run_start(const emma *instance, const emmai_slab *run)
+{
+    return emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, run));
+}
+
+/* Where the last huge page that lies within the first `bytes` of a run ends. */
+static uintptr_t huge_run_end(const emma *instance, const emmai_slab *run, size_t bytes)
+{
+    return ((uintptr_t)huge_run_start(instance, run) + bytes) / HUGE_BYTES * HUGE_BYTES;
+}
+
 /* Lets the kernel use huge pages for a large run. */
 static void emmai_huge_advise(const emma *instance, emmai_slab *run)
 {
     if (run->run_bytes < EMMAI_HUGE_RUN_BYTES)
         return;
-    char *run_start = emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, run));
-    char *start = (char *)emmai_round_up((uintptr_t)run_start, HUGE_BYTES);
-    uintptr_t end = ((uintptr_t)run_start + run->run_bytes) / HUGE_BYTES * HUGE_BYTES;
+    uintptr_t start = emmai_round_up((uintptr_t)huge_run_start(instance, run), HUGE_BYTES);
     run->huge_advised = 1;
-    emmai_os_huge_pages(start, end - (uintptr_t)start);
+    emmai_os_huge_pages((void *)start, huge_run_end(instance, run, run->run_bytes) - start);
 }
 
 /* Withdraws that, before chunks of the run become free. */
@@ -66,6 +75,17 @@ static void emmai_huge_withdraw(const emma *instance, emmai_slab *run)
     if (!run->huge_advised)
         return;
     run->huge_advised = 0;
-    huge_forbid(instance, emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, run)),
+    huge_forbid(instance, huge_run_start(instance, run),
                 emmai_run_chunks(run) << EMMA_CHUNK_SHIFT);
+}
+
+/* Changes a run's bytes to fewer, before chunks of it become free. */
+static void emmai_huge_shrink(const emma *instance, emmai_slab *run, size_t bytes)
+{
+    bool fewer = huge_run_end(instance, run, bytes) != huge_run_end(instance, run, run->run_bytes);
+    if (fewer)
+        emmai_huge_withdraw(instance, run);
+    run->run_bytes = bytes;
+    if (fewer)
+        emmai_huge_advise(instance, run);
 }

@@ -326,6 +326,7 @@ static size_t emmai_chunk_squeeze(emma *instance);
 static void emmai_huge_prepare(emma *instance, size_t chunk);
 static void emmai_huge_advise(const emma *instance, emmai_slab *run);
 static void emmai_huge_withdraw(const emma *instance, emmai_slab *run);
+static void emmai_huge_shrink(const emma *instance, emmai_slab *run, size_t bytes);
 
 /* ---- emma_young.c ---- */
 

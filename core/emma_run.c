@@ -93,9 +93,7 @@ static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t byt
 {
     size_t old_count = emmai_run_chunks(run);
     size_t new_count = emmai_chunks_of(bytes);
-    emmai_huge_withdraw(instance, run);
-    run->run_bytes = bytes;
-    emmai_huge_advise(instance, run);
+    emmai_huge_shrink(instance, run, bytes);
     if (new_count < old_count)
         emmai_chunk_release(instance, chunk + new_count, old_count - new_count);
 }
