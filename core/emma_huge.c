@@ -2,7 +2,9 @@
  * matter.
  *
  * A huge page costs as much as 30 to 90 small faults and saves 512, and later most misses of the
- * translation buffer. Slabs get one ahead: the whole page counts in the footprint and its chunks
+ * translation buffer; but where the machine's memory is in pieces, the kernel moves others' pages to
+ * make one, and it costs more than it saves. So the first of each kind is timed, and when it was
+ * dear, the next ones are done without. Slabs get one ahead: the whole page counts in the footprint and its chunks
  * are FREE and retained until slabs take them. The advice is withdrawn at once: the page stays, the
  * mappings merge again, and the kernel never puts in a huge page by itself, which could bring back
  * purged pages (I5). A large run counts whole in any case; it keeps the advice while it lives, so
@@ -23,6 +25,31 @@ static bool huge_fits(const emma *instance, size_t chunk)
            emmai_bits_find(instance->retained_map, chunk, end, true) == end;
 }
 
+/* Whether huge pages are worth a try just now. */
+static bool huge_is_due(emmai_control *control)
+{
+    if (!control->huge_pause)
+        return true;
+    control->huge_pause--;
+    return false;
+}
+
+/* Takes a huge page into use by writing to it, fresh as it is; false when that was dear, and then for
+ * some time, longer each time, none is due. */
+static bool huge_touch(emmai_control *control, void *page)
+{
+    uint64_t start = emmai_os_now_us();
+    *(volatile char *)page = 0;
+    if (emmai_os_now_us() - start <= EMMAI_HUGE_DEAR_US) {
+        control->huge_backoff = 0;
+        return true;
+    }
+    control->huge_backoff =
+        (uint16_t)emmai_min(2 * control->huge_backoff + (size_t)1, EMMAI_HUGE_PAUSE_MAX);
+    control->huge_pause = control->huge_backoff;
+    return false;
+}
+
 /* Keeps the kernel from using huge pages in a range. Where it cannot, as a mapping would have to be
  * split in a process that has as many as it may, the whole instance loses them: that only merges. */
 static void huge_forbid(const emma *instance, void *start, size_t bytes)
@@ -38,12 +65,12 @@ static void emmai_huge_prepare(emma *instance, size_t chunk)
     emmai_control *control = instance->control;
     size_t left = emmai_footprint_limit_pages(control) - control->footprint_pages;
     if (control->footprint_pages < EMMAI_HUGE_FOOTPRINT_BYTES >> EMMAI_PAGE_SHIFT ||
-        left < 2 * HUGE_PAGES || !huge_fits(instance, chunk) ||
+        left < 2 * HUGE_PAGES || !huge_fits(instance, chunk) || !huge_is_due(control) ||
         !emmai_chunk_prepare(instance, chunk, HUGE_CHUNKS, chunk, HUGE_BYTES))
         return;
     char *start = emmai_chunk_start(instance, chunk);
     emmai_os_huge_pages(start, HUGE_BYTES);
-    *(volatile char *)start = 0;
+    huge_touch(control, start);
     huge_forbid(instance, start, HUGE_BYTES);
     emmai_chunk_retain(instance, chunk, HUGE_CHUNKS);
 }
@@ -60,13 +87,25 @@ static uintptr_t huge_run_end(const emma *instance, const emmai_slab *run, size_
 }
 
 /* Lets the kernel use huge pages for a large run. */
-static void emmai_huge_advise(const emma *instance, emmai_slab *run)
+static void huge_advise(const emma *instance, emmai_slab *run)
 {
     if (run->run_bytes < EMMAI_HUGE_RUN_BYTES)
         return;
     uintptr_t start = emmai_round_up((uintptr_t)huge_run_start(instance, run), HUGE_BYTES);
     run->huge_advised = 1;
     emmai_os_huge_pages((void *)start, huge_run_end(instance, run, run->run_bytes) - start);
+}
+
+/* The same for a run that has just got its last chunks, none of which was written to yet. */
+static void emmai_huge_try(const emma *instance, emmai_slab *run, size_t old_bytes)
+{
+    uintptr_t end = huge_run_end(instance, run, run->run_bytes);
+    uintptr_t first = emmai_round_up((uintptr_t)huge_run_start(instance, run) + old_bytes, HUGE_BYTES);
+    if (run->run_bytes < EMMAI_HUGE_RUN_BYTES || first >= end || !huge_is_due(instance->control))
+        return;
+    huge_advise(instance, run);
+    if (!huge_touch(instance->control, (void *)(end - HUGE_BYTES)))
+        emmai_huge_withdraw(instance, run);
 }
 
 /* Withdraws that, before chunks of the run become free. */
@@ -82,10 +121,12 @@ static void emmai_huge_withdraw(const emma *instance, emmai_slab *run)
 /* Changes a run's bytes to fewer, before chunks of it become free. */
 static void emmai_huge_shrink(const emma *instance, emmai_slab *run, size_t bytes)
 {
-    bool fewer = huge_run_end(instance, run, bytes) != huge_run_end(instance, run, run->run_bytes);
+    bool fewer =
+        run->huge_advised &&
+        huge_run_end(instance, run, bytes) != huge_run_end(instance, run, run->run_bytes);
     if (fewer)
         emmai_huge_withdraw(instance, run);
     run->run_bytes = bytes;
     if (fewer)
-        emmai_huge_advise(instance, run);
+        huge_advise(instance, run);
 }

@@ -154,6 +154,8 @@ typedef struct emmai_control {
     bool in_callback; /* the host's code runs inside a call; see emmai_callback_begin */
     bool outside;     /* what looks at a block now has not entered; see emmai_outside_begin */
     bool over_soft;
+    uint16_t huge_pause;   /* huge pages to do without */
+    uint16_t huge_backoff; /* how many that were when it began */
     uint64_t moved_bytes;
     uint64_t returned_bytes;
     uint64_t refused_count;
@@ -285,6 +287,7 @@ static void emmai_os_populate(void *start, size_t bytes);
 static bool emmai_os_overcommits(void);
 static void emmai_os_name(void *start, size_t bytes, const char *name);
 static uint64_t emmai_os_now_ms(void);
+static uint64_t emmai_os_now_us(void);
 static uint64_t emmai_os_random(const void *fallback);
 static void emmai_os_print(const char *text, size_t bytes);
 
@@ -324,7 +327,7 @@ static size_t emmai_chunk_squeeze(emma *instance);
 /* ---- emma_huge.c ---- */
 
 static void emmai_huge_prepare(emma *instance, size_t chunk);
-static void emmai_huge_advise(const emma *instance, emmai_slab *run);
+static void emmai_huge_try(const emma *instance, emmai_slab *run, size_t old_bytes);
 static void emmai_huge_withdraw(const emma *instance, emmai_slab *run);
 static void emmai_huge_shrink(const emma *instance, emmai_slab *run, size_t bytes);
 

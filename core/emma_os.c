@@ -12,6 +12,7 @@
 #define ADVICE_POPULATE_WRITE           23
 #define PRCTL_SET_VMA                   0x53564d41
 #define PRCTL_SET_VMA_ANON_NAME         0
+#define CLOCK_MONOTONIC                 1
 #define CLOCK_MONOTONIC_COARSE          6
 #define GETRANDOM_NONBLOCK              1
 #define MAX_ERRNO                       4095
@@ -90,13 +91,24 @@ static void emmai_os_name(void *start, size_t bytes, const char *name)
                        (long)bytes, (long)name, 0);
 }
 
-/* Milliseconds of a clock that never goes back. */
-static uint64_t emmai_os_now_ms(void)
+static uint64_t os_now_ns(long clock)
 {
     int64_t now[2]; /* seconds, nanoseconds */
     now[0] = now[1] = 0;
-    emmai_arch_syscall(EMMAI_SYS_CLOCK_GETTIME, CLOCK_MONOTONIC_COARSE, (long)now, 0, 0, 0, 0);
-    return (uint64_t)now[0] * 1000 + (uint64_t)now[1] / 1000000;
+    emmai_arch_syscall(EMMAI_SYS_CLOCK_GETTIME, clock, (long)now, 0, 0, 0, 0);
+    return (uint64_t)now[0] * 1000000000 + (uint64_t)now[1];
+}
+
+/* Milliseconds of a clock that never goes back, some behind. */
+static uint64_t emmai_os_now_ms(void)
+{
+    return os_now_ns(CLOCK_MONOTONIC_COARSE) / 1000000;
+}
+
+/* Microseconds of a clock that never goes back. */
+static uint64_t emmai_os_now_us(void)
+{
+    return os_now_ns(CLOCK_MONOTONIC) / 1000;
 }
 
 /* A number that an attacker should not know; weaker where the kernel has no entropy to give yet. */

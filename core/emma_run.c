@@ -64,7 +64,7 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
     if (flags & EMMAI_RUN_ZERO)
         run_zero(instance, chunk, bytes);
     run_note_pages(instance, chunk, bytes, chunk);
-    emmai_huge_advise(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk));
+    emmai_huge_try(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk), 0);
     return emmai_chunk_start(instance, chunk);
 }
 
@@ -78,6 +78,7 @@ static void emmai_run_free(emma *instance, emmai_slab *run)
  * free or memory is refused. */
 static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
 {
+    size_t old_bytes = run->run_bytes;
     size_t end = chunk + emmai_run_chunks(run);
     size_t more = chunk + emmai_chunks_of(bytes) - end;
     if (!emmai_chunk_extend(instance, end, more, chunk, bytes))
@@ -85,7 +86,7 @@ static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes
     run->run_bytes = bytes;
     run_note_pages(instance, chunk, bytes, end - 1);
     if (more)
-        emmai_huge_advise(instance, run);
+        emmai_huge_try(instance, run, old_bytes);
     return true;
 }
 
