@@ -25,6 +25,8 @@
 #include "emma_slab.c"
 #include "emma_run.c"
 #include "emma_checked.c"
+#include "emma_shared.c"
+#include "emma_remote.c"
 #include "emma_block.c"
 #include "emma_realloc.c"
 #include "emma_instance.c"

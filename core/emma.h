@@ -4,11 +4,17 @@
  * instance maps its own memory, shares nothing with other instances, other copies of emma or the C
  * library, can be capped and measured, and is thrown away in one system call whatever it holds.
  *
- * Threads: an instance is local. One thread at a time may be inside it (as with a lua_State);
- * different instances are independent. A call that arrives from a signal handler while the
- * interrupted code is inside the same instance is refused: allocations return NULL, frees are put
- * off until a later call that leaves the fast path. From a callback of emma's (a handler, a visit)
+ * Threads: different instances are independent. An instance is local, unless it was made with
+ * EMMA_SHARED: one thread at a time may be inside it (as with a lua_State), and a call that arrives
+ * from a signal handler while the interrupted code is inside the same instance is refused:
+ * allocations return NULL, frees are put off until a later call that leaves the fast path. In a
+ * shared instance any thread may be inside at any time, and signal handlers are served; emma_walk,
+ * emma_check, emma_reset and emma_destroy need the instance for themselves all the same, and what
+ * emma_get_stats tells of blocks is exact only then. From a callback of emma's (a handler, a visit)
  * only what its type allows may be called.
+ *
+ * Forks: the child may use every instance. What other threads of the parent were just changing is
+ * lost to it, but not damaged.
  *
  * System calls: each function's own are named. Whatever allocates, resizes or frees may call
  * mprotect (more of the region), madvise (pages given back or taken at once) and clock_gettime
@@ -52,6 +58,7 @@
 #define emma_resize                       EMMA_PASTE(EMMA_PREFIX, emma_resize)
 #define emma_reset                        EMMA_PASTE(EMMA_PREFIX, emma_reset)
 #define emma_set_limit                    EMMA_PASTE(EMMA_PREFIX, emma_set_limit)
+#define emma_thread_detach                EMMA_PASTE(EMMA_PREFIX, emma_thread_detach)
 #define emma_trim                         EMMA_PASTE(EMMA_PREFIX, emma_trim)
 #define emma_usable_size                  EMMA_PASTE(EMMA_PREFIX, emma_usable_size)
 #define emma_use_spare                    EMMA_PASTE(EMMA_PREFIX, emma_use_spare)
@@ -80,6 +87,9 @@ enum emma_status {
 };
 
 enum emma_flags {
+    /* Any thread may use the instance at any time; there are no locks. Each thread that allocates has
+     * a heap, which takes some pages. See emma_thread_detach. */
+    EMMA_SHARED = 1,
     /* Blocks are 8-aligned (16-aligned where bytes is a multiple of 16 and not 0, unless a shrink
      * had to leave them in place), in steps of 8 bytes: less waste for clients that need no more,
      * as Lua up to 5.4. Without it: 16, as malloc. */
@@ -267,6 +277,11 @@ EMMA_API bool emma_walk(emma *instance, emma_walk_fn visit, void *arg);
 /* Verifies every invariant that the allocator's state has: EMMA_OK, EMMA_CORRUPT or EMMA_BUSY.
  * O(memory in use). */
 EMMA_API enum emma_status emma_check(emma *instance);
+
+/* Tells a shared instance that the calling thread is done with it: what it keeps for the thread goes
+ * to the next one that comes. Without it that happens when a thread that needs a heap finds the
+ * owner of one gone. The thread may come back. Local instances: nothing happens. */
+EMMA_API void emma_thread_detach(emma *instance);
 
 /* The version of this copy of emma, as EMMA_VERSION. */
 EMMA_API const char *emma_version(void);

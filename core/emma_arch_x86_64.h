@@ -17,8 +17,11 @@
 #define EMMAI_SYS_MPROTECT      10
 #define EMMAI_SYS_MUNMAP        11
 #define EMMAI_SYS_MADVISE       28
+#define EMMAI_SYS_GETPID        39
 #define EMMAI_SYS_PRCTL         157
+#define EMMAI_SYS_GETTID        186
 #define EMMAI_SYS_CLOCK_GETTIME 228
+#define EMMAI_SYS_TGKILL        234
 #define EMMAI_SYS_GETRANDOM     318
 
 #ifdef EMMA_SYSCALL

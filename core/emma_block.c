@@ -8,27 +8,27 @@
 
 /* ---- inside the gate ---- */
 
-static inline void *emmai_block_of_class(emma *instance, unsigned size_class)
+static inline void *emmai_block_of_class(emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    void *block = instance->heap.bins[size_class];
+    void *block = heap->bins[size_class];
     if (!block)
-        return emmai_slab_refill(instance, size_class);
-    instance->heap.bins[size_class] = *(void **)block;
+        return emmai_slab_refill(instance, heap, size_class);
+    heap->bins[size_class] = *(void **)block;
     return block;
 }
 
-static void *emmai_block_malloc(emma *instance, size_t bytes)
+static void *emmai_block_malloc(emma *instance, emmai_heap *heap, size_t bytes)
 {
     if (bytes > EMMAI_SLAB_MAX_BYTES)
         return emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_PLAIN);
-    return emmai_block_of_class(instance, emmai_class_of(instance, bytes));
+    return emmai_block_of_class(instance, heap, emmai_class_of(heap, bytes));
 }
 
 /* The least class whose blocks hold `bytes` and are multiples of `alignment`; both at most
  * EMMAI_SLAB_MAX_BYTES. */
-static unsigned block_aligned_class(const emma *instance, size_t alignment, size_t bytes)
+static unsigned block_aligned_class(const emmai_heap *heap, size_t alignment, size_t bytes)
 {
-    unsigned size_class = emmai_class_of(instance, emmai_max(bytes, alignment));
+    unsigned size_class = emmai_class_of(heap, emmai_max(bytes, alignment));
     while (emmai_class_bytes(size_class) % alignment)
         size_class++;
     return size_class;
@@ -36,17 +36,17 @@ static unsigned block_aligned_class(const emma *instance, size_t alignment, size
 
 /* Allocates at a multiple of `alignment`, a power of two. Young slabs start at units only; other
  * slabs and runs at chunks. */
-static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes)
+static void *emmai_block_aligned(emma *instance, emmai_heap *heap, size_t alignment, size_t bytes)
 {
     if (bytes > EMMAI_SLAB_MAX_BYTES || alignment > EMMAI_SLAB_MAX_BYTES)
         return emmai_run_malloc(instance, bytes, alignment, EMMAI_RUN_PLAIN);
-    unsigned size_class = block_aligned_class(instance, alignment, bytes);
+    unsigned size_class = block_aligned_class(heap, alignment, bytes);
     if (alignment > EMMAI_UNIT_BYTES)
-        emmai_slab_leave_young(instance, size_class);
-    void *block = emmai_block_of_class(instance, size_class);
+        emmai_slab_leave_young(instance, heap, size_class);
+    void *block = emmai_block_of_class(instance, heap, size_class);
     if (!block || (uintptr_t)block % alignment == 0)
         return block;
-    emmai_block_free(instance, block);
+    emmai_block_free(instance, heap, block);
     return emmai_run_malloc(instance, bytes, alignment, EMMAI_RUN_PLAIN);
 }
 
@@ -72,10 +72,11 @@ static EMMAI_NOINLINE void block_event_run(emma *instance, emmai_slab *slab, voi
 }
 
 /* The event that a free is when its chunk's `plain_frees` has just become negative. */
-static EMMAI_ALWAYS_INLINE void block_event(emma *instance, emmai_slab *slab, void *block)
+static EMMAI_ALWAYS_INLINE void block_event(emma *instance, emmai_heap *heap, emmai_slab *slab,
+                                            void *block)
 {
     if (EMMAI_LIKELY(slab->size_class)) {
-        emmai_slab_event(instance, slab, block);
+        emmai_slab_event(instance, heap, slab, block);
         return;
     }
     slab->plain_frees = 0;
@@ -83,12 +84,21 @@ static EMMAI_ALWAYS_INLINE void block_event(emma *instance, emmai_slab *slab, vo
     if (EMMAI_LIKELY(slab->kind == EMMAI_YOUNG))
         young = emmai_young_find(instance, emmai_offset(instance, block));
     if (EMMAI_LIKELY(young))
-        emmai_slab_free(instance, young, block);
+        emmai_slab_free(instance, heap, young, block);
     else
         block_event_run(instance, slab, block);
 }
 
-static inline void emmai_block_free(emma *instance, void *block)
+/* Frees a block of a slab of another heap, or a run, which is no heap's. */
+static EMMAI_NOINLINE void block_free_other(emma *instance, emmai_slab *slab, void *block)
+{
+    if (EMMAI_LIKELY(slab->size_class))
+        emmai_remote_free(instance, slab, block);
+    else
+        block_event_run(instance, slab, block);
+}
+
+static inline void emmai_block_free(emma *instance, emmai_heap *heap, void *block)
 {
     size_t offset = emmai_offset(instance, block);
     if (EMMAI_UNLIKELY(offset >= instance->region_bytes)) {
@@ -96,8 +106,10 @@ static inline void emmai_block_free(emma *instance, void *block)
         return;
     }
     emmai_slab *slab = emmai_slab_of_offset(instance, offset);
-    if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
-        block_event(instance, slab, block);
+    if (slab->owner != heap->number)
+        block_free_other(instance, slab, block);
+    else if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
+        block_event(instance, heap, slab, block);
     else
         emmai_slab_push(slab, block);
 }
@@ -111,8 +123,10 @@ static emmai_slab *emmai_block_slab(const emma *instance, const void *block)
         return NULL;
     }
     emmai_slab *slab = emmai_slab_of_offset(instance, offset);
+    if (slab->size_class) /* its kind may be changing: it may be another thread's */
+        return slab;
     uint8_t kind = slab->kind;
-    if (kind == EMMAI_SLAB || kind == EMMAI_FULL || kind == EMMAI_RUN)
+    if (kind == EMMAI_RUN)
         return slab;
     emmai_slab *young = kind == EMMAI_YOUNG ? emmai_young_find(instance, offset) : NULL;
     if (!young)
@@ -125,7 +139,7 @@ static size_t emmai_block_usable(const emma *instance, const void *block)
     const emmai_slab *slab = emmai_block_slab(instance, block);
     if (!slab)
         return 0;
-    return slab->kind == EMMAI_RUN ? slab->run_bytes : emmai_class_bytes(slab->size_class);
+    return emmai_slab_is_run(slab) ? slab->run_bytes : emmai_class_bytes(slab->size_class);
 }
 
 /* ---- re-entry: a free from a signal handler is put off ---- */
@@ -147,17 +161,23 @@ static EMMAI_NOINLINE void block_defer(emma *instance, void *block, const size_t
                                         __ATOMIC_RELAXED));
 }
 
-/* Frees what signal handlers could not. */
-static void emmai_block_drain(emma *instance)
+static EMMAI_NOINLINE void block_drain_deferred(emma *instance, emmai_heap *heap)
 {
-    if (!__atomic_load_n(&instance->deferred, __ATOMIC_RELAXED))
-        return;
     void *block = __atomic_exchange_n(&instance->deferred, NULL, __ATOMIC_ACQUIRE);
     while (block) {
         void *next = *(void **)block;
-        emmai_block_free(instance, block);
+        emmai_block_free(instance, heap, block);
         block = next;
     }
+}
+
+/* Frees what signal handlers could not, or other threads did. */
+static inline void emmai_block_drain(emma *instance, emmai_heap *heap)
+{
+    if (instance->shared)
+        emmai_remote_drain(instance, heap);
+    else if (__atomic_load_n(&instance->deferred, __ATOMIC_RELAXED))
+        block_drain_deferred(instance, heap);
 }
 
 /* ---- the rarer ways of an allocation ---- */
@@ -166,49 +186,70 @@ static void emmai_block_drain(emma *instance)
 static void emmai_block_count_refusal(emma *instance, size_t bytes)
 {
     if (bytes <= EMMAI_RESERVE_MAX_BYTES)
-        instance->control->refused_count++;
+        emmai_sync_add(&instance->control->refused_count, (uint64_t)1);
+}
+
+/* block_pop's own slow path: it closed the gate and found the bin empty. */
+static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, emmai_heap *heap, size_t size_class)
+{
+    emmai_block_drain(instance, heap);
+    void *block = emmai_block_of_class(instance, heap, (unsigned)size_class);
+    if (!block)
+        emmai_block_count_refusal(instance, emmai_class_bytes((unsigned)size_class));
+    if (EMMA_AUDIT)
+        emmai_check_audit(instance);
+    emmai_leave(heap);
+    return block;
+}
+
+/* Allocates last + 1 bytes from a heap whose gate told that they are few. */
+static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, size_t last,
+                                           bool shared)
+{
+    if (last >= EMMAI_SMALL_MAX_BYTES)
+        __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
+    emmai_gate_close_fast(heap, shared);
+    size_t size_class = heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
+    void *block = heap->bins[size_class];
+    if (EMMAI_UNLIKELY(!block))
+        return block_malloc_refill(instance, heap, size_class);
+    heap->bins[size_class] = *(void **)block;
+    emmai_gate_open_fast(heap, shared);
+    return block;
 }
 
 /* Allocates from behind the gate, whatever the size. */
 static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
 {
-    if (!emmai_enter(instance))
+    emmai_heap *last = instance->shared ? emmai_shared_last(instance) : NULL;
+    if (!EMMA_CHECKS && last && EMMAI_LIKELY(bytes - 1 < last->gate))
+        return block_pop(instance, last, bytes - 1, true);
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
         return NULL;
-    emmai_block_drain(instance);
+    emmai_block_drain(instance, heap);
     void *block = NULL;
     if (bytes <= PTRDIFF_MAX)
-        block = EMMA_CHECKS ? emmai_checked_malloc(instance, bytes, 1)
-                            : emmai_block_malloc(instance, bytes);
+        block = EMMA_CHECKS ? emmai_checked_malloc(instance, heap, bytes, 1)
+                            : emmai_block_malloc(instance, heap, bytes);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     if (EMMA_AUDIT)
         emmai_check_audit(instance);
-    emmai_leave(instance);
-    return block;
-}
-
-/* block_malloc_fast's own slow path: the fast path closed the gate and found the bin empty. */
-static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, size_t size_class)
-{
-    emmai_block_drain(instance);
-    void *block = emmai_block_of_class(instance, (unsigned)size_class);
-    if (!block)
-        emmai_block_count_refusal(instance, emmai_class_bytes((unsigned)size_class));
-    if (EMMA_AUDIT)
-        emmai_check_audit(instance);
-    emmai_leave(instance);
+    emmai_leave(heap);
     return block;
 }
 
 /* ---- the rarer ways of a free; they return NULL so that emma_resize can end in a jump to them
  * ---- */
 
-static EMMAI_NOINLINE void *block_free_event(emma *instance, emmai_slab *slab, void *block)
+static EMMAI_NOINLINE void *block_free_event(emma *instance, emmai_heap *heap, emmai_slab *slab,
+                                             void *block)
 {
-    block_event(instance, slab, block);
+    block_event(instance, heap, slab, block);
     if (EMMA_AUDIT)
         emmai_check_audit(instance);
-    emmai_leave(instance);
+    emmai_leave(heap);
     return emmai_arch_null();
 }
 
@@ -218,97 +259,111 @@ static EMMAI_NOINLINE void *block_free_foreign(emma *instance, void *block)
     return emmai_arch_null();
 }
 
+/* Frees a block of a slab of this heap, whose gate is open. */
+static EMMAI_ALWAYS_INLINE void *block_push(emma *instance, emmai_heap *heap, emmai_slab *slab,
+                                            void *block, bool shared)
+{
+    emmai_gate_close_fast(heap, shared);
+    if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
+        return block_free_event(instance, heap, slab, block);
+    emmai_slab_push(slab, block);
+    emmai_gate_open_fast(heap, shared);
+    return NULL;
+}
+
+/* Frees in a shared instance: into the thread's heap if that owns the slab and is not what this call
+ * interrupted. */
+static EMMAI_ALWAYS_INLINE void *block_free_shared(emma *instance, void *block)
+{
+    ptrdiff_t beyond = emmai_beyond(instance, block);
+    if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
+        return block_free_foreign(instance, block);
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
+    emmai_heap *heap = emmai_shared_last(instance);
+    if (EMMAI_LIKELY(heap && slab->owner == heap->number && heap->gate))
+        return block_push(instance, heap, slab, block, true);
+    block_free_other(instance, slab, block);
+    return emmai_arch_null();
+}
+
 static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const size_t *size)
 {
-    if (!emmai_enter(instance)) {
+    if (!EMMA_CHECKS && instance->shared)
+        return block_free_shared(instance, block);
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap) {
         block_defer(instance, block, size);
         return emmai_arch_null();
     }
     if (EMMA_CHECKS)
-        emmai_checked_free(instance, block, size);
+        emmai_checked_free(instance, heap, block, size);
     else
-        emmai_block_free(instance, block);
-    emmai_leave(instance);
+        emmai_block_free(instance, heap, block);
+    emmai_leave(heap);
     return emmai_arch_null();
 }
 
 /* ---- the fast paths ---- */
 
 /* Allocates last + 1 bytes; 0 bytes come as SIZE_MAX. */
-static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, size_t last)
+static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, emmai_heap *heap, size_t last)
 {
-    emmai_heap *heap = &instance->heap;
     if (EMMA_CHECKS || EMMAI_UNLIKELY(last >= heap->gate))
         return block_malloc_slow(instance, last + 1);
-    if (last >= EMMAI_SMALL_MAX_BYTES)
-        __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
-    heap->gate = 0;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    size_t size_class = heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
-    void *block = heap->bins[size_class];
-    if (EMMAI_UNLIKELY(!block))
-        return block_malloc_refill(instance, size_class);
-    heap->bins[size_class] = *(void **)block;
-    emmai_leave(instance);
-    return block;
+    return block_pop(instance, heap, last, false);
 }
 
-static EMMAI_ALWAYS_INLINE void *block_free_fast(emma *instance, void *block, const size_t *size)
+static EMMAI_ALWAYS_INLINE void *block_free_fast(emma *instance, emmai_heap *heap, void *block,
+                                                 const size_t *size)
 {
-    if (EMMA_CHECKS || EMMAI_UNLIKELY(instance->heap.gate == 0))
+    if (EMMA_CHECKS || EMMAI_UNLIKELY(heap->gate == 0))
         return block_free_slow(instance, block, size);
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return block_free_foreign(instance, block);
-    instance->heap.gate = 0;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
-    if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
-        return block_free_event(instance, slab, block);
-    emmai_slab_push(slab, block);
-    emmai_leave(instance);
-    return NULL;
+    return block_push(instance, heap, emmai_slab_of_beyond(instance, beyond), block, false);
 }
 
 /* ---- the public functions ---- */
 
 void *emma_malloc(emma *instance, size_t bytes)
 {
-    return block_malloc_fast(instance, bytes - 1);
+    return block_malloc_fast(instance, &instance->heap, bytes - 1);
 }
 
 void emma_free(emma *instance, void *block)
 {
     if (block)
-        block_free_fast(instance, block, NULL);
+        block_free_fast(instance, &instance->heap, block, NULL);
 }
 
 void emma_free_sized(emma *instance, void *block, size_t bytes)
 {
     if (block)
-        block_free_fast(instance, block, EMMA_CHECKS ? &bytes : NULL);
+        block_free_fast(instance, &instance->heap, block, EMMA_CHECKS ? &bytes : NULL);
 }
 
 void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes)
 {
     size_t last;
     if (__builtin_sub_overflow(bytes, 1, &last))
-        return block ? block_free_fast(instance, block, EMMA_CHECKS ? &old_bytes : NULL) : NULL;
+        return block ? block_free_fast(instance, &instance->heap, block, EMMA_CHECKS ? &old_bytes : NULL) : NULL;
     if (block)
         return emmai_realloc_fast(instance, block, old_bytes, last);
-    return block_malloc_fast(instance, last);
+    return block_malloc_fast(instance, &instance->heap, last);
 }
 
 /* Large blocks come from pages that mostly are zero already: only the others are zeroed. */
 static EMMAI_NOINLINE void *block_calloc_large(emma *instance, size_t bytes)
 {
-    if (!emmai_enter(instance))
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
         return NULL;
-    emmai_block_drain(instance);
+    emmai_block_drain(instance, heap);
     void *block = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_ZERO);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
-    emmai_leave(instance);
+    emmai_leave(heap);
     return block;
 }
 
@@ -331,14 +386,15 @@ void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes)
 {
     if (!alignment || (alignment & (alignment - 1)) || bytes > PTRDIFF_MAX)
         return NULL;
-    if (!emmai_enter(instance))
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
         return NULL;
-    emmai_block_drain(instance);
-    void *block = EMMA_CHECKS ? emmai_checked_malloc(instance, bytes, alignment)
-                              : emmai_block_aligned(instance, alignment, bytes);
+    emmai_block_drain(instance, heap);
+    void *block = EMMA_CHECKS ? emmai_checked_malloc(instance, heap, bytes, alignment)
+                              : emmai_block_aligned(instance, heap, alignment, bytes);
     if (!block)
         emmai_block_count_refusal(instance, emmai_max(bytes, alignment));
-    emmai_leave(instance);
+    emmai_leave(heap);
     return block;
 }
 

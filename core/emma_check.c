@@ -15,10 +15,10 @@ typedef struct check_sum {
 static bool check_slab(const emma *instance, const emmai_slab *slab, check_sum *sum)
 {
     if (!slab->size_class || slab->size_class >= EMMAI_CLASS_COUNT ||
-        slab->carved > emmai_slab_blocks(slab))
+        slab->carved > emmai_slab_blocks(instance, slab))
         return false;
     if (slab->kind == EMMAI_FULL)
-        return !slab->plain_frees && !slab->free && slab->carved == emmai_slab_blocks(slab);
+        return !slab->plain_frees && !slab->free && slab->carved == emmai_slab_blocks(instance, slab);
     uint64_t marks[CHECK_MAX_BLOCKS / 64];
     emmai_arch_zero(marks, sizeof marks);
     size_t listed, binned;
@@ -113,6 +113,8 @@ static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size
         return check_run(instance, chunk, entry, sum);
     }
     sum->resident_pages += entry->resident;
+    if (entry->kind == EMMAI_HEAP && instance->shared)
+        return true;
     if (entry->kind != EMMAI_SLAB && entry->kind != EMMAI_FULL)
         return false;
     return check_slab(instance, entry, sum) && check_carved_bytes(entry) <= (size_t)entry->resident
@@ -127,7 +129,8 @@ static bool check_used(const emma *instance, check_sum *sum)
         if (!check_chunk(instance, chunk, sum, &next))
             return false;
     size_t hint = emmai_min(instance->low_hint, instance->chunk_count);
-    return emmai_bits_find(instance->chunk_map, EMMAI_YOUNG_CHUNKS, hint, false) == hint;
+    return instance->shared || /* there it is no more than a hint */
+           emmai_bits_find(instance->chunk_map, EMMAI_YOUNG_CHUNKS, hint, false) == hint;
 }
 
 /* I4, I5 for the free chunks that keep memory. */
@@ -149,7 +152,7 @@ static bool check_retained(const emma *instance, check_sum *sum)
 
 static size_t check_metadata_pages(const emma *instance)
 {
-    size_t pages = 1; /* page 0 */
+    size_t pages = instance->shared ? 2 : 1; /* page 0, and that of the fork word */
     size_t all =
         ((uintptr_t)emmai_origin(instance) - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
     for (size_t i = emmai_bits_find(instance->page_map, 0, all, true); i < all;
@@ -158,26 +161,38 @@ static size_t check_metadata_pages(const emma *instance)
     return pages;
 }
 
-/* I2: the rings hold every SLAB once and nothing else. */
-static bool check_rings(const emma *instance, size_t expected)
+/* I2 for a heap: its rings hold each of its SLABs once. Adds them to *seen. */
+static bool check_rings(const emma *instance, const emmai_heap *heap, size_t expected, size_t *seen)
 {
-    size_t seen = 0;
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {
-        const emmai_slab *head = instance->heap.heads[i];
-        if (head == &emmai_no_slab && !instance->heap.bins[i])
+        const emmai_slab *head = heap->heads[i];
+        if (head == &emmai_no_slab && !heap->bins[i])
             continue;
         if (head == &emmai_no_slab)
             return false;
         const emmai_slab *slab = head;
         do {
             const emmai_slab *next = emmai_slab_of_id(instance, slab->next);
-            if (slab->kind != EMMAI_SLAB || slab->size_class != i || ++seen > expected)
+            if (slab->kind != EMMAI_SLAB || slab->size_class != i || slab->owner != heap->number ||
+                ++*seen > expected)
                 return false;
             if (emmai_slab_of_id(instance, next->prev) != slab)
                 return false;
             slab = next;
         } while (slab != head);
     }
+    return true;
+}
+
+/* I2: all SLABs are in the rings of some heap. */
+static bool check_heaps(const emma *instance, size_t expected)
+{
+    size_t seen = 0;
+    size_t cursor = 0;
+    const emmai_heap *heap;
+    while ((heap = emmai_heap_next(instance, &cursor)))
+        if (!check_rings(instance, heap, expected, &seen))
+            return false;
     return seen == expected;
 }
 
@@ -197,7 +212,7 @@ static bool check_all(const emma *instance)
     check_sum sum;
     emmai_arch_zero(&sum, sizeof sum);
     return check_young(instance, &sum) && check_used(instance, &sum) &&
-           check_retained(instance, &sum) && check_rings(instance, sum.ring_slabs) &&
+           check_retained(instance, &sum) && check_heaps(instance, sum.ring_slabs) &&
            check_footprint(instance, &sum);
 }
 
@@ -205,16 +220,19 @@ static bool check_all(const emma *instance)
  * at the first flaw. */
 static void emmai_check_audit(emma *instance)
 {
+    if (instance->shared) /* another thread may be in the middle of something */
+        return;
     if (++instance->control->audit_steps % AUDIT_INTERVAL == 0 && !check_all(instance))
         __builtin_trap();
 }
 
 enum emma_status emma_check(emma *instance)
 {
-    if (!emmai_enter(instance))
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
         return EMMA_BUSY;
-    emmai_block_drain(instance);
+    emmai_block_drain(instance, heap);
     bool sound = check_all(instance);
-    emmai_leave(instance);
+    emmai_leave(heap);
     return sound ? EMMA_OK : EMMA_CORRUPT;
 }

@@ -79,7 +79,7 @@ static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes)
  * true if neither. */
 static bool checked_boundary(const emma *instance, const emmai_slab *slab, const void *block)
 {
-    bool is_run = slab->kind == EMMAI_RUN;
+    bool is_run = emmai_slab_is_run(slab);
     const char *start = is_run
                             ? emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, slab))
                             : emmai_slab_address(instance, slab);
@@ -120,11 +120,11 @@ static bool checked_verify(const emma *instance, const void *block, const size_t
     return false;
 }
 
-static void *emmai_checked_malloc(emma *instance, size_t bytes, size_t alignment)
+static void *emmai_checked_malloc(emma *instance, emmai_heap *heap, size_t bytes, size_t alignment)
 {
     size_t padded = checked_padded(bytes);
-    void *block = alignment > 1 ? emmai_block_aligned(instance, alignment, padded)
-                                : emmai_block_malloc(instance, padded);
+    void *block = alignment > 1 ? emmai_block_aligned(instance, heap, alignment, padded)
+                                : emmai_block_malloc(instance, heap, padded);
     if (block)
         trailer_set(instance, block, bytes, true);
     return block;
@@ -140,19 +140,20 @@ static bool emmai_checked_retire(const emma *instance, void *block, const size_t
     return true;
 }
 
-static void emmai_checked_free(emma *instance, void *block, const size_t *size)
+static void emmai_checked_free(emma *instance, emmai_heap *heap, void *block, const size_t *size)
 {
     if (emmai_checked_retire(instance, block, size))
-        emmai_block_free(instance, block);
+        emmai_block_free(instance, heap, block);
 }
 
-static void *emmai_checked_realloc(emma *instance, void *block, const size_t *size, size_t bytes)
+static void *emmai_checked_realloc(emma *instance, emmai_heap *heap, void *block,
+                                   const size_t *size, size_t bytes)
 {
     size_t old_bytes;
     if (!checked_verify(instance, block, size, &old_bytes) || bytes > PTRDIFF_MAX)
         return NULL;
     trailer_set(instance, block, old_bytes, false);
-    void *target = emmai_block_realloc(instance, block, checked_padded(bytes));
+    void *target = emmai_block_realloc(instance, heap, block, checked_padded(bytes));
     if (target)
         trailer_set(instance, target, bytes, true);
     else

@@ -3,7 +3,12 @@
  * A chunk's resident pages are a prefix of it; a FREE chunk keeps them until it is used again or
  * purged. What keeps memory is used before what does not. Then slabs take the lowest free chunk, so
  * a heap that shrinks empties the region from above, and runs one from run_zone on, where they find
- * room to grow; either goes to the other's side when its own is full. */
+ * room to grow; either goes to the other's side when its own is full.
+ *
+ * In a shared instance any thread takes chunks at any time. Whoever sets a chunk's bit in the chunk
+ * map owns it and its entry until clearing the bit again; what was found free may be another's when
+ * it is claimed, and then the search starts again. A thread that stops in between leaves chunks
+ * that nobody uses: lost, and counted. */
 #include "emma_internal.h"
 
 /* ---- the map ---- */
@@ -11,17 +16,15 @@
 /* The first chunk in use from `chunk` on, below `end`; `end` if there is none. */
 static size_t chunk_find_used(const emma *instance, size_t chunk, size_t end)
 {
-    if (chunk < instance->low_end) {
-        size_t found =
-            emmai_bits_find(instance->chunk_map, chunk, emmai_min(end, instance->low_end), true);
-        if (found < instance->low_end)
-            return found;
-    }
+    size_t low_bound = emmai_min(end, emmai_sync_get(&instance->low_end));
+    size_t found = emmai_bits_find(instance->chunk_map, chunk, low_bound, true);
+    if (found < low_bound)
+        return found;
     size_t start = emmai_max(chunk, instance->run_zone);
-    size_t bound = emmai_min(end, instance->run_end);
+    size_t bound = emmai_min(end, emmai_sync_get(&instance->run_end));
     if (start >= bound)
         return end;
-    size_t found = emmai_bits_find(instance->chunk_map, start, bound, true);
+    found = emmai_bits_find(instance->chunk_map, start, bound, true);
     return found < bound ? found : end;
 }
 
@@ -55,20 +58,22 @@ static size_t map_fit(const emma *instance, size_t from, size_t count, size_t al
 
 /* ---- access ---- */
 
+/* Threads that grow an extent at once make some of it accessible twice. */
 static bool extent_grow(emma *instance, uint32_t *committed, size_t end, size_t bound)
 {
-    if (end <= *committed)
+    size_t from = emmai_sync_get(committed);
+    if (end <= from)
         return true;
-    char *start = emmai_chunk_start(instance, *committed);
-    size_t least = end - *committed;
-    size_t step = emmai_max(EMMAI_COMMIT_STEP_BYTES >> EMMA_CHUNK_SHIFT, (size_t)*committed / 4);
-    step = emmai_min(emmai_max(step, least), bound - *committed);
+    char *start = emmai_chunk_start(instance, from);
+    size_t least = end - from;
+    size_t step = emmai_max(EMMAI_COMMIT_STEP_BYTES >> EMMA_CHUNK_SHIFT, from / 4);
+    step = emmai_min(emmai_max(step, least), bound - from);
     if (!emmai_os_commit(start, step << EMMA_CHUNK_SHIFT)) {
         step = least;
         if (!emmai_os_commit(start, step << EMMA_CHUNK_SHIFT))
             return false;
     }
-    *committed += (uint32_t)step;
+    emmai_sync_raise(committed, from + step);
     return true;
 }
 
@@ -102,9 +107,7 @@ static size_t metadata_span(emma *instance, const void *first, const void *last,
     for (size_t i = emmai_max(metadata_page(instance, first), *next); i < end; i++) {
         if (emmai_bits_get(instance->page_map, i))
             continue;
-        pages++;
-        if (count)
-            emmai_bits_set(instance->page_map, i, 1);
+        pages += !count || emmai_bits_add(instance->page_map, i);
     }
     *next = emmai_max(*next, end);
     return pages;
@@ -126,30 +129,72 @@ static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool cou
            metadata_span(instance, low, high, &next, count);
 }
 
+/* Where metadata counts from a zone's start on without a gap: the chunks below need not be looked
+ * up. */
+static uint32_t *metadata_bound(emma *instance, size_t chunk)
+{
+    emmai_control *control = instance->control;
+    return chunk < instance->run_zone ? &control->low_covered : &control->run_covered;
+}
+
+static bool metadata_is_counted(emma *instance, size_t chunk, size_t count)
+{
+    return chunk + count <= emmai_sync_get(metadata_bound(instance, chunk));
+}
+
+/* One past the last chunk all of whose metadata is on the same pages as this one's. */
+static size_t metadata_reach(const emma *instance, size_t chunk)
+{
+    uintptr_t page = (uintptr_t)emmai_slab_of_id(instance, (ptrdiff_t)chunk) / EMMAI_PAGE_BYTES;
+    const emmai_slab *first = (const emmai_slab *)(page * EMMAI_PAGE_BYTES);
+    size_t last = emmai_min((size_t)emmai_id_of_slab(instance, first), instance->chunk_count - 1);
+    const uint64_t *used = instance->chunk_map;
+    const uint64_t *kept = instance->retained_map;
+    bool same = metadata_page(instance, used + last / 64) == metadata_page(instance, used + chunk / 64) &&
+                metadata_page(instance, kept + last / 64) == metadata_page(instance, kept + chunk / 64);
+    return (same ? last : chunk) + 1;
+}
+
+/* Counts the metadata of these chunks; returns the pages that did not count yet. */
+static size_t metadata_count(emma *instance, size_t chunk, size_t count)
+{
+    if (!count || metadata_is_counted(instance, chunk, count))
+        return 0;
+    size_t pages = metadata_cover(instance, chunk, chunk + count - 1, true);
+    emmai_sync_add(&instance->control->metadata_pages, pages);
+    uint32_t *bound = metadata_bound(instance, chunk);
+    if (chunk <= emmai_sync_get(bound))
+        emmai_sync_raise(bound, metadata_reach(instance, chunk + count - 1));
+    return pages;
+}
+
 /* Pages to be counted before these free chunks become part of the run of `run_bytes` at chunk `run`:
  * their metadata, and what the run is missing from the chunk before them on. 0 bytes: of a slab,
  * whose pages count as they are carved. */
 static size_t chunk_uncounted(emma *instance, size_t chunk, size_t count, size_t run,
                               size_t run_bytes)
 {
-    size_t metadata = count ? metadata_cover(instance, chunk, chunk + count - 1, false) : 0;
+    size_t metadata = 0;
+    if (count && !metadata_is_counted(instance, chunk, count))
+        metadata = metadata_cover(instance, chunk, chunk + count - 1, false);
     return metadata + emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
 }
 
-/* Counts those pages, all or none. More than once, since to make room for them pages of the run
- * itself may have been given back. Returns how many; 0 with *done false when they are refused. */
-static size_t chunk_count_pages(emma *instance, size_t chunk, size_t count, size_t run,
-                                size_t run_bytes, bool *done)
+/* Counts those pages, all or none, into *taken. More than once, since to make room for them pages
+ * of the run itself may have been given back. */
+static bool chunk_count_pages(emma *instance, size_t chunk, size_t count, size_t run,
+                              size_t run_bytes, size_t *taken)
 {
-    size_t taken = 0;
     size_t needed;
-    *done = true;
-    while (*done && (needed = chunk_uncounted(instance, chunk, count, run, run_bytes)) > taken) {
-        *done = emmai_footprint_take(instance, needed - taken);
-        if (*done)
-            taken = needed;
+    *taken = 0;
+    while ((needed = chunk_uncounted(instance, chunk, count, run, run_bytes)) > *taken) {
+        if (!emmai_footprint_take(instance, needed - *taken)) {
+            emmai_footprint_give(instance, *taken);
+            return false;
+        }
+        *taken = needed;
     }
-    return taken;
+    return true;
 }
 
 /* ---- taking and giving back ---- */
@@ -160,83 +205,99 @@ static void chunk_note_end(emma *instance, size_t chunk, size_t count)
     size_t end = chunk + count;
     size_t zone = instance->run_zone;
     if (chunk < zone)
-        instance->low_end = (uint32_t)emmai_max(instance->low_end, emmai_min(end, zone));
+        emmai_sync_raise(&instance->low_end, emmai_min(end, zone));
     if (end > zone)
-        instance->run_end = (uint32_t)emmai_max(instance->run_end, end);
+        emmai_sync_raise(&instance->run_end, end);
 }
 
-/* Counts what chunk_uncounted tells and makes free chunks accessible; false, with nothing changed,
- * when the limit or the kernel refuses. */
-static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count, size_t run,
-                                size_t run_bytes)
-{
-    bool counted;
-    size_t taken = chunk_count_pages(instance, chunk, count, run, run_bytes, &counted);
-    if (!counted || !chunk_commit(instance, chunk, count)) {
-        if (taken)
-            emmai_footprint_give(instance, taken);
-        return false;
-    }
-    if (count)
-        instance->control->metadata_pages +=
-            metadata_cover(instance, chunk, chunk + count - 1, true);
-    return true;
-}
-
-/* Lists free chunks among those that keep memory, if they do. */
+/* Lists chunks among those that keep memory, if they do. */
 static void chunk_list_retained(emma *instance, size_t chunk, size_t count)
 {
     for (size_t i = chunk; i < chunk + count; i++) {
-        uint16_t resident = emmai_slab_of_id(instance, (ptrdiff_t)i)->resident;
+        size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)i));
         if (!resident)
             continue;
         emmai_bits_set(instance->retained_map, i, 1);
-        instance->control->retained_pages += resident;
+        emmai_sync_add(&instance->control->retained_pages, resident);
     }
 }
 
 /* Takes them off that list, so that what they keep is not given back. */
 static void chunk_unlist_retained(emma *instance, size_t chunk, size_t count)
 {
+    emmai_control *control = instance->control;
     for (size_t i = chunk; i < chunk + count; i++) {
-        uint16_t resident = emmai_slab_of_id(instance, (ptrdiff_t)i)->resident;
+        size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)i));
         if (!resident)
             continue; /* the map may be on a page that does not count yet */
         emmai_bits_clear(instance->retained_map, i, 1);
-        instance->control->retained_pages -= resident;
+        emmai_sync_sub(&control->retained_pages, resident);
     }
+    emmai_sync_lower_size(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
 }
 
-/* Marks free chunks as keeping all their pages, which are counted already. */
-static void emmai_chunk_retain(emma *instance, size_t chunk, size_t count)
+static void chunk_unclaim(emma *instance, size_t chunk, size_t count)
 {
-    for (size_t i = chunk; i < chunk + count; i++)
-        emmai_slab_of_id(instance, (ptrdiff_t)i)->resident = (uint16_t)EMMAI_CHUNK_PAGES;
-    chunk_note_end(instance, chunk, count);
-    emmai_bits_set(instance->retained_map, chunk, count);
-    instance->control->retained_pages += count * EMMAI_CHUNK_PAGES;
+    chunk_list_retained(instance, chunk, count);
+    emmai_bits_clear(instance->chunk_map, chunk, count);
+    if (chunk < instance->run_zone)
+        emmai_sync_lower(&instance->low_hint, chunk);
 }
 
-/* Makes free chunks used: as a slab (0 bytes), or as part of the run of `run_bytes` at chunk `run`,
- * whose pages are then counted; false, with nothing changed, when that is refused. */
-static bool chunk_claim(emma *instance, size_t chunk, size_t count, size_t run, size_t run_bytes)
+/* How taking chunks ended. */
+enum chunk_result { CHUNK_TAKEN, CHUNK_LOST, CHUNK_REFUSED };
+
+/* Claims chunks that are free, as it seemed, to become part of the run of `run_bytes` at chunk `run`,
+ * or a slab (0 bytes): counts what chunk_uncounted tells and makes them accessible. With nothing
+ * changed it is CHUNK_LOST when another thread was faster, CHUNK_REFUSED when the limit or the kernel
+ * refuses. Pages are counted before a bit is set, since the map's may be among them, and once more
+ * afterwards, since until then other threads could give some back. */
+static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count, size_t run,
+                                     size_t run_bytes)
 {
-    emmai_control *control = instance->control;
+    size_t taken;
+    if (!chunk_count_pages(instance, chunk, count, run, run_bytes, &taken))
+        return CHUNK_REFUSED;
+    if (!chunk_commit(instance, chunk, count)) {
+        emmai_footprint_give(instance, taken);
+        return CHUNK_REFUSED;
+    }
+    taken -= metadata_count(instance, chunk, count);
+    if (!emmai_bits_claim(instance->chunk_map, chunk, count)) {
+        emmai_footprint_give(instance, taken);
+        return CHUNK_LOST;
+    }
     chunk_unlist_retained(instance, chunk, count);
-    if (!emmai_chunk_prepare(instance, chunk, count, run, run_bytes)) {
-        chunk_list_retained(instance, chunk, count);
-        return false;
+    size_t missing = emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
+    if (missing > taken && !emmai_footprint_take(instance, missing - taken)) {
+        emmai_footprint_give(instance, taken);
+        chunk_unclaim(instance, chunk, count);
+        return CHUNK_REFUSED;
     }
-    control->retained_low_pages = emmai_min(control->retained_low_pages, control->retained_pages);
+    if (missing < taken)
+        emmai_footprint_give(instance, taken - missing);
     chunk_note_end(instance, chunk, count);
-    emmai_bits_set(instance->chunk_map, chunk, count);
-    for (size_t i = chunk; i < chunk + count; i++) {
+    return CHUNK_TAKEN;
+}
+
+/* Claims free chunks and says what for. */
+static enum chunk_result chunk_use(emma *instance, size_t chunk, size_t count, size_t run,
+                                   size_t run_bytes)
+{
+    enum chunk_result result = chunk_claim(instance, chunk, count, run, run_bytes);
+    for (size_t i = chunk; result == CHUNK_TAKEN && i < chunk + count; i++) {
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
         if (run_bytes && i == run)
             entry->run_bytes = run_bytes;
         entry->kind = (uint8_t)(!run_bytes ? EMMAI_SLAB : i == run ? EMMAI_RUN : EMMAI_BODY);
     }
-    return true;
+    return result;
+}
+
+/* Claims free chunks all of whose pages will be in use though the chunks are free: a huge page's. */
+static bool emmai_chunk_claim_whole(emma *instance, size_t chunk, size_t count)
+{
+    return chunk_claim(instance, chunk, count, chunk, count << EMMA_CHUNK_SHIFT) == CHUNK_TAKEN;
 }
 
 /* The first of `count` chunks in a row from `start` to `end` that are free and keep memory; `end`
@@ -248,39 +309,48 @@ static size_t retained_fit(const emma *instance, size_t start, size_t end, size_
         if (end - start < count)
             return end;
         size_t gap = emmai_bits_find(instance->retained_map, start, start + count, false);
-        if (gap == start + count)
+        size_t used = emmai_bits_find(instance->chunk_map, start, start + count, true);
+        if (gap == start + count && used == gap)
             return start;
-        start = gap;
+        start = gap < used ? gap : used + 1; /* used: by a thread that is just about to unlist it */
     }
 }
 
 /* The same wherever in the region, near the lowest; 0 if there are none. */
 static size_t chunk_retained(const emma *instance, size_t count)
 {
-    if (!instance->control->retained_pages)
+    if (!emmai_sync_get(&instance->control->retained_pages))
         return 0;
-    size_t chunk = retained_fit(instance, EMMAI_YOUNG_CHUNKS, instance->low_end, count);
-    if (chunk < instance->low_end)
+    size_t end = emmai_sync_get(&instance->low_end);
+    size_t chunk = retained_fit(instance, EMMAI_YOUNG_CHUNKS, end, count);
+    if (chunk < end)
         return chunk;
-    chunk = retained_fit(instance, instance->run_zone, instance->run_end, count);
-    return chunk < instance->run_end ? chunk : 0;
+    end = emmai_sync_get(&instance->run_end);
+    chunk = retained_fit(instance, instance->run_zone, end, count);
+    return chunk < end ? chunk : 0;
 }
 
 /* Takes a chunk for a slab, one that keeps memory if there is one, else the lowest. Returns its
  * index, or 0 when there is none or the kernel or the limit refuses. */
 static size_t emmai_chunk_take_slab(emma *instance)
 {
-    size_t chunk = chunk_retained(instance, 1);
-    if (chunk)
-        return chunk_claim(instance, chunk, 1, chunk, 0) ? chunk : 0;
-    chunk = chunk_next_free(instance, instance->low_hint);
-    if (chunk == instance->chunk_count)
-        return 0;
-    emmai_huge_prepare(instance, chunk);
-    if (!chunk_claim(instance, chunk, 1, chunk, 0))
-        return 0;
-    instance->low_hint = (uint32_t)chunk + 1;
-    return chunk;
+    for (;;) {
+        uint32_t hint = emmai_sync_get(&instance->low_hint);
+        size_t retained = chunk_retained(instance, 1);
+        size_t chunk = retained ? retained : chunk_next_free(instance, hint);
+        if (chunk == instance->chunk_count)
+            return 0;
+        if (!retained)
+            emmai_huge_prepare(instance, chunk);
+        enum chunk_result result = chunk_use(instance, chunk, 1, chunk, 0);
+        if (result == CHUNK_REFUSED)
+            return 0;
+        if (result == CHUNK_LOST)
+            continue;
+        if (!retained)
+            emmai_sync_replace(&instance->low_hint, &hint, (uint32_t)chunk + 1);
+        return chunk;
+    }
 }
 
 /* Behind the run before it, a run that has grown is placed this far off, or this many times its own
@@ -316,9 +386,17 @@ static size_t chunk_roomy(const emma *instance, size_t count)
  * be written. */
 static bool chunk_may_spread(emmai_control *control)
 {
-    if (control->overcommits == EMMAI_UNKNOWN)
-        control->overcommits = emmai_os_overcommits() ? EMMAI_YES : EMMAI_NO;
-    return control->overcommits == EMMAI_YES;
+    if (emmai_sync_get(&control->overcommits) == EMMAI_UNKNOWN)
+        emmai_sync_set(&control->overcommits, emmai_os_overcommits() ? EMMAI_YES : EMMAI_NO);
+    return emmai_sync_get(&control->overcommits) == EMMAI_YES;
+}
+
+/* chunk_use for a run of its own; refused where there is no such chunk. */
+static enum chunk_result run_use(emma *instance, size_t chunk, size_t count, size_t bytes)
+{
+    if (chunk == instance->chunk_count)
+        return CHUNK_REFUSED;
+    return chunk_use(instance, chunk, count, chunk, bytes);
 }
 
 /* Takes free chunks in a row for a run of `bytes`, the first at a multiple of `alignment` bytes (a
@@ -328,18 +406,26 @@ static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignmen
 {
     size_t none = instance->chunk_count;
     size_t count = emmai_chunks_of(bytes);
-    size_t chunk = none;
-    if (roomy && count >= ROOMY_MIN_CHUNKS && chunk_may_spread(instance->control))
-        chunk = chunk_roomy(instance, count);
-    if (chunk != none && chunk_claim(instance, chunk, count, chunk, bytes))
-        return chunk;
-    chunk = alignment == EMMAI_CHUNK_BYTES ? chunk_retained(instance, count) : 0;
-    if (!chunk)
-        chunk = map_fit(instance, instance->run_zone, count, alignment);
-    if (chunk != none && chunk_claim(instance, chunk, count, chunk, bytes))
-        return chunk;
-    chunk = map_fit(instance, instance->low_hint, count, alignment);
-    return chunk != none && chunk_claim(instance, chunk, count, chunk, bytes) ? chunk : 0;
+    roomy = roomy && count >= ROOMY_MIN_CHUNKS && chunk_may_spread(instance->control);
+    enum chunk_result result;
+    do {
+        size_t chunk = roomy ? chunk_roomy(instance, count) : none;
+        result = run_use(instance, chunk, count, bytes);
+        if (result == CHUNK_REFUSED) {
+            chunk = alignment == EMMAI_CHUNK_BYTES ? chunk_retained(instance, count) : 0;
+            if (!chunk)
+                chunk = map_fit(instance, instance->run_zone, count, alignment);
+            result = run_use(instance, chunk, count, bytes);
+        }
+        if (result == CHUNK_REFUSED) {
+            size_t hint = emmai_sync_get(&instance->low_hint);
+            chunk = map_fit(instance, hint, count, alignment);
+            result = run_use(instance, chunk, count, bytes);
+        }
+        if (result == CHUNK_TAKEN)
+            return chunk;
+    } while (result == CHUNK_LOST);
+    return 0;
 }
 
 /* Takes just these chunks, behind the run at chunk `run`, if they are free, so that it can be of
@@ -350,37 +436,52 @@ static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_
     if (count > instance->chunk_count - chunk ||
         chunk_find_used(instance, chunk, chunk + count) - chunk < count)
         return false;
-    return chunk_claim(instance, chunk, count, run, run_bytes);
+    return chunk_use(instance, chunk, count, run, run_bytes) == CHUNK_TAKEN;
 }
 
 /* Gives what stayed free for a whole period back to the kernel. */
 static void chunk_decay(emma *instance)
 {
     emmai_control *control = instance->control;
-    if (--control->decay_countdown)
+    if (__atomic_sub_fetch(&control->decay_countdown, 1, __ATOMIC_RELAXED))
         return;
-    control->decay_countdown = EMMAI_DECAY_RELEASES;
+    emmai_sync_set(&control->decay_countdown, (uint32_t)EMMAI_DECAY_RELEASES);
     uint64_t now = emmai_os_now_ms();
-    if (now - control->decay_ms < EMMAI_DECAY_PERIOD_MS)
+    if (now - emmai_sync_get(&control->decay_ms) < EMMAI_DECAY_PERIOD_MS)
         return;
-    control->decay_ms = now;
-    emmai_chunk_purge(instance, control->retained_low_pages);
-    control->retained_low_pages = control->retained_pages;
+    emmai_sync_set(&control->decay_ms, now);
+    emmai_chunk_purge(instance, emmai_sync_get(&control->retained_low_pages));
+    emmai_sync_set(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
+}
+
+/* What a chunk was is over; its memory stays with it. */
+static void entry_clear(emmai_slab *entry)
+{
+    entry->free = NULL;
+    entry->plain_frees = 0;
+    entry->carved = 0;
+    entry->owner = 0;
+    entry->next = entry->prev = 0;
+    entry->kind = EMMAI_FREE;
+    entry->size_class = 0;
+    entry->remote = 0;
 }
 
 /* Makes chunks free; their memory stays with them. */
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count)
 {
-    for (size_t i = chunk; i < chunk + count; i++) {
-        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
-        uint16_t resident = entry->resident;
-        emmai_arch_zero(entry, sizeof *entry);
-        entry->resident = resident;
-    }
-    chunk_list_retained(instance, chunk, count);
-    emmai_bits_clear(instance->chunk_map, chunk, count);
-    instance->low_hint = (uint32_t)emmai_min(instance->low_hint, chunk);
+    for (size_t i = chunk; i < chunk + count; i++)
+        entry_clear(emmai_slab_of_id(instance, (ptrdiff_t)i));
+    chunk_unclaim(instance, chunk, count);
     chunk_decay(instance);
+}
+
+/* Makes chunks free that were claimed whole and have all their pages now. */
+static void emmai_chunk_retain(emma *instance, size_t chunk, size_t count)
+{
+    for (size_t i = chunk; i < chunk + count; i++)
+        emmai_chunk_set_resident(emmai_slab_of_id(instance, (ptrdiff_t)i), EMMAI_CHUNK_PAGES);
+    chunk_unclaim(instance, chunk, count);
 }
 
 /* Counts the chunk's pages up to `pages` into the footprint before they are used. */
@@ -397,8 +498,37 @@ static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages)
         emmai_footprint_give(instance, pages - before);
         return false;
     }
-    entry->resident = (uint16_t)pages;
+    emmai_chunk_set_resident(entry, pages);
     return true;
+}
+
+/* Counts the page of metadata that does not come with chunks. */
+static bool emmai_chunk_cover(emma *instance, const void *metadata)
+{
+    size_t page = metadata_page(instance, metadata);
+    if (emmai_bits_get(instance->page_map, page))
+        return true;
+    if (!emmai_footprint_take(instance, 1))
+        return false;
+    if (emmai_bits_add(instance->page_map, page))
+        emmai_sync_add(&instance->control->metadata_pages, (size_t)1);
+    else
+        emmai_footprint_give(instance, 1);
+    return true;
+}
+
+/* Takes a chunk for a heap of a shared instance, of whose memory the first `bytes` count. */
+static size_t emmai_chunk_take_heap(emma *instance, size_t bytes)
+{
+    size_t chunk = emmai_chunk_take_slab(instance);
+    if (!chunk)
+        return 0;
+    if (!emmai_chunk_account(instance, chunk, emmai_pages_of(bytes))) {
+        emmai_chunk_release(instance, chunk, 1);
+        return 0;
+    }
+    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_HEAP;
+    return chunk;
 }
 
 /* A free of what lies in a chunk that was never used has written its entry, on a page that may not

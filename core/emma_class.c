@@ -55,11 +55,11 @@ static inline size_t emmai_class_bytes(unsigned size_class)
 }
 
 /* The class for `bytes` <= EMMAI_SLAB_MAX_BYTES. */
-static inline unsigned emmai_class_of(const emma *instance, size_t bytes)
+static inline unsigned emmai_class_of(const emmai_heap *heap, size_t bytes)
 {
     size_t last = bytes ? bytes - 1 : 0;
     if (last < EMMAI_SMALL_MAX_BYTES)
-        return instance->heap.class_map[last / EMMAI_CLASS_STEP_BYTES];
+        return heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
     unsigned shift = 63 - (unsigned)__builtin_clzll(last); /* the doubling that it lies in */
     size_t quarter = (last - ((size_t)1 << shift)) >> (shift - EMMAI_STEPS_SHIFT);
     return 1 + EMMAI_LINEAR_CLASSES + ((shift - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT) +

@@ -26,6 +26,20 @@
 #define EMMA_CHUNK_SHIFT 14
 #endif
 
+/* 1: a shared instance finds the calling thread's heap by a thread-local word. 0: by asking the kernel
+ * who calls, at every call: for programs without thread-local storage. */
+#ifndef EMMA_TLS
+#define EMMA_TLS 1
+#endif
+
+/* How that word is reached. The default is the shortest way, and suits what is linked or preloaded;
+ * a library that is opened at run time should be compiled with -DEMMA_TLS_MODEL= and, for gcc on
+ * x86_64, -mtls-dialect=gnu2, or it may find no room. */
+#ifndef EMMA_TLS_MODEL
+#define EMMA_TLS_MODEL __attribute__((tls_model("initial-exec")))
+#endif
+
+_Static_assert(EMMA_TLS == 0 || EMMA_TLS == 1, "EMMA_TLS is 0 or 1");
 _Static_assert(EMMA_CHECKS == 0 || EMMA_CHECKS == 1, "EMMA_CHECKS is 0 or 1");
 _Static_assert(EMMA_AUDIT == 0 || EMMA_AUDIT == 1, "EMMA_AUDIT is 0 or 1");
 _Static_assert(EMMA_CHUNK_SHIFT >= 13 && EMMA_CHUNK_SHIFT <= 16, "chunks are of 8 to 64 KiB");

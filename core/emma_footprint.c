@@ -8,18 +8,18 @@
 /* The limit in force: without the spare part unless that is open. */
 static size_t emmai_footprint_limit_pages(const emmai_control *control)
 {
-    return control->spare_open ? control->limit_pages : control->limit_pages - control->spare_pages;
+    size_t limit = emmai_sync_get(&control->limit_pages);
+    return emmai_sync_get(&control->spare_open) ? limit : limit - control->spare_pages;
 }
 
 /* Tells the host when the soft limit was crossed, once each way. */
 static void footprint_watch(emma *instance)
 {
     emmai_control *control = instance->control;
-    bool over = control->footprint_pages > control->soft_pages;
-    if (over == control->over_soft)
-        return;
-    control->over_soft = over;
-    if (!control->limit_handler)
+    bool over = emmai_sync_get(&control->footprint_pages) > control->soft_pages;
+    if (over == emmai_sync_get(&control->over_soft) ||
+        __atomic_exchange_n(&control->over_soft, over, __ATOMIC_RELAXED) == over ||
+        !control->limit_handler)
         return;
     bool nested = emmai_callback_begin(instance);
     control->limit_handler(control->limit_arg, instance, over);
@@ -29,24 +29,34 @@ static void footprint_watch(emma *instance)
 /* Rather than that the footprint rises to a new peak, free pages go back to the kernel, if there
  * are more than some: the peak then shows need, not habit. As many as it would rise by, so that
  * what is given back is bounded by growth. */
-static void footprint_flatten(emma *instance, size_t after)
+static void footprint_flatten(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;
-    size_t kept = emmai_max(EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT,
-                            control->footprint_pages / EMMAI_RETAIN_FRACTION);
-    if (control->retained_pages > kept)
-        emmai_chunk_purge(instance,
-                          emmai_max(after - control->peak_pages, EMMAI_FLATTEN_MIN_PAGES));
+    size_t now = emmai_sync_get(&control->footprint_pages);
+    size_t peak = emmai_sync_get(&control->peak_pages);
+    size_t kept =
+        emmai_max(EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT, now / EMMAI_RETAIN_FRACTION);
+    if (now + pages > peak && emmai_sync_get(&control->retained_pages) > kept)
+        emmai_chunk_purge(instance, emmai_max(now + pages - peak, EMMAI_FLATTEN_MIN_PAGES));
 }
 
-/* Gives back what free chunks keep and, if that is too little, what chunks in use keep idle. */
+/* How many of `pages` more the limit does not allow. */
+static size_t footprint_excess(const emmai_control *control, size_t pages)
+{
+    size_t after = emmai_sync_get(&control->footprint_pages) + pages;
+    size_t limit = emmai_footprint_limit_pages(control);
+    return after > limit ? after - limit : 0;
+}
+
+/* Gives back what free chunks keep and, if that is too little, what chunks in use keep idle (those
+ * of a shared instance may be in use by another thread just now). */
 static void footprint_make_room(emma *instance, size_t pages)
 {
     const emmai_control *control = instance->control;
-    size_t after = control->footprint_pages + pages;
-    emmai_chunk_purge(instance, after - emmai_footprint_limit_pages(control));
-    after = control->footprint_pages + pages;
-    if (after > emmai_footprint_limit_pages(control))
+    size_t excess = footprint_excess(control, pages);
+    if (excess)
+        emmai_chunk_purge(instance, excess);
+    if (excess && footprint_excess(control, pages) && !instance->shared)
         emmai_chunk_squeeze(instance);
 }
 
@@ -56,16 +66,14 @@ static void footprint_make_room(emma *instance, size_t pages)
 static bool emmai_footprint_take(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;
-    size_t after = control->footprint_pages + pages;
-    if (EMMAI_UNLIKELY(after > emmai_footprint_limit_pages(control)))
-        footprint_make_room(instance, pages);
-    if (control->footprint_pages + pages > control->peak_pages)
-        footprint_flatten(instance, control->footprint_pages + pages);
-    after = control->footprint_pages + pages;
-    if (after > emmai_footprint_limit_pages(control))
-        return false;
-    control->peak_pages = emmai_max(control->peak_pages, after);
-    control->footprint_pages = after;
+    footprint_make_room(instance, pages);
+    footprint_flatten(instance, pages);
+    size_t now = emmai_sync_get(&control->footprint_pages);
+    do
+        if (now + pages > emmai_footprint_limit_pages(control))
+            return false;
+    while (!emmai_sync_replace(&control->footprint_pages, &now, now + pages));
+    emmai_sync_raise_size(&control->peak_pages, now + pages);
     footprint_watch(instance);
     return true;
 }
@@ -73,29 +81,30 @@ static bool emmai_footprint_take(emma *instance, size_t pages)
 /* Uncounts pages that the kernel has back, or that were counted and then not used. */
 static void emmai_footprint_give(emma *instance, size_t pages)
 {
-    EMMAI_ASSERT(instance->control->footprint_pages >= pages);
-    instance->control->footprint_pages -= pages;
+    if (!pages)
+        return;
+    EMMAI_ASSERT(emmai_sync_get(&instance->control->footprint_pages) >= pages);
+    emmai_sync_sub(&instance->control->footprint_pages, pages);
     footprint_watch(instance);
 }
 
-/* Changes the limit from inside the gate. In a callback slabs are in use, so that only free chunks
- * can make room. */
-static enum emma_status footprint_set_limit(emma *instance, size_t limit_pages, bool in_callback)
+/* Changes the limit and makes room for it: by what `heap` can spare too, which is NULL in a callback,
+ * when slabs are in use. */
+static enum emma_status footprint_set_limit(emma *instance, emmai_heap *heap, size_t limit_pages)
 {
     emmai_control *control = instance->control;
-    size_t allowed = control->spare_open ? limit_pages : limit_pages - control->spare_pages;
-    if (control->footprint_pages > allowed && !in_callback) {
-        emmai_block_drain(instance);
-        emmai_slab_shed(instance);
+    size_t before = __atomic_exchange_n(&control->limit_pages, limit_pages, __ATOMIC_RELAXED);
+    if (footprint_excess(control, 0) && heap) {
+        emmai_block_drain(instance, heap);
+        emmai_slab_shed(instance, heap);
     }
-    if (control->footprint_pages > allowed)
-        emmai_chunk_purge(instance, control->footprint_pages - allowed);
-    if (control->footprint_pages > allowed && !in_callback)
+    emmai_chunk_purge(instance, footprint_excess(control, 0));
+    if (footprint_excess(control, 0) && heap && !instance->shared)
         emmai_chunk_squeeze(instance);
-    if (control->footprint_pages > allowed)
-        return EMMA_NO_MEMORY;
-    control->limit_pages = limit_pages;
-    return EMMA_OK;
+    if (!footprint_excess(control, 0))
+        return EMMA_OK;
+    emmai_sync_replace(&control->limit_pages, &limit_pages, before);
+    return EMMA_NO_MEMORY;
 }
 
 enum emma_status emma_set_limit(emma *instance, size_t limit_bytes)
@@ -104,20 +113,25 @@ enum emma_status emma_set_limit(emma *instance, size_t limit_bytes)
     size_t least = (EMMA_LIMIT_MIN_BYTES >> EMMAI_PAGE_SHIFT) + instance->control->spare_pages;
     if (limit_pages < least)
         return EMMA_INVALID;
+    if (instance->shared)
+        return footprint_set_limit(instance, NULL, limit_pages);
     bool nested;
-    if (!emmai_enter_from_callback(instance, &nested))
+    emmai_heap *heap = emmai_enter_from_callback(instance, &nested);
+    if (!heap)
         return EMMA_BUSY;
-    enum emma_status status = footprint_set_limit(instance, limit_pages, nested);
-    emmai_leave_to_callback(instance, nested);
+    enum emma_status status = footprint_set_limit(instance, nested ? NULL : heap, limit_pages);
+    emmai_leave_to_callback(instance, heap, nested);
     return status;
 }
 
 enum emma_status emma_use_spare(emma *instance, bool use)
 {
-    bool nested;
-    if (!emmai_enter_from_callback(instance, &nested))
+    bool nested = false;
+    emmai_heap *heap = NULL;
+    if (!instance->shared && !(heap = emmai_enter_from_callback(instance, &nested)))
         return EMMA_BUSY;
-    instance->control->spare_open = use;
-    emmai_leave_to_callback(instance, nested);
+    emmai_sync_set(&instance->control->spare_open, use);
+    if (heap)
+        emmai_leave_to_callback(instance, heap, nested);
     return EMMA_OK;
 }

@@ -28,9 +28,10 @@ static bool huge_fits(const emma *instance, size_t chunk)
 /* Whether huge pages are worth a try just now. */
 static bool huge_is_due(emmai_control *control)
 {
-    if (!control->huge_pause)
+    uint16_t pause = emmai_sync_get(&control->huge_pause);
+    if (!pause)
         return true;
-    control->huge_pause--;
+    emmai_sync_replace(&control->huge_pause, &pause, (uint16_t)(pause - 1));
     return false;
 }
 
@@ -41,12 +42,12 @@ static bool huge_touch(emmai_control *control, void *page)
     uint64_t start = emmai_os_now_us();
     *(volatile char *)page = 0;
     if (emmai_os_now_us() - start <= EMMAI_HUGE_DEAR_US) {
-        control->huge_backoff = 0;
+        emmai_sync_set(&control->huge_backoff, (uint16_t)0);
         return true;
     }
-    control->huge_backoff =
-        (uint16_t)emmai_min(2 * control->huge_backoff + (size_t)1, EMMAI_HUGE_PAUSE_MAX);
-    control->huge_pause = control->huge_backoff;
+    size_t longer = 2 * (size_t)emmai_sync_get(&control->huge_backoff) + 1;
+    emmai_sync_set(&control->huge_backoff, (uint16_t)emmai_min(longer, EMMAI_HUGE_PAUSE_MAX));
+    emmai_sync_set(&control->huge_pause, emmai_sync_get(&control->huge_backoff));
     return false;
 }
 
@@ -63,10 +64,11 @@ static void huge_forbid(const emma *instance, void *start, size_t bytes)
 static void emmai_huge_prepare(emma *instance, size_t chunk)
 {
     emmai_control *control = instance->control;
-    size_t left = emmai_footprint_limit_pages(control) - control->footprint_pages;
-    if (control->footprint_pages < EMMAI_HUGE_FOOTPRINT_BYTES >> EMMAI_PAGE_SHIFT ||
-        left < 2 * HUGE_PAGES || !huge_fits(instance, chunk) || !huge_is_due(control) ||
-        !emmai_chunk_prepare(instance, chunk, HUGE_CHUNKS, chunk, HUGE_BYTES))
+    size_t now = emmai_sync_get(&control->footprint_pages);
+    size_t left = emmai_footprint_limit_pages(control) - now;
+    if (now < EMMAI_HUGE_FOOTPRINT_BYTES >> EMMAI_PAGE_SHIFT || left < 2 * HUGE_PAGES ||
+        !huge_fits(instance, chunk) || !huge_is_due(control) ||
+        !emmai_chunk_claim_whole(instance, chunk, HUGE_CHUNKS))
         return;
     char *start = emmai_chunk_start(instance, chunk);
     emmai_os_huge_pages(start, HUGE_BYTES);

@@ -1,7 +1,7 @@
 /* emma_instance.c - the life of an instance: options, reservation, creation, reset, destruction. */
 #include "emma_internal.h"
 
-#define KNOWN_FLAGS ((unsigned)EMMA_ALIGN8)
+#define KNOWN_FLAGS ((unsigned)(EMMA_SHARED | EMMA_ALIGN8))
 #define UNNAMED     "unnamed"
 
 /* ---- options ---- */
@@ -63,18 +63,25 @@ typedef struct instance_geometry {
     size_t chunk_count;
     size_t map_bytes; /* of a map of chunks */
     size_t page_map_bytes;
-    size_t metadata_bytes; /* before the origin: maps and entries, whole chunks */
+    size_t fork_bytes;     /* of the fork word's page, before all else; 0: local */
+    size_t heaps_bytes;    /* of the shared instance's tables of heaps */
+    size_t metadata_bytes; /* before the origin: all that and the entries, whole chunks */
     size_t mapping_bytes;
 } instance_geometry;
 
-static void geometry_for(instance_geometry *out, size_t reserve_bytes)
+static void geometry_for(instance_geometry *out, size_t reserve_bytes, bool shared)
 {
+    out->fork_bytes = shared ? EMMAI_PAGE_BYTES : 0;
+    out->heaps_bytes = shared ? EMMAI_HEAP_SLOTS * sizeof(uint16_t) +
+                                    (EMMAI_HEAPS_MAX + 1) * sizeof(uint32_t)
+                              : 0;
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
     out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
-    size_t bytes = 2 * out->map_bytes + out->chunk_count * sizeof(emmai_slab);
+    size_t bytes =
+        2 * out->map_bytes + out->heaps_bytes + out->chunk_count * sizeof(emmai_slab);
     size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
     out->page_map_bytes = emmai_round_up(pages, 64) / 8;
-    out->metadata_bytes = emmai_round_up(out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
+    out->metadata_bytes = emmai_round_up(out->fork_bytes + out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
     out->mapping_bytes =
         out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) + EMMAI_CHUNK_BYTES;
 }
@@ -110,15 +117,34 @@ static char *instance_map(const instance_geometry *geometry)
 
 /* ---- creation ---- */
 
-static void heap_clear(emma *instance)
+/* A heap without slabs. */
+static void heap_clear(emmai_heap *heap)
 {
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++)
-        instance->heap.heads[i] = (emmai_slab *)(uintptr_t)&emmai_no_slab;
-    emmai_arch_zero(instance->heap.bins, sizeof instance->heap.bins);
-    emmai_arch_zero(instance->heap.slab_count, sizeof instance->heap.slab_count);
+        heap->heads[i] = (emmai_slab *)(uintptr_t)&emmai_no_slab;
+    emmai_arch_zero(heap->bins, sizeof heap->bins);
+    emmai_arch_zero(heap->slab_count, sizeof heap->slab_count);
+}
+
+/* An open heap without slabs, in zeroed memory. */
+static void emmai_heap_init(const emma *instance, emmai_heap *heap)
+{
+    emmai_arch_copy(heap->class_map, emmai_class_map[instance->align8], sizeof heap->class_map);
+    heap_clear(heap);
+    heap->gate = EMMAI_GATE_OPEN;
+}
+
+static void heaps_clear(emma *instance)
+{
+    size_t cursor = 0;
+    emmai_heap *heap;
+    while ((heap = emmai_heap_next(instance, &cursor))) {
+        heap_clear(heap);
+        if (instance->shared)
+            ((emmai_thread_heap *)(void *)heap)->returned = 0;
+    }
     instance->young_count = 0;
     instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
-    instance->low_hint = EMMAI_YOUNG_CHUNKS;
 }
 
 static void control_name(emmai_control *control, const char *name)
@@ -142,6 +168,24 @@ static void control_init(emmai_control *control, const emma_options *options)
     control_name(control, options->name ? options->name : UNNAMED);
 }
 
+/* Makes a fresh instance a shared one. */
+static void instance_share(emma *instance, const instance_geometry *geometry)
+{
+    char *tables = (char *)instance->retained_map + geometry->map_bytes;
+    instance->shared = true;
+    instance->heap_slots = (uint16_t *)(void *)tables;
+    instance->heap_chunks = (uint32_t *)(void *)(tables + EMMAI_HEAP_SLOTS * sizeof(uint16_t));
+    instance->nonce = emmai_os_random(instance);
+    if (instance->nonce <= EMMAI_NONCE_CHANGING)
+        instance->nonce = (uintptr_t)instance;
+    instance->fork_word = (uint32_t *)(void *)((char *)instance->page_map - geometry->fork_bytes);
+    emmai_os_clear_on_fork(instance->fork_word, EMMAI_PAGE_BYTES);
+    *instance->fork_word = instance->control->generation = 1;
+    instance->control->footprint_pages++;
+    instance->control->peak_pages++;
+    instance->control->metadata_pages++;
+}
+
 /* Writes page 0 of a fresh mapping; all else in it is zero. */
 static emma *instance_init(char *mapping, const instance_geometry *geometry,
                            const emma_options *options)
@@ -157,18 +201,22 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     control->low_committed = (uint32_t)emmai_min(first, geometry->chunk_count);
     instance->region_bytes = geometry->chunk_count << EMMA_CHUNK_SHIFT;
     instance->foreign_max = ~instance->region_bytes;
-    instance->page_map = (uint64_t *)(void *)(origin - geometry->metadata_bytes);
+    instance->page_map =
+        (uint64_t *)(void *)(origin - geometry->metadata_bytes + geometry->fork_bytes);
     instance->chunk_map = instance->page_map + geometry->page_map_bytes / sizeof(uint64_t);
     instance->retained_map = instance->chunk_map + geometry->map_bytes / sizeof(uint64_t);
     instance->chunk_count = (uint32_t)geometry->chunk_count;
     instance->run_zone = (uint32_t)emmai_max(geometry->chunk_count / 2, control->low_committed);
-    control->run_committed = instance->run_end = instance->run_zone;
+    control->run_committed = control->run_covered = instance->run_end = instance->run_zone;
+    control->low_covered = EMMAI_YOUNG_CHUNKS;
     instance->low_end = EMMAI_YOUNG_CHUNKS;
     instance->align8 = (options->flags & EMMA_ALIGN8) != 0;
-    emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8],
-                    sizeof instance->heap.class_map);
-    heap_clear(instance);
-    instance->heap.gate = EMMAI_GATE_OPEN;
+    instance->low_hint = EMMAI_YOUNG_CHUNKS;
+    instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
+    if (options->flags & EMMA_SHARED)
+        instance_share(instance, geometry);
+    else
+        emmai_heap_init(instance, &instance->heap);
     for (size_t i = 0; i < EMMAI_YOUNG_CHUNKS; i++)
         emmai_slab_of_id(instance, (ptrdiff_t)i)->kind = EMMAI_YOUNG;
     emmai_slab_of_id(instance, 0)->resident = 1;
@@ -188,7 +236,7 @@ emma *emma_create(const emma_options *options)
     size_t least = given.reserve_bytes ? reserve : EMMA_RESERVE_MIN_BYTES;
     char *mapping;
     for (;;) {
-        geometry_for(&geometry, reserve);
+        geometry_for(&geometry, reserve, (given.flags & EMMA_SHARED) != 0);
         mapping = instance_map(&geometry);
         if (mapping || reserve == least)
             break;
@@ -220,14 +268,16 @@ static void reset_chunks(emma *instance)
             count = emmai_run_chunks(entry);
             emmai_huge_withdraw(instance, entry);
         }
-        emmai_chunk_release(instance, chunk, count);
+        if (entry->kind != EMMAI_HEAP)
+            emmai_chunk_release(instance, chunk, count);
         chunk = emmai_chunk_next_used(instance, chunk + count);
     }
 }
 
 enum emma_status emma_reset(emma *instance)
 {
-    if (!emmai_enter(instance))
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
         return EMMA_BUSY;
     emmai_control *control = instance->control;
     control->resetting = true;
@@ -239,20 +289,25 @@ enum emma_status emma_reset(emma *instance)
     size_t kept = emmai_min(control->retained_pages, EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT);
     emmai_chunk_purge(instance, control->retained_pages - kept);
     control->peak_pages = control->footprint_pages;
-    heap_clear(instance);
-    emmai_leave(instance);
+    heaps_clear(instance);
+    if (!instance->shared)
+        instance->low_hint = EMMAI_YOUNG_CHUNKS;
+    emmai_leave(heap);
     control->resetting = false; /* not earlier: what handlers free meanwhile is of the old heap */
     return EMMA_OK;
 }
 
 size_t emma_trim(emma *instance)
 {
-    if (!emmai_enter(instance))
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
         return 0;
-    emmai_block_drain(instance);
-    emmai_slab_shed(instance);
-    size_t pages = emmai_chunk_purge(instance, SIZE_MAX) + emmai_chunk_squeeze(instance);
-    emmai_leave(instance);
+    emmai_block_drain(instance, heap);
+    emmai_slab_shed(instance, heap);
+    size_t pages = emmai_chunk_purge(instance, SIZE_MAX);
+    if (!instance->shared)
+        pages += emmai_chunk_squeeze(instance);
+    emmai_leave(heap);
     return pages << EMMAI_PAGE_SHIFT;
 }
 

@@ -33,11 +33,14 @@
 
 #include "emma_arch_x86_64.h"
 #include "emma_config.h"
+#include "emma_sync.h"
 
 #define EMMAI_NOINLINE            __attribute__((noinline))
 #define EMMAI_ALWAYS_INLINE       inline __attribute__((always_inline))
 #define EMMAI_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define EMMAI_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* A function that adds up what other threads may be changing; what it finds need not fit together. */
+#define EMMAI_LOOKS_AT_OTHERS __attribute__((no_sanitize("thread")))
 #define EMMAI_ASSERT(condition)         \
     do {                                \
         if (EMMA_AUDIT && !(condition)) \
@@ -68,7 +71,8 @@ enum emmai_kind {
     EMMAI_FULL, /* slab with neither */
     EMMAI_RUN,  /* first chunk of a large block */
     EMMAI_BODY, /* further chunk of a large block */
-    EMMAI_YOUNG /* chunk of the young area: page 0 and the young slabs */
+    EMMAI_YOUNG, /* chunk of the young area: page 0 and the young slabs */
+    EMMAI_HEAP   /* chunk that holds a heap of a shared instance */
 };
 
 /* A slab, or what else a chunk is used for. */
@@ -79,16 +83,22 @@ typedef struct emmai_slab {
     };
     int32_t plain_frees; /* I1: frees to come that are a push and nothing more */
     union {
-        uint32_t carved;       /* SLAB, FULL: blocks from its start on that were ever on a list */
-        uint32_t huge_advised; /* RUN: 1 while the kernel may use huge pages for it */
+        uint16_t carved;       /* SLAB, FULL: blocks from its start on that were ever on a list */
+        uint16_t huge_advised; /* RUN: 1 while the kernel may use huge pages for it */
     };
+    uint16_t owner; /* SLAB, FULL: number of the heap that it belongs to */
     int32_t next;        /* SLAB: neighbours in the ring of its class, as slab ids */
     int32_t prev;
     uint8_t kind;        /* enum emmai_kind */
     uint8_t size_class;  /* SLAB, FULL; other kinds: 0 */
     uint16_t resident;   /* chunks: pages from the chunk's start that count in the footprint */
-    uint16_t first_unit; /* young slabs: where they start in the young area, in units */
-    uint16_t unit_count; /* young slabs: their length; 0: this slab is a chunk */
+    union {
+        struct {
+            uint16_t first_unit; /* young slabs: where they start in the young area, in units */
+            uint16_t unit_count; /* young slabs: their length */
+        };
+        uint32_t remote; /* chunks of a shared instance: see emma_remote.c; any thread, atomic */
+    };
 } emmai_slab;
 
 /* plain_frees of a SLAB that has no block out. */
@@ -128,9 +138,33 @@ typedef struct emmai_heap {
         class_map[EMMAI_SMALL_STEPS]; /* (size - 1) / 8 -> class, for this instance's alignment */
     /* Chunk slabs of each class, saturating: how much to populate. */
     uint16_t slab_count[EMMAI_SLAB_COUNTS];
+    uint16_t number; /* its slabs bear it */
 } emmai_heap;
 
 _Static_assert(sizeof(uint16_t) * EMMAI_SLAB_COUNTS % 8 == 0, "cleared by words");
+
+/* A heap of a shared instance; see emma_shared.c. */
+typedef struct emmai_thread_heap {
+    emmai_heap heap;     /* owner thread */
+    uint64_t owner;      /* any thread, atomic */
+    uint32_t generation; /* who becomes the owner; others look, atomic */
+    uint32_t returned;   /* id of a slab, see emma_remote.c; 0: none. Any thread, atomic */
+} emmai_thread_heap;
+
+/* What a thread keeps of its own, for all shared instances of this copy of emma: which heap served
+ * it last. */
+typedef struct emmai_thread {
+    uint64_t nonce; /* of that heap's instance; 0: none */
+    emmai_thread_heap *heap;
+    uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
+    bool forked;        /* it came through a fork */
+} emmai_thread;
+
+#define EMMAI_NONCE_CHANGING 1
+
+/* Numbers of heaps are of 16 bits, from 1. */
+#define EMMAI_HEAPS_MAX  ((size_t)UINT16_MAX)
+#define EMMAI_HEAP_SLOTS 128
 
 enum emmai_answer { EMMAI_UNKNOWN, EMMAI_NO, EMMAI_YES };
 
@@ -148,6 +182,8 @@ typedef struct emmai_control {
     uint32_t decay_countdown;  /* releases until the clock is read again */
     uint32_t low_committed;    /* I7, chunks */
     uint32_t run_committed;    /* I7, chunk index */
+    uint32_t low_covered;      /* chunks below, and from run_zone to run_covered, have metadata that */
+    uint32_t run_covered;      /* counts; so may others */
     uint8_t overcommits;       /* enum emmai_answer: see chunk_may_spread */
     bool spare_open;
     bool resetting;   /* every block is being freed: a signal handler's free is none of its own */
@@ -161,6 +197,8 @@ typedef struct emmai_control {
     uint64_t refused_count;
     uint64_t reentered_count; /* written by signal handlers too */
     uint64_t cookie;          /* EMMA_CHECKS: mixed into the trailers */
+    size_t heap_count;        /* shared: numbers of heaps handed out; any thread, atomic */
+    uint32_t generation;      /* shared: the last one; any thread, atomic */
     emma_misuse_fn misuse_handler;
     void *misuse_arg;
     emma_limit_fn limit_handler;
@@ -185,6 +223,11 @@ struct emma {
     uint32_t young_count; /* young slabs made */
     uint32_t young_units; /* units of the young area given to them or to page 0 */
     bool align8;
+    bool shared;
+    uint64_t nonce;        /* shared: of this instance and no other, whatever address it had */
+    uint32_t *fork_word;   /* shared: the generation; the kernel clears it in a child */
+    uint32_t *heap_chunks; /* shared: number of a heap -> its chunk; 0: none. Any thread, atomic */
+    uint16_t *heap_slots;  /* shared: a thread's hash -> number of a heap that may be its own */
     uint32_t low_end; /* one past the highest chunk ever used below run_zone: bounds searches */
     uint32_t run_end; /* the same above */
     void *deferred;   /* blocks that signal handlers freed; any, atomic */
@@ -242,6 +285,17 @@ static inline int32_t emmai_id_of_slab(const emma *instance, const emmai_slab *s
     return (int32_t)((const emmai_slab *)(const void *)instance - 1 - slab);
 }
 
+static inline bool emmai_slab_is_young(const emma *instance, const emmai_slab *slab)
+{
+    return (uintptr_t)slab - (uintptr_t)instance < sizeof instance->young;
+}
+
+/* Of what emmai_block_slab found: run or slab. */
+static inline bool emmai_slab_is_run(const emmai_slab *slab)
+{
+    return !slab->size_class;
+}
+
 static inline emmai_slab *emmai_slab_of_offset(const emma *instance, size_t offset)
 {
     return emmai_slab_of_id(instance, (ptrdiff_t)(offset >> EMMA_CHUNK_SHIFT));
@@ -255,6 +309,18 @@ static inline char *emmai_chunk_start(const emma *instance, size_t chunk)
 static inline size_t emmai_round_up(size_t bytes, size_t unit)
 {
     return (bytes + unit - 1) / unit * unit;
+}
+
+/* Pages from the chunk's start that count in the footprint. Its owner changes them; other threads may
+ * look, and then no longer be right. */
+static inline size_t emmai_chunk_resident(const emmai_slab *entry)
+{
+    return emmai_sync_get(&entry->resident);
+}
+
+static inline void emmai_chunk_set_resident(emmai_slab *entry, size_t pages)
+{
+    emmai_sync_set(&entry->resident, (uint16_t)pages);
 }
 
 /* Pages that `bytes` take. */
@@ -273,7 +339,7 @@ static inline size_t emmai_chunks_of(size_t bytes)
 
 static const uint8_t emmai_class_map[2][EMMAI_SMALL_STEPS];
 static inline size_t emmai_class_bytes(unsigned size_class);
-static inline unsigned emmai_class_of(const emma *instance, size_t bytes);
+static inline unsigned emmai_class_of(const emmai_heap *heap, size_t bytes);
 
 /* ---- emma_os.c ---- */
 
@@ -288,6 +354,9 @@ static bool emmai_os_overcommits(void);
 static void emmai_os_name(void *start, size_t bytes, const char *name);
 static uint64_t emmai_os_now_ms(void);
 static uint64_t emmai_os_now_us(void);
+static long emmai_os_thread_id(void);
+static bool emmai_os_thread_lives(uint32_t kernel_id);
+static bool emmai_os_clear_on_fork(void *start, size_t bytes);
 static uint64_t emmai_os_random(const void *fallback);
 static void emmai_os_print(const char *text, size_t bytes);
 
@@ -296,6 +365,8 @@ static void emmai_os_print(const char *text, size_t bytes);
 static bool emmai_bits_get(const uint64_t *map, size_t bit);
 static void emmai_bits_set(uint64_t *map, size_t first, size_t count);
 static void emmai_bits_clear(uint64_t *map, size_t first, size_t count);
+static bool emmai_bits_add(uint64_t *map, size_t bit);
+static bool emmai_bits_claim(uint64_t *map, size_t first, size_t count);
 static size_t emmai_bits_find(const uint64_t *map, size_t bit, size_t end, bool value);
 static size_t emmai_bits_last(const uint64_t *map, size_t start, size_t end);
 
@@ -309,14 +380,15 @@ static size_t emmai_footprint_limit_pages(const emmai_control *control);
 
 static size_t emmai_chunk_take_slab(emma *instance);
 static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignment, bool roomy);
-static bool emmai_chunk_prepare(emma *instance, size_t chunk, size_t count, size_t run,
-                                size_t run_bytes);
+static bool emmai_chunk_claim_whole(emma *instance, size_t chunk, size_t count);
 static void emmai_chunk_retain(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_t run,
                                size_t run_bytes);
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages);
 static void emmai_chunk_forget_entry(emma *instance, const emmai_slab *entry);
+static bool emmai_chunk_cover(emma *instance, const void *metadata);
+static size_t emmai_chunk_take_heap(emma *instance, size_t bytes);
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
 
 /* ---- emma_purge.c ---- */
@@ -339,13 +411,14 @@ static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 
 /* ---- emma_slab.c ---- */
 
-static void *emmai_slab_refill(emma *instance, unsigned size_class);
-static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block);
+static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class);
+static void emmai_slab_event(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block);
 static inline void emmai_slab_push(emmai_slab *slab, void *block);
-static inline void emmai_slab_free(emma *instance, emmai_slab *slab, void *block);
-static void emmai_slab_shed(emma *instance);
-static void emmai_slab_leave_young(emma *instance, unsigned size_class);
-static size_t emmai_slab_blocks(const emmai_slab *slab);
+static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab *slab,
+                                   void *block);
+static void emmai_slab_shed(emma *instance, emmai_heap *heap);
+static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned size_class);
+static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab);
 static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab);
 static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab);
 static char *emmai_slab_address(const emma *instance, const emmai_slab *slab);
@@ -368,25 +441,26 @@ static size_t emmai_run_missing(const emma *instance, size_t run, size_t bytes, 
 
 /* ---- emma_block.c: allocation without checks and without the gate ---- */
 
-static inline void *emmai_block_of_class(emma *instance, unsigned size_class);
-static void *emmai_block_malloc(emma *instance, size_t bytes);
-static void *emmai_block_aligned(emma *instance, size_t alignment, size_t bytes);
+static inline void *emmai_block_of_class(emma *instance, emmai_heap *heap, unsigned size_class);
+static void *emmai_block_malloc(emma *instance, emmai_heap *heap, size_t bytes);
+static void *emmai_block_aligned(emma *instance, emmai_heap *heap, size_t alignment, size_t bytes);
 static emmai_slab *emmai_block_slab(const emma *instance, const void *block);
-static inline void emmai_block_free(emma *instance, void *block);
+static inline void emmai_block_free(emma *instance, emmai_heap *heap, void *block);
 static size_t emmai_block_usable(const emma *instance, const void *block);
-static void emmai_block_drain(emma *instance);
+static inline void emmai_block_drain(emma *instance, emmai_heap *heap);
 static void emmai_block_count_refusal(emma *instance, size_t bytes);
 
 /* ---- emma_realloc.c ---- */
 
-static void *emmai_block_realloc(emma *instance, void *block, size_t bytes);
+static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, size_t bytes);
 static void *emmai_realloc_fast(emma *instance, void *block, size_t old_bytes, size_t last);
 
 /* ---- emma_checked.c: the same with trailers ---- */
 
-static void *emmai_checked_malloc(emma *instance, size_t bytes, size_t alignment);
-static void emmai_checked_free(emma *instance, void *block, const size_t *size);
-static void *emmai_checked_realloc(emma *instance, void *block, const size_t *size, size_t bytes);
+static void *emmai_checked_malloc(emma *instance, emmai_heap *heap, size_t bytes, size_t alignment);
+static void emmai_checked_free(emma *instance, emmai_heap *heap, void *block, const size_t *size);
+static void *emmai_checked_realloc(emma *instance, emmai_heap *heap, void *block,
+                                   const size_t *size, size_t bytes);
 static size_t emmai_checked_usable(const emma *instance, const void *block);
 static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes);
 static bool emmai_checked_retire(const emma *instance, void *block, const size_t *size);
@@ -406,24 +480,90 @@ static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, u
 
 static void emmai_check_audit(emma *instance);
 
-/* ---- re-entry ---- */
-
-/* Enters the heap; false when the code that this call interrupted is inside already. */
-static inline bool emmai_enter(emma *instance)
+/* Tells that a call is inside. */
+static EMMAI_ALWAYS_INLINE void emmai_gate_close(emmai_heap *heap)
 {
-    if (EMMAI_UNLIKELY(instance->heap.gate == 0)) {
-        __atomic_fetch_add(&instance->control->reentered_count, 1, __ATOMIC_RELAXED);
-        return false;
-    }
-    instance->heap.gate = 0;
+    emmai_sync_set(&heap->gate, (size_t)0);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    return true;
 }
 
-static inline void emmai_leave(emma *instance)
+/* Both for the fast paths: the gate of a local heap is no other thread's business, and compilers find
+ * shorter code for a plain store. */
+static EMMAI_ALWAYS_INLINE void emmai_gate_close_fast(emmai_heap *heap, bool shared)
+{
+    if (shared)
+        emmai_sync_set(&heap->gate, (size_t)0);
+    else
+        heap->gate = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static EMMAI_ALWAYS_INLINE void emmai_gate_open_fast(emmai_heap *heap, bool shared)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    instance->heap.gate = EMMAI_GATE_OPEN;
+    if (shared)
+        emmai_sync_set(&heap->gate, EMMAI_GATE_OPEN);
+    else
+        heap->gate = EMMAI_GATE_OPEN;
+}
+
+/* ---- emma_shared.c ---- */
+
+static emmai_heap *emmai_shared_enter(emma *instance);
+static inline emmai_heap *emmai_shared_last(const emma *instance);
+static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
+static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number);
+
+/* ---- emma_remote.c ---- */
+
+static void emmai_remote_free(const emma *instance, emmai_slab *slab, void *block);
+static void emmai_remote_drain(emma *instance, emmai_heap *heap);
+static size_t emmai_remote_count(const emma *instance, const emmai_slab *slab);
+static const void *emmai_remote_next(const emma *instance, const emmai_slab *slab,
+                                     const void *block);
+
+/* ---- heaps, and entering them ---- */
+
+static void emmai_heap_init(const emma *instance, emmai_heap *heap);
+
+/* The instance's heaps one after the other, from a *cursor of 0; NULL behind the last. */
+static inline emmai_heap *emmai_heap_next(const emma *instance, size_t *cursor)
+{
+    if (instance->shared) {
+        emmai_thread_heap *heap = emmai_shared_next_heap(instance, cursor);
+        return heap ? &heap->heap : NULL;
+    }
+    return (*cursor)++ ? NULL : (emmai_heap *)(uintptr_t)&instance->heap;
+}
+
+/* The heap that a slab belongs to. */
+static inline emmai_heap *emmai_heap_of(const emma *instance, const emmai_slab *slab)
+{
+    if (instance->shared)
+        return emmai_shared_heap_of(instance, slab);
+    return (emmai_heap *)(uintptr_t)&instance->heap;
+}
+
+/* Enters the heap that the calling thread allocates from; NULL when the code that this call
+ * interrupted is inside already, or for want of memory for one. The gate of a shared instance's own
+ * heap is never open: that is how the fast paths learn to look for the thread's. */
+static inline emmai_heap *emmai_enter(emma *instance)
+{
+    emmai_heap *heap = &instance->heap;
+    if (EMMAI_UNLIKELY(heap->gate == 0)) {
+        if (instance->shared)
+            return emmai_shared_enter(instance);
+        __atomic_fetch_add(&instance->control->reentered_count, 1, __ATOMIC_RELAXED);
+        return NULL;
+    }
+    emmai_gate_close(heap);
+    return heap;
+}
+
+static inline void emmai_leave(emmai_heap *heap)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_sync_set(&heap->gate, EMMAI_GATE_OPEN);
 }
 
 /* Marks that the host's code runs while the gate is closed: on a consistent state, so that it may
@@ -461,21 +601,21 @@ static inline void emmai_outside_end(const emma *instance, bool nested)
 
 /* emmai_enter for what callbacks may call too; sets *nested when it is one that does. The mark is
  * off while such a call is inside: a signal handler that interrupts it is none. */
-static inline bool emmai_enter_from_callback(emma *instance, bool *nested)
+static inline emmai_heap *emmai_enter_from_callback(emma *instance, bool *nested)
 {
     *nested = instance->heap.gate == 0 && instance->control->in_callback;
     if (!*nested)
         return emmai_enter(instance);
     emmai_callback_end(instance, false);
-    return true;
+    return &instance->heap;
 }
 
-static inline void emmai_leave_to_callback(emma *instance, bool nested)
+static inline void emmai_leave_to_callback(emma *instance, emmai_heap *heap, bool nested)
 {
     if (nested)
         emmai_callback_begin(instance);
     else
-        emmai_leave(instance);
+        emmai_leave(heap);
 }
 
 static inline size_t emmai_min(size_t a, size_t b)

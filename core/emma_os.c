@@ -9,7 +9,9 @@
 #define ADVICE_DONTNEED                 4
 #define ADVICE_HUGEPAGE                 14
 #define ADVICE_NOHUGEPAGE               15
+#define ADVICE_WIPEONFORK               18
 #define ADVICE_POPULATE_WRITE           23
+#define NO_SUCH_THREAD                  3
 #define PRCTL_SET_VMA                   0x53564d41
 #define PRCTL_SET_VMA_ANON_NAME         0
 #define CLOCK_MONOTONIC                 1
@@ -118,6 +120,26 @@ static uint64_t emmai_os_random(const void *fallback)
     emmai_arch_syscall(EMMAI_SYS_GETRANDOM, (long)&value, sizeof value, GETRANDOM_NONBLOCK, 0, 0,
                        0);
     return value ? value : (uint64_t)(uintptr_t)fallback * 0x9e3779b97f4a7c15u;
+}
+
+/* The kernel's id of the calling thread. */
+static long emmai_os_thread_id(void)
+{
+    return emmai_arch_syscall(EMMAI_SYS_GETTID, 0, 0, 0, 0, 0, 0);
+}
+
+/* Whether this process has a thread with this id. */
+static bool emmai_os_thread_lives(uint32_t kernel_id)
+{
+    long process = emmai_arch_syscall(EMMAI_SYS_GETPID, 0, 0, 0, 0, 0, 0);
+    return emmai_arch_syscall(EMMAI_SYS_TGKILL, process, (long)kernel_id, 0, 0, 0, 0) !=
+           -NO_SUCH_THREAD;
+}
+
+/* Makes the kernel clear pages in the child of a fork; false where it cannot (before Linux 4.14). */
+static bool emmai_os_clear_on_fork(void *start, size_t bytes)
+{
+    return os_advise(start, bytes, ADVICE_WIPEONFORK) == 0;
 }
 
 static void emmai_os_print(const char *text, size_t bytes)

@@ -6,21 +6,50 @@
 
 /* ---- purging ---- */
 
-/* Purges free chunks in a row, the last one first, as many as `bound` pages need; returns the pages
- * given back. */
-static size_t purge_row(emma *instance, size_t last, size_t bound)
+/* Whether the chunks from `first` to `last` are free, keep memory, and are the caller's now. */
+static bool purge_claim(emma *instance, size_t first, size_t last)
 {
-    size_t tail = emmai_slab_of_id(instance, (ptrdiff_t)last)->resident;
-    size_t pages = tail;
-    size_t first = last;
-    while (pages < bound && emmai_bits_get(instance->retained_map, first - 1))
-        pages += emmai_slab_of_id(instance, (ptrdiff_t)--first)->resident;
+    if (!emmai_bits_claim(instance->chunk_map, first, last - first + 1))
+        return false;
+    if (emmai_bits_find(instance->retained_map, first, last + 1, false) > last)
+        return true;
+    emmai_bits_clear(instance->chunk_map, first, last - first + 1);
+    return false;
+}
+
+/* Gives back what chunks that the caller owns keep: whole ones up to the last, whose pages may end
+ * earlier. Returns the pages, 0 when the kernel refuses. */
+static size_t purge_owned(emma *instance, size_t first, size_t last)
+{
+    size_t tail = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)last));
     size_t bytes = ((last - first) << EMMA_CHUNK_SHIFT) + (tail << EMMAI_PAGE_SHIFT);
     if (!emmai_os_purge(emmai_chunk_start(instance, first), bytes))
         return 0;
-    for (size_t i = first; i <= last; i++)
-        emmai_slab_of_id(instance, (ptrdiff_t)i)->resident = 0;
+    size_t pages = 0;
+    for (size_t i = first; i <= last; i++) {
+        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
+        pages += emmai_chunk_resident(entry);
+        emmai_chunk_set_resident(entry, 0);
+    }
     emmai_bits_clear(instance->retained_map, first, last - first + 1);
+    emmai_sync_sub(&instance->control->retained_pages, pages);
+    return pages;
+}
+
+/* Purges free chunks in a row, the last one first, as many as `bound` pages need; returns the pages
+ * given back: none where another thread takes one of them. */
+static size_t purge_row(emma *instance, size_t last, size_t bound)
+{
+    size_t pages = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)last));
+    size_t first = last;
+    while (pages < bound && emmai_bits_get(instance->retained_map, first - 1))
+        pages += emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)--first));
+    if (!purge_claim(instance, first, last))
+        return 0;
+    pages = purge_owned(instance, first, last);
+    emmai_bits_clear(instance->chunk_map, first, last - first + 1);
+    if (first < instance->run_zone)
+        emmai_sync_lower(&instance->low_hint, first);
     return pages;
 }
 
@@ -39,15 +68,14 @@ static size_t purge_zone(emma *instance, size_t start, size_t end, size_t wanted
 static size_t emmai_chunk_purge(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;
-    size_t wanted = emmai_min(pages, control->retained_pages);
-    size_t done = purge_zone(instance, instance->run_zone, instance->run_end, wanted);
+    size_t wanted = emmai_min(pages, emmai_sync_get(&control->retained_pages));
+    size_t done = purge_zone(instance, instance->run_zone, emmai_sync_get(&instance->run_end), wanted);
     if (done < wanted)
-        done += purge_zone(instance, EMMAI_YOUNG_CHUNKS, instance->low_end, wanted - done);
-    control->retained_pages -= done;
-    control->retained_low_pages = emmai_min(control->retained_low_pages, control->retained_pages);
-    control->returned_bytes += done << EMMAI_PAGE_SHIFT;
-    if (done)
-        emmai_footprint_give(instance, done);
+        done += purge_zone(instance, EMMAI_YOUNG_CHUNKS, emmai_sync_get(&instance->low_end),
+                           wanted - done);
+    emmai_sync_lower_size(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
+    emmai_sync_add(&control->returned_bytes, (uint64_t)done << EMMAI_PAGE_SHIFT);
+    emmai_footprint_give(instance, done);
     return done;
 }
 
@@ -68,13 +96,13 @@ static size_t squeeze_chunk(const emma *instance, size_t chunk, size_t bytes)
 {
     emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     size_t needed = emmai_pages_of(bytes);
-    if (entry->resident <= needed)
+    if (emmai_chunk_resident(entry) <= needed)
         return 0;
-    size_t pages = entry->resident - needed;
+    size_t pages = emmai_chunk_resident(entry) - needed;
     char *start = emmai_chunk_start(instance, chunk) + (needed << EMMAI_PAGE_SHIFT);
     if (!emmai_os_purge(start, pages << EMMAI_PAGE_SHIFT))
         return 0;
-    entry->resident = (uint16_t)needed;
+    emmai_chunk_set_resident(entry, needed);
     return pages;
 }
 
@@ -90,8 +118,7 @@ static size_t emmai_chunk_squeeze(emma *instance)
         done += squeeze_chunk(instance, chunk + count - 1, needed);
         chunk = emmai_chunk_next_used(instance, chunk + count);
     }
-    instance->control->returned_bytes += done << EMMAI_PAGE_SHIFT;
-    if (done)
-        emmai_footprint_give(instance, done);
+    emmai_sync_add(&instance->control->returned_bytes, (uint64_t)done << EMMAI_PAGE_SHIFT);
+    emmai_footprint_give(instance, done);
     return done;
 }

@@ -6,23 +6,26 @@
 #include "emma_internal.h"
 
 /* Moves the first `kept` bytes of a block of this slab or run to `target`. */
-static void *realloc_move(emma *instance, emmai_slab *slab, void *block, void *target, size_t kept)
+static void *realloc_move(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block,
+                          void *target, size_t kept)
 {
     emmai_arch_copy(target, block, kept);
-    instance->control->moved_bytes += kept;
-    if (slab->kind == EMMAI_RUN)
+    emmai_sync_add(&instance->control->moved_bytes, (uint64_t)kept);
+    if (emmai_slab_is_run(slab))
         emmai_run_free(instance, slab);
+    else if (slab->owner == heap->number)
+        emmai_slab_free(instance, heap, slab, block);
     else
-        emmai_slab_free(instance, slab, block);
+        emmai_remote_free(instance, slab, block);
     return target;
 }
 
-static void *emmai_block_realloc(emma *instance, void *block, size_t bytes)
+static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, size_t bytes)
 {
     emmai_slab *slab = emmai_block_slab(instance, block);
     if (!slab || bytes > PTRDIFF_MAX)
         return NULL;
-    bool is_run = slab->kind == EMMAI_RUN;
+    bool is_run = emmai_slab_is_run(slab);
     size_t usable = is_run ? slab->run_bytes : emmai_class_bytes(slab->size_class);
     void *target;
     if (bytes > EMMAI_SLAB_MAX_BYTES) {
@@ -31,13 +34,13 @@ static void *emmai_block_realloc(emma *instance, void *block, size_t bytes)
         target = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES,
                                   bytes > usable ? EMMAI_RUN_ROOM : EMMAI_RUN_PLAIN);
     } else {
-        unsigned size_class = emmai_class_of(instance, bytes);
+        unsigned size_class = emmai_class_of(heap, bytes);
         if (size_class == slab->size_class)
             return block;
-        target = emmai_block_of_class(instance, size_class);
+        target = emmai_block_of_class(instance, heap, size_class);
     }
     if (target)
-        return realloc_move(instance, slab, block, target,
+        return realloc_move(instance, heap, slab, block, target,
                             emmai_min(usable, emmai_round_up(bytes, EMMAI_CLASS_STEP_BYTES)));
     if (bytes > usable) {
         emmai_block_count_refusal(instance, bytes);
@@ -51,30 +54,32 @@ static void *emmai_block_realloc(emma *instance, void *block, size_t bytes)
 static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size_t *old_bytes,
                                          size_t bytes)
 {
-    if (!emmai_enter(instance))
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
         return NULL;
-    emmai_block_drain(instance);
-    void *target = EMMA_CHECKS ? emmai_checked_realloc(instance, block, old_bytes, bytes)
-                               : emmai_block_realloc(instance, block, bytes);
+    emmai_block_drain(instance, heap);
+    void *target = EMMA_CHECKS ? emmai_checked_realloc(instance, heap, block, old_bytes, bytes)
+                               : emmai_block_realloc(instance, heap, block, bytes);
     if (EMMA_AUDIT)
         emmai_check_audit(instance);
-    emmai_leave(instance);
+    emmai_leave(heap);
     return target;
 }
 
 /* emma_realloc_sized's own slow path: it closed the gate and found the bin empty. */
-static EMMAI_NOINLINE void *realloc_refill(emma *instance, void *block, size_t bytes)
+static EMMAI_NOINLINE void *realloc_refill(emma *instance, emmai_heap *heap, void *block,
+                                           size_t bytes)
 {
-    emmai_leave(instance);
+    emmai_leave(heap);
     return realloc_slow(instance, block, NULL, bytes);
 }
 
 /* The end of a move that leaves more to do than a push. */
-static EMMAI_NOINLINE void *realloc_event(emma *instance, emmai_slab *slab, void *block,
-                                          void *target)
+static EMMAI_NOINLINE void *realloc_event(emma *instance, emmai_heap *heap, emmai_slab *slab,
+                                          void *block, void *target)
 {
-    emmai_slab_event(instance, slab, block);
-    emmai_leave(instance);
+    emmai_slab_event(instance, heap, slab, block);
+    emmai_leave(heap);
     return target;
 }
 
@@ -104,19 +109,18 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
         return realloc_slow(instance, block, NULL, last + 1);
     if (new_class == slab->size_class)
         return block;
-    heap->gate = 0;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_gate_close_fast(heap, false);
     void *target = heap->bins[new_class];
     if (EMMAI_UNLIKELY(!target))
-        return realloc_refill(instance, block, last + 1);
+        return realloc_refill(instance, heap, block, last + 1);
     heap->bins[new_class] = *(void **)target;
     size_t kept = (emmai_min(old_step, step) + 1) * EMMAI_CLASS_STEP_BYTES;
     emmai_arch_copy_short(target, block, kept);
     instance->control->moved_bytes += kept;
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
-        return realloc_event(instance, slab, block, target);
+        return realloc_event(instance, heap, slab, block, target);
     emmai_slab_push(slab, block);
-    emmai_leave(instance);
+    emmai_gate_open_fast(heap, false);
     return target;
 }
 

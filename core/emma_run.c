@@ -25,7 +25,7 @@ static size_t emmai_run_missing(const emma *instance, size_t run, size_t bytes, 
     size_t missing = 0;
     for (size_t i = from - run; i < emmai_chunks_of(bytes); i++) {
         size_t wanted = run_chunk_pages(bytes, i);
-        size_t resident = emmai_slab_of_id(instance, (ptrdiff_t)(run + i))->resident;
+        size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(run + i)));
         missing += wanted > resident ? wanted - resident : 0;
     }
     return missing;
@@ -36,7 +36,8 @@ static void run_note_pages(const emma *instance, size_t run, size_t bytes, size_
 {
     for (size_t i = from - run; i < emmai_chunks_of(bytes); i++) {
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)(run + i));
-        entry->resident = (uint16_t)emmai_max(entry->resident, run_chunk_pages(bytes, i));
+        size_t pages = emmai_max(emmai_chunk_resident(entry), run_chunk_pages(bytes, i));
+        emmai_chunk_set_resident(entry, pages);
     }
 }
 
@@ -44,7 +45,7 @@ static void run_note_pages(const emma *instance, size_t run, size_t bytes, size_
 static void run_zero(const emma *instance, size_t run, size_t bytes)
 {
     for (size_t i = 0; i < emmai_chunks_of(bytes); i++) {
-        size_t resident = emmai_slab_of_id(instance, (ptrdiff_t)(run + i))->resident;
+        size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(run + i)));
         size_t dirty = emmai_min(resident, run_chunk_pages(bytes, i));
         emmai_arch_zero(emmai_chunk_start(instance, run + i), dirty << EMMAI_PAGE_SHIFT);
     }

@@ -7,39 +7,52 @@
 #include "emma_internal.h"
 
 /* Blocks that fit into a slab: it is all carved when it has carved as many. */
-static size_t emmai_slab_blocks(const emmai_slab *slab)
+static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab)
 {
     size_t space =
-        slab->unit_count ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT : EMMAI_CHUNK_BYTES;
+        emmai_slab_is_young(instance, slab) ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT : EMMAI_CHUNK_BYTES;
     return space / emmai_class_bytes(slab->size_class);
 }
 
 /* The bin that holds free blocks of this slab: its class's if it is the head. */
-static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab)
+EMMAI_LOOKS_AT_OTHERS static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab)
 {
-    return instance->heap.heads[slab->size_class] == slab ? instance->heap.bins[slab->size_class]
-                                                          : NULL;
+    const emmai_heap *heap = emmai_heap_of(instance, slab);
+    return heap->heads[slab->size_class] == slab ? heap->bins[slab->size_class] : NULL;
 }
 
-static size_t list_length(const void *block)
+/* Blocks of a list of a slab's. Another thread's heap may change it meanwhile: then it ends early. */
+EMMAI_LOOKS_AT_OTHERS static size_t list_length(const emma *instance, const emmai_slab *slab, const void *block)
 {
+    size_t end = slab->carved * emmai_class_bytes(slab->size_class);
+    const char *start = emmai_slab_address(instance, slab);
     size_t length = 0;
-    for (; block; block = *(void *const *)block)
+    while (block && (size_t)((const char *)block - start) < end && length < slab->carved) {
         length++;
+        block = *(void *const *)block;
+    }
     return length;
 }
 
-/* Blocks handed out. */
-static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab)
+/* Blocks that are in no list of the owner's. */
+EMMAI_LOOKS_AT_OTHERS static size_t slab_out(const emma *instance, const emmai_slab *slab)
 {
     if (slab->kind == EMMAI_FULL)
         return slab->carved;
-    return (size_t)(slab->plain_frees + 1) - list_length(emmai_slab_bin(instance, slab));
+    return (size_t)(slab->plain_frees + 1) -
+           list_length(instance, slab, emmai_slab_bin(instance, slab));
+}
+
+/* Blocks handed out. */
+EMMAI_LOOKS_AT_OTHERS static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab)
+{
+    size_t out = slab_out(instance, slab);
+    return out - emmai_min(out, emmai_remote_count(instance, slab));
 }
 
 static char *emmai_slab_address(const emma *instance, const emmai_slab *slab)
 {
-    if (slab->unit_count)
+    if (emmai_slab_is_young(instance, slab))
         return emmai_origin(instance) + ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT);
     return emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, slab));
 }
@@ -52,9 +65,9 @@ static emmai_slab *ring_next(const emma *instance, const emmai_slab *slab)
 }
 
 /* Puts a slab before the head: at the end of the ring. */
-static void ring_append(emma *instance, emmai_slab *slab)
+static void ring_append(const emma *instance, emmai_heap *heap, emmai_slab *slab)
 {
-    emmai_slab **head_of = &instance->heap.heads[slab->size_class];
+    emmai_slab **head_of = &heap->heads[slab->size_class];
     int32_t id = emmai_id_of_slab(instance, slab);
     if (*head_of == &emmai_no_slab) {
         slab->next = slab->prev = id;
@@ -68,9 +81,9 @@ static void ring_append(emma *instance, emmai_slab *slab)
     head->prev = id;
 }
 
-static void ring_remove(emma *instance, emmai_slab *slab)
+static void ring_remove(const emma *instance, emmai_heap *heap, emmai_slab *slab)
 {
-    emmai_slab **head_of = &instance->heap.heads[slab->size_class];
+    emmai_slab **head_of = &heap->heads[slab->size_class];
     emmai_slab *next = ring_next(instance, slab);
     if (next == slab)
         *head_of = (emmai_slab *)(uintptr_t)&emmai_no_slab;
@@ -84,16 +97,17 @@ static void ring_remove(emma *instance, emmai_slab *slab)
 
 /* Takes the pages up to `end` bytes of a slab into use; a class with many slabs gets more of them
  * at once. */
-static bool slab_account(emma *instance, const emmai_slab *slab, size_t end)
+static bool slab_account(emma *instance, const emmai_heap *heap, const emmai_slab *slab,
+                         size_t end)
 {
-    if (slab->unit_count)
+    if (emmai_slab_is_young(instance, slab))
         return emmai_young_account(instance, ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + end);
     size_t chunk = (size_t)emmai_id_of_slab(instance, slab);
     size_t pages = emmai_pages_of(end);
     size_t present = slab->resident;
     if (pages <= present)
         return true;
-    size_t ahead = emmai_min(instance->heap.slab_count[slab->size_class], EMMAI_POPULATE_MAX_PAGES);
+    size_t ahead = emmai_min(heap->slab_count[slab->size_class], EMMAI_POPULATE_MAX_PAGES);
     size_t batch = emmai_min(emmai_max(pages, present + ahead), EMMAI_CHUNK_PAGES);
     if (batch == pages || !emmai_chunk_account(instance, chunk, batch))
         return emmai_chunk_account(instance, chunk, pages);
@@ -130,113 +144,115 @@ static void slab_link(emma *instance, char *block, size_t count, size_t block_by
 
 /* Carves the blocks that end on the next page with room for one, onto the empty free list; false
  * when there are none left or no memory. */
-static bool slab_carve(emma *instance, emmai_slab *slab)
+static bool slab_carve(emma *instance, const emmai_heap *heap, emmai_slab *slab)
 {
     if (slab == &emmai_no_slab)
         return false;
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    size_t left = emmai_slab_blocks(slab) - slab->carved;
+    size_t left = emmai_slab_blocks(instance, slab) - slab->carved;
     if (!left)
         return false;
     size_t start = slab->carved * block_bytes;
     size_t room = emmai_round_up(start + block_bytes, EMMAI_PAGE_BYTES) - start;
     size_t count = emmai_min(room / block_bytes, left);
-    if (!slab_account(instance, slab, start + count * block_bytes))
+    if (!slab_account(instance, heap, slab, start + count * block_bytes))
         return false;
     char *first = emmai_slab_address(instance, slab) + start;
     slab_link(instance, first, count, block_bytes);
     slab->free = first;
-    slab->carved += (uint32_t)count;
+    slab->carved = (uint16_t)(slab->carved + count);
     return true;
 }
 
 /* ---- allocation, when the bin is empty ---- */
 
-static emmai_slab *slab_init(emmai_slab *slab, unsigned size_class)
+static emmai_slab *slab_init(const emmai_heap *heap, emmai_slab *slab, unsigned size_class)
 {
+    slab->owner = heap->number;
     slab->size_class = (uint8_t)size_class;
     slab->plain_frees = EMMAI_NO_BLOCK_OUT;
     return slab;
 }
 
-static emmai_slab *slab_of_chunk(emma *instance, unsigned size_class)
+static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size_class)
 {
     size_t chunk = emmai_chunk_take_slab(instance);
     if (!chunk)
         return NULL;
-    if (instance->heap.slab_count[size_class] < UINT16_MAX)
-        instance->heap.slab_count[size_class]++;
-    return slab_init(emmai_slab_of_id(instance, (ptrdiff_t)chunk), size_class);
+    if (heap->slab_count[size_class] < UINT16_MAX)
+        heap->slab_count[size_class]++;
+    return slab_init(heap, emmai_slab_of_id(instance, (ptrdiff_t)chunk), size_class);
 }
 
 /* Whether the heap is so large that speed matters more than what a page for each class takes. */
 static bool slab_has_outgrown_young(const emma *instance)
 {
-    return instance->control->footprint_pages > EMMAI_YOUNG_LEAVE_BYTES >> EMMAI_PAGE_SHIFT;
+    return instance->shared || emmai_sync_get(&instance->control->footprint_pages) >
+                                   EMMAI_YOUNG_LEAVE_BYTES >> EMMAI_PAGE_SHIFT;
 }
 
-static emmai_slab *slab_open(emma *instance, unsigned size_class)
+static emmai_slab *slab_open(emma *instance, emmai_heap *heap, unsigned size_class)
 {
     emmai_slab *young =
         slab_has_outgrown_young(instance) ? NULL : emmai_young_open(instance, size_class);
-    return young ? slab_init(young, size_class) : slab_of_chunk(instance, size_class);
+    return young ? slab_init(heap, young, size_class) : slab_of_chunk(instance, heap, size_class);
 }
 
 /* Takes an empty slab out of its ring and gives its chunk back; a young one stays. */
-static void slab_close(emma *instance, emmai_slab *slab)
+static void slab_close(emma *instance, emmai_heap *heap, emmai_slab *slab)
 {
-    if (slab->unit_count)
+    if (emmai_slab_is_young(instance, slab))
         return;
-    ring_remove(instance, slab);
-    if (instance->heap.slab_count[slab->size_class] < UINT16_MAX)
-        instance->heap.slab_count[slab->size_class]--;
+    ring_remove(instance, heap, slab);
+    if (heap->slab_count[slab->size_class] < UINT16_MAX)
+        heap->slab_count[slab->size_class]--;
     emmai_chunk_release(instance, (size_t)emmai_id_of_slab(instance, slab), 1);
 }
 
 /* Moves the head's free list into the bin and pops a block. */
-static void *slab_serve(emma *instance, emmai_slab *slab)
+static void *slab_serve(emmai_heap *heap, emmai_slab *slab)
 {
     void *block = slab->free;
-    instance->heap.bins[slab->size_class] = *(void **)block;
+    heap->bins[slab->size_class] = *(void **)block;
     slab->free = NULL;
     slab->plain_frees = (int32_t)slab->carved - 1;
     return block;
 }
 
 /* Makes the next slab of the ring that has a free block its head; false if none has. */
-static bool slab_rotate(emma *instance, unsigned size_class)
+static bool slab_rotate(const emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    emmai_slab *head = instance->heap.heads[size_class];
+    emmai_slab *head = heap->heads[size_class];
     for (emmai_slab *slab = ring_next(instance, head); slab != head;
          slab = ring_next(instance, slab))
         if (slab->free) {
-            instance->heap.heads[size_class] = slab;
+            heap->heads[size_class] = slab;
             return true;
         }
     return false;
 }
 
 /* Allocates a block of a class whose bin is empty; NULL when the limit or the kernel refuses. */
-static void *emmai_slab_refill(emma *instance, unsigned size_class)
+static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    if (instance->heap.heads[size_class]->unit_count && slab_has_outgrown_young(instance))
-        emmai_slab_leave_young(instance, size_class);
+    if (emmai_slab_is_young(instance, heap->heads[size_class]) && slab_has_outgrown_young(instance))
+        emmai_slab_leave_young(instance, heap, size_class);
     for (;;) {
-        emmai_slab *slab = instance->heap.heads[size_class];
-        if (slab->free || slab_carve(instance, slab))
-            return slab_serve(instance, slab);
+        emmai_slab *slab = heap->heads[size_class];
+        if (slab->free || slab_carve(instance, heap, slab))
+            return slab_serve(heap, slab);
         if (slab == &emmai_no_slab) {
-            slab = slab_open(instance, size_class);
+            slab = slab_open(instance, heap, size_class);
             if (!slab)
                 return NULL;
-            ring_append(instance, slab);
-        } else if (slab->carved == emmai_slab_blocks(slab)) {
-            ring_remove(instance, slab);
+            ring_append(instance, heap, slab);
+        } else if (slab->carved == emmai_slab_blocks(instance, slab)) {
+            ring_remove(instance, heap, slab);
             slab->kind = EMMAI_FULL;
             slab->plain_frees = 0;
-        } else if (!slab_rotate(instance, size_class)) {
+        } else if (!slab_rotate(instance, heap, size_class)) {
             if (slab->plain_frees == EMMAI_NO_BLOCK_OUT)
-                slab_close(instance, slab);
+                slab_close(instance, heap, slab);
             return NULL;
         }
     }
@@ -251,10 +267,11 @@ static inline void emmai_slab_push(emmai_slab *slab, void *block)
 }
 
 /* Frees a block of a slab or young slab. */
-static inline void emmai_slab_free(emma *instance, emmai_slab *slab, void *block)
+static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab *slab,
+                                   void *block)
 {
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
-        emmai_slab_event(instance, slab, block);
+        emmai_slab_event(instance, heap, slab, block);
     else
         emmai_slab_push(slab, block);
 }
@@ -262,26 +279,26 @@ static inline void emmai_slab_free(emma *instance, emmai_slab *slab, void *block
 /* Frees a block of a slab or young slab whose `plain_frees` has just become negative: a FULL slab
  * has something to offer again, or a slab is empty and goes back to the region, unless it is the
  * head, which the next allocation will want. */
-static void emmai_slab_event(emma *instance, emmai_slab *slab, void *block)
+static void emmai_slab_event(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block)
 {
     if (slab->kind == EMMAI_FULL) {
         slab->kind = EMMAI_SLAB;
         slab->plain_frees = (int32_t)slab->carved - 2;
-        ring_append(instance, slab);
+        ring_append(instance, heap, slab);
     } else if (slab->plain_frees < EMMAI_NO_BLOCK_OUT) {
         slab->plain_frees = EMMAI_NO_BLOCK_OUT;
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         return;
     }
     emmai_slab_push(slab, block);
-    if (slab->plain_frees == EMMAI_NO_BLOCK_OUT && instance->heap.heads[slab->size_class] != slab)
-        slab_close(instance, slab);
+    if (slab->plain_frees == EMMAI_NO_BLOCK_OUT && heap->heads[slab->size_class] != slab)
+        slab_close(instance, heap, slab);
 }
 
 /* Gives the head the blocks of its bin back. */
-static void slab_take_back(emma *instance, emmai_slab *head)
+static void slab_take_back(emmai_heap *heap, emmai_slab *head)
 {
-    void **bin = &instance->heap.bins[head->size_class];
+    void **bin = &heap->bins[head->size_class];
     while (*bin) {
         void *block = *bin;
         *bin = *(void **)block;
@@ -291,14 +308,14 @@ static void slab_take_back(emma *instance, emmai_slab *head)
 }
 
 /* The first slab of a class's ring that is a chunk; NULL if none is. */
-static emmai_slab *ring_chunk(const emma *instance, unsigned size_class)
+static emmai_slab *ring_chunk(const emma *instance, const emmai_heap *heap, unsigned size_class)
 {
-    emmai_slab *head = instance->heap.heads[size_class];
+    emmai_slab *head = heap->heads[size_class];
     if (head == &emmai_no_slab)
         return NULL;
     emmai_slab *slab = head;
     do {
-        if (!slab->unit_count)
+        if (!emmai_slab_is_young(instance, slab))
             return slab;
         slab = ring_next(instance, slab);
     } while (slab != head);
@@ -308,30 +325,31 @@ static emmai_slab *ring_chunk(const emma *instance, unsigned size_class)
 /* Makes a slab that is a chunk the head of a class's ring: for alignments that a young slab cannot
  * give, and in a large heap since frees are shorter there. Leaves the ring as it is when there is
  * no memory for one. */
-static void emmai_slab_leave_young(emma *instance, unsigned size_class)
+static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    emmai_slab **head_of = &instance->heap.heads[size_class];
-    emmai_slab *slab = ring_chunk(instance, size_class);
+    emmai_slab **head_of = &heap->heads[size_class];
+    emmai_slab *slab = ring_chunk(instance, heap, size_class);
     if (!slab) {
-        slab = slab_of_chunk(instance, size_class);
+        slab = slab_of_chunk(instance, heap, size_class);
         if (!slab)
             return;
-        ring_append(instance, slab);
+        ring_append(instance, heap, slab);
     }
     if (*head_of == slab)
         return;
-    slab_take_back(instance, *head_of);
+    slab_take_back(heap, *head_of);
     *head_of = slab;
 }
 
 /* Gives the chunks of empty slabs back, the heads' too. */
-static void emmai_slab_shed(emma *instance)
+static void emmai_slab_shed(emma *instance, emmai_heap *heap)
 {
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {
-        emmai_slab *slab = instance->heap.heads[i];
-        if (slab == &emmai_no_slab || slab->unit_count || emmai_slab_live(instance, slab))
+        emmai_slab *slab = heap->heads[i];
+        if (slab == &emmai_no_slab || emmai_slab_is_young(instance, slab) ||
+            slab_out(instance, slab))
             continue;
-        instance->heap.bins[i] = NULL;
-        slab_close(instance, slab);
+        heap->bins[i] = NULL;
+        slab_close(instance, heap, slab);
     }
 }

@@ -14,7 +14,7 @@ typedef struct stats_sum {
     size_t huge_runs;
 } stats_sum;
 
-static void sum_slab(const emma *instance, const emmai_slab *slab, stats_sum *sum)
+EMMAI_LOOKS_AT_OTHERS static void sum_slab(const emma *instance, const emmai_slab *slab, stats_sum *sum)
 {
     size_t block_bytes = emmai_class_bytes(slab->size_class);
     size_t live = emmai_slab_live(instance, slab);
@@ -23,11 +23,11 @@ static void sum_slab(const emma *instance, const emmai_slab *slab, stats_sum *su
     sum->live_bytes += live * block_bytes;
     sum->carved_blocks += slab->carved;
     sum->footprint_bytes +=
-        slab->unit_count ? slab->carved * block_bytes : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
+        emmai_slab_is_young(instance, slab) ? slab->carved * block_bytes : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
 }
 
 /* Sums up the slabs of a class, or with EMMAI_CLASS_COUNT those of all classes, and the runs. */
-static void stats_collect(const emma *instance, unsigned size_class, stats_sum *sum)
+EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned size_class, stats_sum *sum)
 {
     bool all = size_class == EMMAI_CLASS_COUNT;
     emmai_arch_zero(sum, sizeof *sum);
@@ -51,14 +51,20 @@ static void stats_collect(const emma *instance, unsigned size_class, stats_sum *
 }
 
 /* Sums up, if the heap can be looked at: not from a signal handler that interrupted a call, unless
- * a callback of it. */
+ * a callback of it. The heaps of a shared instance may change meanwhile; the sums are then of no
+ * one moment. */
 static void stats_try_collect(const emma *instance, unsigned size_class, stats_sum *sum)
 {
     emma *heap_owner = (emma *)(uintptr_t)instance;
-    bool nested;
-    if (emmai_enter_from_callback(heap_owner, &nested)) {
+    if (instance->shared) {
         stats_collect(instance, size_class, sum);
-        emmai_leave_to_callback(heap_owner, nested);
+        return;
+    }
+    bool nested;
+    emmai_heap *heap = emmai_enter_from_callback(heap_owner, &nested);
+    if (heap) {
+        stats_collect(instance, size_class, sum);
+        emmai_leave_to_callback(heap_owner, heap, nested);
     } else {
         emmai_arch_zero(sum, sizeof *sum);
     }
@@ -68,8 +74,8 @@ static void stats_try_collect(const emma *instance, unsigned size_class, stats_s
 static size_t stats_mappings(const emma *instance, const stats_sum *sum)
 {
     const emmai_control *control = instance->control;
-    bool gap = control->low_committed < instance->run_zone;
-    bool runs = control->run_committed > instance->run_zone;
+    bool gap = emmai_sync_get(&control->low_committed) < instance->run_zone;
+    bool runs = emmai_sync_get(&control->run_committed) > instance->run_zone;
     return (gap && runs ? 4 : 2) + 2 * sum->huge_runs;
 }
 
@@ -100,23 +106,23 @@ void emma_get_stats(const emma *instance, emma_stats *out)
     emma_stats stats;
     emmai_arch_zero(&stats, sizeof stats);
     stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
-    stats.limit_bytes = limit_bytes(control->limit_pages);
+    stats.limit_bytes = limit_bytes(emmai_sync_get(&control->limit_pages));
     stats.soft_limit_bytes = limit_bytes(control->soft_pages);
-    stats.spare_bytes = control->spare_open ? 0 : pages_bytes(control->spare_pages);
+    stats.spare_bytes = emmai_sync_get(&control->spare_open) ? 0 : pages_bytes(control->spare_pages);
     stats.reserve_bytes = instance->region_bytes;
-    stats.footprint_bytes = pages_bytes(control->footprint_pages);
-    stats.peak_footprint_bytes = pages_bytes(control->peak_pages);
-    stats.metadata_bytes = pages_bytes(control->metadata_pages);
-    stats.retained_bytes = pages_bytes(control->retained_pages);
+    stats.footprint_bytes = pages_bytes(emmai_sync_get(&control->footprint_pages));
+    stats.peak_footprint_bytes = pages_bytes(emmai_sync_get(&control->peak_pages));
+    stats.metadata_bytes = pages_bytes(emmai_sync_get(&control->metadata_pages));
+    stats.retained_bytes = pages_bytes(emmai_sync_get(&control->retained_pages));
     stats.live_bytes = sum.live_bytes + sum.large_bytes;
     stats.live_blocks = sum.live_blocks + sum.large_blocks;
     stats.large_bytes = sum.large_bytes;
     stats.large_blocks = sum.large_blocks;
     stats.mapping_count = stats_mappings(instance, &sum);
-    stats.moved_bytes = control->moved_bytes;
-    stats.returned_bytes = control->returned_bytes;
-    stats.refused_count = control->refused_count;
-    stats.reentered_count = control->reentered_count;
+    stats.moved_bytes = emmai_sync_get(&control->moved_bytes);
+    stats.returned_bytes = emmai_sync_get(&control->returned_bytes);
+    stats.refused_count = emmai_sync_get(&control->refused_count);
+    stats.reentered_count = emmai_sync_get(&control->reentered_count);
     stats_copy(out, &stats, stats.struct_bytes);
 }
 

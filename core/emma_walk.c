@@ -7,11 +7,12 @@
 /* Marks the blocks of a list as free; false when one is no block of the slab or marked already
  * (I3). */
 static bool mark_list(const emma *instance, const emmai_slab *slab, const void *list,
+                      const void *(*next)(const emma *, const emmai_slab *, const void *),
                       uint64_t *marks, size_t *count)
 {
     const char *start = emmai_slab_address(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    for (const void *block = list; block; block = *(void *const *)block) {
+    for (const void *block = list; block; block = next(instance, slab, block)) {
         size_t offset = (size_t)((const char *)block - start);
         size_t index = offset / block_bytes;
         if (index >= slab->carved || offset % block_bytes || emmai_bits_get(marks, index))
@@ -22,13 +23,25 @@ static bool mark_list(const emma *instance, const emmai_slab *slab, const void *
     return true;
 }
 
-/* Marks a slab's free blocks, its list's and its bin's; counts each. */
+static const void *next_linked(const emma *instance, const emmai_slab *slab, const void *block)
+{
+    (void)instance;
+    (void)slab;
+    return *(void *const *)block;
+}
+
+/* Marks a slab's free blocks, its list's and its bin's, and those that other threads freed; counts
+ * the first two. */
 static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks,
                                  size_t *listed, size_t *binned)
 {
+    size_t remote = 0;
     *listed = *binned = 0;
-    return mark_list(instance, slab, slab->free, marks, listed) &&
-           mark_list(instance, slab, emmai_slab_bin(instance, slab), marks, binned);
+    return mark_list(instance, slab, slab->free, next_linked, marks, listed) &&
+           mark_list(instance, slab, emmai_slab_bin(instance, slab), next_linked, marks, binned) &&
+           (!emmai_remote_count(instance, slab) ||
+            mark_list(instance, slab, emmai_remote_next(instance, slab, NULL), emmai_remote_next,
+                      marks, &remote));
 }
 
 static bool walk_visit(const emma *instance, void *block, size_t usable, emma_walk_fn visit,
@@ -69,7 +82,7 @@ static bool walk_all(const emma *instance, emma_walk_fn visit, void *arg)
             if (!walk_visit(instance, emmai_chunk_start(instance, chunk), entry->run_bytes, visit,
                             arg))
                 return false;
-        } else if (!walk_slab(instance, entry, visit, arg)) {
+        } else if (entry->size_class && !walk_slab(instance, entry, visit, arg)) {
             return false;
         }
         chunk = emmai_chunk_next_used(instance, chunk + count);
@@ -79,12 +92,13 @@ static bool walk_all(const emma *instance, emma_walk_fn visit, void *arg)
 
 bool emma_walk(emma *instance, emma_walk_fn visit, void *arg)
 {
-    if (!emmai_enter(instance))
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
         return false;
-    emmai_block_drain(instance);
+    emmai_block_drain(instance, heap);
     bool nested = emmai_callback_begin(instance);
     bool whole = walk_all(instance, visit, arg);
     emmai_callback_end(instance, nested);
-    emmai_leave(instance);
+    emmai_leave(heap);
     return whole;
 }

@@ -1,0 +1,277 @@
+/* emma_shared.c - the heaps of a shared instance: one for each thread that allocates.
+ *
+ * A heap is a thread's own: only its owner is ever inside, so the heap's code needs no atomics. The
+ * gate tells whether the owner is inside just now. A signal handler that finds it closed takes a
+ * second heap of its thread; so does a thread whose earlier heap will never be left, because a
+ * handler jumped out of it.
+ *
+ * `owner` names the thread, by its kernel id and the place of its thread-local word; it is changed by
+ * compare-and-exchange only, so a heap has one owner at any time:
+ *   0 -> id      by who needs a heap and finds this one left behind (acquire: sees all that was done)
+ *   id -> 0      by emma_thread_detach (release)
+ *   id -> id'    by who finds that thread dead. Not while the gate is closed: such a heap stopped in
+ *                the middle of a change, and is left alone for good (its blocks can still be freed).
+ *
+ * Fork: the child has one thread. Its kernel id differs from what its heaps bear, so other threads of
+ * the child would take them for a dead one's. Therefore heaps bear the generation of processes that
+ * they were made in; `fork_word` is on a page that the kernel clears in a child, which is how the
+ * next generation is noticed, and only the thread that came through the fork (it finds its own id
+ * changed) may take heaps of an older one. */
+#include "emma_internal.h"
+
+/* ---- the calling thread ---- */
+
+#if EMMA_TLS
+static __thread emmai_thread emmai_self EMMA_TLS_MODEL;
+
+static inline emmai_thread *thread_self(void)
+{
+    return &emmai_self;
+}
+
+/* Tells threads that are alive at the same time apart, together with the kernel's id. */
+static uint32_t thread_place(void)
+{
+    return (uint32_t)((uintptr_t)&emmai_self / sizeof(void *));
+}
+#else
+static inline emmai_thread *thread_self(void)
+{
+    return NULL;
+}
+
+static uint32_t thread_place(void)
+{
+    return 0;
+}
+#endif
+
+/* The calling thread's name as an owner, as it was when it last took a heap. */
+static uint64_t thread_id(const emmai_thread *self)
+{
+    uint32_t kernel_id = self ? self->kernel_id : (uint32_t)emmai_os_thread_id();
+    return (uint64_t)kernel_id << 32 | thread_place();
+}
+
+/* Remembers which heap serves the thread in this instance. A signal handler in between leaves the
+ * words alone: they would be a mix of two instances'. */
+static void thread_remember(emmai_thread *self, const emma *instance, emmai_thread_heap *heap)
+{
+    if (!self || self->nonce == EMMAI_NONCE_CHANGING)
+        return;
+    self->nonce = EMMAI_NONCE_CHANGING;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    self->heap = heap;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    self->nonce = instance->nonce;
+}
+
+static void thread_forget(emmai_thread *self)
+{
+    if (self && self->nonce != EMMAI_NONCE_CHANGING)
+        self->nonce = 0;
+}
+
+/* Asks the kernel who this is before it takes a heap. A thread that has another id than before came
+ * through a fork: alone, so that no heap of before is in use by anyone else. */
+static uint64_t thread_identify(emmai_thread *self)
+{
+    uint32_t kernel_id = (uint32_t)emmai_os_thread_id();
+    if (self && self->kernel_id != kernel_id) {
+        self->forked = self->forked || self->kernel_id;
+        thread_forget(self);
+        self->kernel_id = kernel_id;
+    }
+    return (uint64_t)kernel_id << 32 | thread_place();
+}
+
+/* ---- all heaps of an instance ---- */
+
+static emmai_thread_heap *heap_at(const emma *instance, size_t number)
+{
+    size_t chunk = __atomic_load_n(&instance->heap_chunks[number], __ATOMIC_ACQUIRE);
+    return chunk ? (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk) : NULL;
+}
+
+static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab)
+{
+    return &heap_at(instance, slab->owner)->heap;
+}
+
+/* Numbers are handed out from 1; one whose heap did not come about has none. */
+static size_t heap_count(const emma *instance)
+{
+    return emmai_min(emmai_sync_get(&instance->control->heap_count), EMMAI_HEAPS_MAX);
+}
+
+static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number)
+{
+    emmai_thread_heap *found = NULL;
+    while (!found && ++*number <= heap_count(instance))
+        found = heap_at(instance, *number);
+    return found;
+}
+
+/* ---- forks ---- */
+
+/* The generation of processes, counted up by who first notices that the kernel cleared the word. */
+static uint32_t shared_generation(emma *instance)
+{
+    uint32_t generation = emmai_sync_get(instance->fork_word);
+    if (EMMAI_LIKELY(generation))
+        return generation;
+    uint32_t next = emmai_sync_get(&instance->control->generation) + 1;
+    uint32_t cleared = 0;
+    if (!__atomic_compare_exchange_n(instance->fork_word, &cleared, next, false, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED))
+        return cleared;
+    emmai_sync_set(&instance->control->generation, next);
+    return next;
+}
+
+/* ---- finding a heap ---- */
+
+static bool heap_is_idle(const emmai_thread_heap *heap)
+{
+    return emmai_sync_get(&heap->heap.gate) != 0;
+}
+
+static bool heap_take(emmai_thread_heap *heap, uint64_t owner, uint64_t id, uint32_t generation)
+{
+    if (!__atomic_compare_exchange_n(&heap->owner, &owner, id, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED))
+        return false;
+    emmai_sync_set(&heap->generation, generation);
+    return true;
+}
+
+/* Spreads ids over the slots. */
+#define HASH_FACTOR ((uint64_t)0x9e3779b97f4a7c15u)
+#define HASH_SHIFT  57
+
+_Static_assert((uint64_t)1 << (64 - HASH_SHIFT) == EMMAI_HEAP_SLOTS, "a hash for each slot");
+
+/* An idle heap that is the calling thread's already; the one in the lookup's slot first. */
+static emmai_thread_heap *heap_find_own(emma *instance, uint64_t id)
+{
+    uint16_t *slot = &instance->heap_slots[id * HASH_FACTOR >> HASH_SHIFT];
+    emmai_thread_heap *heap = heap_at(instance, emmai_sync_get(slot));
+    if (heap && emmai_sync_get(&heap->owner) == id && heap_is_idle(heap))
+        return heap;
+    size_t number = 0;
+    while ((heap = emmai_shared_next_heap(instance, &number)))
+        if (emmai_sync_get(&heap->owner) == id && heap_is_idle(heap)) {
+            emmai_sync_set(slot, (uint16_t)number);
+            return heap;
+        }
+    return NULL;
+}
+
+/* Whether nobody will ever enter this heap again unless it is taken. */
+static bool heap_is_left(const emmai_thread_heap *heap, uint64_t owner, uint64_t id,
+                         uint32_t generation, bool forked)
+{
+    if (!owner)
+        return true;
+    if (emmai_sync_get(&heap->generation) != generation)
+        return forked;
+    uint32_t kernel_id = (uint32_t)(owner >> 32);
+    return kernel_id == (uint32_t)(id >> 32) ? owner != id : !emmai_os_thread_lives(kernel_id);
+}
+
+/* Takes an idle heap that somebody left. */
+static emmai_thread_heap *heap_adopt(emma *instance, const emmai_thread *self, uint64_t id,
+                                     uint32_t generation)
+{
+    size_t number = 0;
+    emmai_thread_heap *heap;
+    while ((heap = emmai_shared_next_heap(instance, &number))) {
+        uint64_t owner = emmai_sync_get(&heap->owner);
+        if (heap_is_idle(heap) && owner != id &&
+            heap_is_left(heap, owner, id, generation, self && self->forked) &&
+            heap_is_idle(heap) && heap_take(heap, owner, id, generation))
+            return heap;
+    }
+    return NULL;
+}
+
+/* Makes a heap in a chunk of its own; NULL when the limit or the kernel refuses. */
+static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t generation)
+{
+    emmai_control *control = instance->control;
+    size_t number = __atomic_add_fetch(&control->heap_count, 1, __ATOMIC_RELAXED);
+    if (number > EMMAI_HEAPS_MAX || !emmai_chunk_cover(instance, &instance->heap_chunks[number])) {
+        emmai_sync_sub(&control->heap_count, 1);
+        return NULL;
+    }
+    size_t chunk = emmai_chunk_take_heap(instance, sizeof(emmai_thread_heap));
+    if (!chunk)
+        return NULL;
+    emmai_thread_heap *heap = (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk);
+    emmai_arch_zero(heap, sizeof *heap);
+    emmai_heap_init(instance, &heap->heap);
+    heap->heap.number = (uint16_t)number;
+    heap->owner = id;
+    heap->generation = generation;
+    __atomic_store_n(&instance->heap_chunks[number], (uint32_t)chunk, __ATOMIC_RELEASE);
+    return heap;
+}
+
+/* An idle heap that is, or becomes, the calling thread's. */
+static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
+{
+    emmai_thread_heap *heap = NULL;
+    uint32_t generation = shared_generation(instance);
+    if (!self || self->kernel_id)
+        heap = heap_find_own(instance, thread_id(self));
+    if (heap)
+        return heap;
+    uint64_t id = thread_identify(self);
+    heap = heap_find_own(instance, id);
+    if (!heap)
+        heap = heap_adopt(instance, self, id, generation);
+    return heap ? heap : heap_create(instance, id, generation);
+}
+
+/* The heap that the calling thread used last, if it was in this instance. */
+static inline emmai_heap *emmai_shared_last(const emma *instance)
+{
+    const emmai_thread *self = thread_self();
+    return EMMAI_LIKELY(self && self->nonce == instance->nonce) ? &self->heap->heap : NULL;
+}
+
+/* Enters an idle heap for the calling thread; NULL when there is no memory for one. */
+static EMMAI_NOINLINE emmai_heap *emmai_shared_enter(emma *instance)
+{
+    emmai_heap *last = emmai_shared_last(instance);
+    emmai_heap *heap = last;
+    if (!last || !last->gate) {
+        emmai_thread *self = thread_self();
+        emmai_thread_heap *found = heap_for_thread(instance, self);
+        if (!found)
+            return NULL;
+        heap = &found->heap;
+        if (!last)
+            thread_remember(self, instance, found);
+    }
+    emmai_gate_close(heap);
+    return heap;
+}
+
+void emma_thread_detach(emma *instance)
+{
+    if (!instance->shared)
+        return;
+    emmai_thread *self = thread_self();
+    uint64_t id = thread_id(self);
+    emmai_thread_heap *heap;
+    while ((heap = heap_find_own(instance, id))) {
+        emmai_gate_close(&heap->heap);
+        emmai_remote_drain(instance, &heap->heap);
+        emmai_slab_shed(instance, &heap->heap);
+        emmai_leave(&heap->heap);
+        __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
+    }
+    if (self && self->nonce == instance->nonce)
+        thread_forget(self);
+}
