@@ -32,11 +32,15 @@
 #define EMMA_TLS 1
 #endif
 
-/* How that word is reached. The default is the shortest way, and suits what is linked or preloaded;
- * a library that is opened at run time should be compiled with -DEMMA_TLS_MODEL= and, for gcc on
+/* How that word is reached. The default is the shortest way that suits what is linked or preloaded; a
+ * library that is opened at run time should be compiled with -DEMMA_TLS_MODEL= and, for gcc on
  * x86_64, -mtls-dialect=gnu2, or it may find no room. */
 #ifndef EMMA_TLS_MODEL
+#if defined(__PIC__) && !defined(__PIE__)
 #define EMMA_TLS_MODEL __attribute__((tls_model("initial-exec")))
+#else
+#define EMMA_TLS_MODEL __attribute__((tls_model("local-exec")))
+#endif
 #endif
 
 _Static_assert(EMMA_TLS == 0 || EMMA_TLS == 1, "EMMA_TLS is 0 or 1");
