@@ -219,11 +219,8 @@ static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, siz
 }
 
 /* Allocates from behind the gate, whatever the size. */
-static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
+static EMMAI_NOINLINE void *block_malloc_gated(emma *instance, size_t bytes)
 {
-    emmai_heap *last = instance->shared ? emmai_shared_last(instance) : NULL;
-    if (!EMMA_CHECKS && last && EMMAI_LIKELY(bytes - 1 < last->gate))
-        return block_pop(instance, last, bytes - 1, true);
     emmai_heap *heap = emmai_enter(instance);
     if (!heap)
         return NULL;
@@ -238,6 +235,15 @@ static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
         emmai_check_audit(instance);
     emmai_leave(heap);
     return block;
+}
+
+/* Where an allocation comes that the instance's own heap does not serve. */
+static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
+{
+    emmai_heap *heap = instance->shared && !EMMA_CHECKS ? emmai_shared_last(instance) : NULL;
+    if (heap && EMMAI_LIKELY(bytes - 1 < heap->gate))
+        return block_pop(instance, heap, bytes - 1, true);
+    return block_malloc_gated(instance, bytes);
 }
 
 /* ---- the rarer ways of a free; they return NULL so that emma_resize can end in a jump to them
@@ -271,25 +277,8 @@ static EMMAI_ALWAYS_INLINE void *block_push(emma *instance, emmai_heap *heap, em
     return NULL;
 }
 
-/* Frees in a shared instance: into the thread's heap if that owns the slab and is not what this call
- * interrupted. */
-static EMMAI_ALWAYS_INLINE void *block_free_shared(emma *instance, void *block)
+static EMMAI_NOINLINE void *block_free_gated(emma *instance, void *block, const size_t *size)
 {
-    ptrdiff_t beyond = emmai_beyond(instance, block);
-    if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
-        return block_free_foreign(instance, block);
-    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
-    emmai_heap *heap = emmai_shared_last(instance);
-    if (EMMAI_LIKELY(heap && slab->owner == heap->number && heap->gate))
-        return block_push(instance, heap, slab, block, true);
-    block_free_other(instance, slab, block);
-    return emmai_arch_null();
-}
-
-static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const size_t *size)
-{
-    if (!EMMA_CHECKS && instance->shared)
-        return block_free_shared(instance, block);
     emmai_heap *heap = emmai_enter(instance);
     if (!heap) {
         block_defer(instance, block, size);
@@ -301,6 +290,28 @@ static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const s
         emmai_block_free(instance, heap, block);
     emmai_leave(heap);
     return emmai_arch_null();
+}
+
+static EMMAI_NOINLINE void *block_free_away(emma *instance, emmai_slab *slab, void *block)
+{
+    block_free_other(instance, slab, block);
+    return emmai_arch_null();
+}
+
+/* Where a free comes when the instance's own heap is closed. In a shared instance: into the thread's
+ * heap if that owns the slab and is not what this call interrupted. */
+static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const size_t *size)
+{
+    if (EMMA_CHECKS || !instance->shared)
+        return block_free_gated(instance, block, size);
+    ptrdiff_t beyond = emmai_beyond(instance, block);
+    if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
+        return block_free_foreign(instance, block);
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
+    emmai_heap *heap = emmai_shared_last(instance);
+    if (EMMAI_LIKELY(heap && slab->owner == heap->number && heap->gate))
+        return block_push(instance, heap, slab, block, true);
+    return block_free_away(instance, slab, block);
 }
 
 /* ---- the fast paths ---- */

@@ -353,6 +353,69 @@ static size_t emmai_chunk_take_slab(emma *instance)
     }
 }
 
+/* What a chunk was is over; its memory stays with it. */
+static void entry_clear(emmai_slab *entry)
+{
+    entry->free = NULL;
+    entry->plain_frees = 0;
+    entry->carved = 0;
+    entry->owner = 0;
+    entry->next = entry->prev = 0;
+    entry->kind = EMMAI_FREE;
+    entry->size_class = 0;
+    entry->remote = 0;
+}
+
+/* The first chunk of a pair, at an even index, that is free as a whole and, if `kept`, keeps memory in
+ * one of the two at least; chunk_count if none. */
+static size_t chunk_next_pair(const emma *instance, size_t chunk, bool kept)
+{
+    size_t end = kept ? emmai_sync_get(&instance->low_end) : instance->chunk_count;
+    for (;; chunk = (chunk | 1) + 1) {
+        chunk = kept ? emmai_bits_find(instance->retained_map, chunk, end, true)
+                     : chunk_next_free(instance, chunk);
+        size_t first = chunk & ~(size_t)1;
+        if (chunk >= end || first + 2 > instance->chunk_count)
+            return instance->chunk_count;
+        if (emmai_bits_find(instance->chunk_map, first, first + 2, true) == first + 2)
+            return first;
+    }
+}
+
+/* Takes a pair of chunks for a heap of a shared instance: their entries are a cache line, which then
+ * is one thread's. Returns the first, with the other on hold; 0 as emmai_chunk_take_slab. */
+static size_t emmai_chunk_take_pair(emma *instance)
+{
+    for (;;) {
+        uint32_t hint = emmai_sync_get(&instance->low_hint);
+        size_t kept = chunk_next_pair(instance, EMMAI_YOUNG_CHUNKS, true);
+        bool fresh = kept == instance->chunk_count;
+        size_t chunk = fresh ? chunk_next_pair(instance, hint, false) : kept;
+        if (chunk == instance->chunk_count)
+            return 0;
+        bool first = fresh && chunk == chunk_next_free(instance, hint);
+        if (fresh)
+            emmai_huge_prepare(instance, chunk);
+        enum chunk_result result = chunk_use(instance, chunk, 2, chunk, 0);
+        if (result == CHUNK_REFUSED)
+            return 0;
+        if (result == CHUNK_LOST)
+            continue;
+        if (first)
+            emmai_sync_replace(&instance->low_hint, &hint, (uint32_t)chunk + 2);
+        emmai_chunk_hold(instance, chunk + 1);
+        return chunk;
+    }
+}
+
+/* Keeps a chunk for the heap that used it. */
+static void emmai_chunk_hold(emma *instance, size_t chunk)
+{
+    emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    entry_clear(entry);
+    entry->kind = EMMAI_HEAP;
+}
+
 /* Behind the run before it, a run that has grown is placed this far off, or this many times its own
  * length. */
 #define ROOMY_CHUNKS ((256 * EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
@@ -452,19 +515,6 @@ static void chunk_decay(emma *instance)
     emmai_sync_set(&control->decay_ms, now);
     emmai_chunk_purge(instance, emmai_sync_get(&control->retained_low_pages));
     emmai_sync_set(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
-}
-
-/* What a chunk was is over; its memory stays with it. */
-static void entry_clear(emmai_slab *entry)
-{
-    entry->free = NULL;
-    entry->plain_frees = 0;
-    entry->carved = 0;
-    entry->owner = 0;
-    entry->next = entry->prev = 0;
-    entry->kind = EMMAI_FREE;
-    entry->size_class = 0;
-    entry->remote = 0;
 }
 
 /* Makes chunks free; their memory stays with them. */

@@ -72,7 +72,7 @@ enum emmai_kind {
     EMMAI_RUN,  /* first chunk of a large block */
     EMMAI_BODY, /* further chunk of a large block */
     EMMAI_YOUNG, /* chunk of the young area: page 0 and the young slabs */
-    EMMAI_HEAP   /* chunk that holds a heap of a shared instance */
+    EMMAI_HEAP   /* chunk of a shared instance that holds a heap, or is held by one */
 };
 
 /* A slab, or what else a chunk is used for. */
@@ -149,6 +149,7 @@ typedef struct emmai_thread_heap {
     uint64_t owner;      /* any thread, atomic */
     uint32_t generation; /* who becomes the owner; others look, atomic */
     uint32_t returned;   /* id of a slab, see emma_remote.c; 0: none. Any thread, atomic */
+    uint32_t held;       /* a chunk that is the heap's and in no use; 0: none. Owner thread */
 } emmai_thread_heap;
 
 /* What a thread keeps of its own, for all shared instances of this copy of emma: which heap served
@@ -389,6 +390,8 @@ static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages);
 static void emmai_chunk_forget_entry(emma *instance, const emmai_slab *entry);
 static bool emmai_chunk_cover(emma *instance, const void *metadata);
 static size_t emmai_chunk_take_heap(emma *instance, size_t bytes);
+static size_t emmai_chunk_take_pair(emma *instance);
+static void emmai_chunk_hold(emma *instance, size_t chunk);
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
 
 /* ---- emma_purge.c ---- */
@@ -511,6 +514,9 @@ static EMMAI_ALWAYS_INLINE void emmai_gate_open_fast(emmai_heap *heap, bool shar
 
 static emmai_heap *emmai_shared_enter(emma *instance);
 static inline emmai_heap *emmai_shared_last(const emma *instance);
+static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap);
+static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk);
+static void emmai_shared_shed(emma *instance, emmai_heap *heap);
 static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
 static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number);
 

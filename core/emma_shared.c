@@ -129,6 +129,47 @@ static uint32_t shared_generation(emma *instance)
     return next;
 }
 
+/* ---- a heap's chunks ---- */
+
+/* Takes a chunk for a slab of this heap: the one on hold, or one of a new pair. */
+static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
+{
+    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
+    size_t chunk = owner->held;
+    if (chunk) {
+        owner->held = 0;
+        emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
+        return chunk;
+    }
+    chunk = emmai_chunk_take_pair(instance);
+    if (!chunk)
+        return emmai_chunk_take_slab(instance);
+    owner->held = (uint32_t)chunk + 1;
+    return chunk;
+}
+
+/* Gives one back: the first is put on hold. */
+static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk)
+{
+    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
+    if (owner->held) {
+        emmai_chunk_release(instance, chunk, 1);
+        return;
+    }
+    emmai_chunk_hold(instance, chunk);
+    owner->held = (uint32_t)chunk;
+}
+
+/* Gives the one on hold back too. */
+static void emmai_shared_shed(emma *instance, emmai_heap *heap)
+{
+    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
+    size_t chunk = owner->held;
+    owner->held = 0;
+    if (chunk)
+        emmai_chunk_release(instance, chunk, 1);
+}
+
 /* ---- finding a heap ---- */
 
 static bool heap_is_idle(const emmai_thread_heap *heap)
@@ -237,7 +278,11 @@ static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
 static inline emmai_heap *emmai_shared_last(const emma *instance)
 {
     const emmai_thread *self = thread_self();
-    return EMMAI_LIKELY(self && self->nonce == instance->nonce) ? &self->heap->heap : NULL;
+    if (EMMAI_UNLIKELY(!self || self->nonce != instance->nonce))
+        return NULL;
+    if (!self->heap)
+        __builtin_unreachable(); /* there is none without a nonce */
+    return &self->heap->heap;
 }
 
 /* Enters an idle heap for the calling thread; NULL when there is no memory for one. */

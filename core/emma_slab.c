@@ -176,7 +176,8 @@ static emmai_slab *slab_init(const emmai_heap *heap, emmai_slab *slab, unsigned 
 
 static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    size_t chunk = emmai_chunk_take_slab(instance);
+    size_t chunk = instance->shared ? emmai_shared_take_chunk(instance, heap)
+                                    : emmai_chunk_take_slab(instance);
     if (!chunk)
         return NULL;
     if (heap->slab_count[size_class] < UINT16_MAX)
@@ -206,7 +207,11 @@ static void slab_close(emma *instance, emmai_heap *heap, emmai_slab *slab)
     ring_remove(instance, heap, slab);
     if (heap->slab_count[slab->size_class] < UINT16_MAX)
         heap->slab_count[slab->size_class]--;
-    emmai_chunk_release(instance, (size_t)emmai_id_of_slab(instance, slab), 1);
+    size_t chunk = (size_t)emmai_id_of_slab(instance, slab);
+    if (instance->shared)
+        emmai_shared_give_chunk(instance, heap, chunk);
+    else
+        emmai_chunk_release(instance, chunk, 1);
 }
 
 /* Moves the head's free list into the bin and pops a block. */
@@ -352,4 +357,6 @@ static void emmai_slab_shed(emma *instance, emmai_heap *heap)
         heap->bins[i] = NULL;
         slab_close(instance, heap, slab);
     }
+    if (instance->shared)
+        emmai_shared_shed(instance, heap);
 }
