@@ -363,7 +363,7 @@ static void entry_clear(emmai_slab *entry)
     entry->next = entry->prev = 0;
     entry->kind = EMMAI_FREE;
     entry->size_class = 0;
-    entry->remote = 0;
+    emmai_sync_set(&entry->remote, (uint32_t)0);
 }
 
 /* The first chunk of a pair, at an even index, that is free as a whole and, if `kept`, keeps memory in

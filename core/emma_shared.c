@@ -93,9 +93,11 @@ static emmai_thread_heap *heap_at(const emma *instance, size_t number)
     return chunk ? (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk) : NULL;
 }
 
-static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab)
+EMMAI_LOOKS_AT_OTHERS static emmai_heap *emmai_shared_heap_of(const emma *instance,
+                                                              const emmai_slab *slab)
 {
-    return &heap_at(instance, slab->owner)->heap;
+    emmai_thread_heap *heap = heap_at(instance, slab->owner);
+    return heap ? &heap->heap : NULL;
 }
 
 /* Numbers are handed out from 1; one whose heap did not come about has none. */

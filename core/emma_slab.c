@@ -18,6 +18,8 @@ static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab)
 EMMAI_LOOKS_AT_OTHERS static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab)
 {
     const emmai_heap *heap = emmai_heap_of(instance, slab);
+    if (!heap)
+        return NULL; /* another thread is just giving the slab back */
     return heap->heads[slab->size_class] == slab ? heap->bins[slab->size_class] : NULL;
 }
 

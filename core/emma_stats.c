@@ -39,9 +39,10 @@ EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned s
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = 1;
         if (entry->kind == EMMAI_RUN) {
-            count = emmai_run_chunks(entry);
+            size_t bytes = entry->run_bytes;
+            count = emmai_max(emmai_chunks_of(bytes), 1); /* it may just be freed */
             sum->large_blocks++;
-            sum->large_bytes += entry->run_bytes;
+            sum->large_bytes += bytes;
             sum->huge_runs += entry->huge_advised;
         } else if (entry->size_class && (all || entry->size_class == size_class)) {
             sum_slab(instance, entry, sum);

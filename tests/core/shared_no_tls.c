@@ -1,0 +1,45 @@
+/* test: whole plain */
+/* A core without thread-local storage finds each thread's heap by asking the kernel who calls. */
+#include "emma_test.h"
+#define EMMA_TLS 0
+#include "../../core/emma.c"
+#include <pthread.h>
+
+enum { THREADS = 4, STEPS = 20000, SLOTS = 100 };
+
+static emma *instance;
+static void *handed_over[SLOTS]; /* atomic */
+
+static void *work(void *arg)
+{
+    test_rng rng = *(test_rng *)arg;
+    for (size_t i = 0; i < STEPS; i++) {
+        const size_t bytes = 8 + test_below(&rng, 500);
+        unsigned char *block = emma_malloc(instance, bytes);
+        CHECK(block != NULL);
+        memset(block, 0x11, bytes);
+        emma_free(instance, __atomic_exchange_n(&handed_over[test_below(&rng, SLOTS)], block,
+                                                __ATOMIC_ACQ_REL));
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    const uint64_t seed = test_choose_seed(argc, argv, 36000);
+    instance = test_create(EMMA_UNLIMITED, EMMA_SHARED);
+    pthread_t threads[THREADS];
+    test_rng rngs[THREADS];
+    for (size_t i = 0; i < THREADS; i++) {
+        rngs[i] = test_rng_from(seed + i);
+        CHECK_EQ(pthread_create(&threads[i], NULL, work, &rngs[i]), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    for (size_t i = 0; i < SLOTS; i++)
+        emma_free(instance, handed_over[i]);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+    CHECK_EQ(test_stats(instance).live_blocks, 0);
+    emma_destroy(instance);
+    return 0;
+}
