@@ -34,8 +34,7 @@ static void emmai_bits_set(uint64_t *map, size_t first, size_t count)
 static void emmai_bits_clear(uint64_t *map, size_t first, size_t count)
 {
     for (size_t bit = first; bit < first + count; bit = bits_next(bit, first + count))
-        __atomic_fetch_and(&map[bit / WORD_BITS], ~bits_mask(bit, first + count),
-                           __ATOMIC_RELEASE);
+        __atomic_fetch_and(&map[bit / WORD_BITS], ~bits_mask(bit, first + count), __ATOMIC_RELEASE);
 }
 
 /* Sets a bit; whether it was clear. */

@@ -358,7 +358,9 @@ void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes)
 {
     size_t last;
     if (__builtin_sub_overflow(bytes, 1, &last))
-        return block ? block_free_fast(instance, &instance->heap, block, EMMA_CHECKS ? &old_bytes : NULL) : NULL;
+        return block ? block_free_fast(instance, &instance->heap, block,
+                                       EMMA_CHECKS ? &old_bytes : NULL)
+                     : NULL;
     if (block)
         return emmai_realloc_fast(instance, block, old_bytes, last);
     return block_malloc_fast(instance, &instance->heap, last);
@@ -414,8 +416,8 @@ size_t emma_usable_size(const emma *instance, const void *block)
     if (!block)
         return 0;
     bool nested = emmai_outside_begin(instance);
-    size_t bytes = EMMA_CHECKS ? emmai_checked_usable(instance, block)
-                               : emmai_block_usable(instance, block);
+    size_t bytes =
+        EMMA_CHECKS ? emmai_checked_usable(instance, block) : emmai_block_usable(instance, block);
     emmai_outside_end(instance, nested);
     return bytes;
 }

@@ -18,7 +18,8 @@ static bool check_slab(const emma *instance, const emmai_slab *slab, check_sum *
         slab->carved > emmai_slab_blocks(instance, slab))
         return false;
     if (slab->kind == EMMAI_FULL)
-        return !slab->plain_frees && !slab->free && slab->carved == emmai_slab_blocks(instance, slab);
+        return !slab->plain_frees && !slab->free &&
+               slab->carved == emmai_slab_blocks(instance, slab);
     uint64_t marks[CHECK_MAX_BLOCKS / 64];
     emmai_arch_zero(marks, sizeof marks);
     size_t listed, binned;

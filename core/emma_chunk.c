@@ -150,8 +150,9 @@ static size_t metadata_reach(const emma *instance, size_t chunk)
     size_t last = emmai_min((size_t)emmai_id_of_slab(instance, first), instance->chunk_count - 1);
     const uint64_t *used = instance->chunk_map;
     const uint64_t *kept = instance->retained_map;
-    bool same = metadata_page(instance, used + last / 64) == metadata_page(instance, used + chunk / 64) &&
-                metadata_page(instance, kept + last / 64) == metadata_page(instance, kept + chunk / 64);
+    bool same =
+        metadata_page(instance, used + last / 64) == metadata_page(instance, used + chunk / 64) &&
+        metadata_page(instance, kept + last / 64) == metadata_page(instance, kept + chunk / 64);
     return (same ? last : chunk) + 1;
 }
 

@@ -102,7 +102,8 @@ static void huge_advise(const emma *instance, emmai_slab *run)
 static void emmai_huge_try(const emma *instance, emmai_slab *run, size_t old_bytes)
 {
     uintptr_t end = huge_run_end(instance, run, run->run_bytes);
-    uintptr_t first = emmai_round_up((uintptr_t)huge_run_start(instance, run) + old_bytes, HUGE_BYTES);
+    uintptr_t first =
+        emmai_round_up((uintptr_t)huge_run_start(instance, run) + old_bytes, HUGE_BYTES);
     if (run->run_bytes < EMMAI_HUGE_RUN_BYTES || first >= end || !huge_is_due(instance->control))
         return;
     huge_advise(instance, run);
@@ -116,16 +117,14 @@ static void emmai_huge_withdraw(const emma *instance, emmai_slab *run)
     if (!run->huge_advised)
         return;
     run->huge_advised = 0;
-    huge_forbid(instance, huge_run_start(instance, run),
-                emmai_run_chunks(run) << EMMA_CHUNK_SHIFT);
+    huge_forbid(instance, huge_run_start(instance, run), emmai_run_chunks(run) << EMMA_CHUNK_SHIFT);
 }
 
 /* Changes a run's bytes to fewer, before chunks of it become free. */
 static void emmai_huge_shrink(const emma *instance, emmai_slab *run, size_t bytes)
 {
-    bool fewer =
-        run->huge_advised &&
-        huge_run_end(instance, run, bytes) != huge_run_end(instance, run, run->run_bytes);
+    bool fewer = run->huge_advised &&
+                 huge_run_end(instance, run, bytes) != huge_run_end(instance, run, run->run_bytes);
     if (fewer)
         emmai_huge_withdraw(instance, run);
     run->run_bytes = bytes;

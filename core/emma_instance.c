@@ -72,16 +72,15 @@ typedef struct instance_geometry {
 static void geometry_for(instance_geometry *out, size_t reserve_bytes, bool shared)
 {
     out->fork_bytes = shared ? EMMAI_PAGE_BYTES : 0;
-    out->heaps_bytes = shared ? EMMAI_HEAP_SLOTS * sizeof(uint16_t) +
-                                    (EMMAI_HEAPS_MAX + 1) * sizeof(uint32_t)
-                              : 0;
+    out->heaps_bytes =
+        shared ? EMMAI_HEAP_SLOTS * sizeof(uint16_t) + (EMMAI_HEAPS_MAX + 1) * sizeof(uint32_t) : 0;
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
     out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
-    size_t bytes =
-        2 * out->map_bytes + out->heaps_bytes + out->chunk_count * sizeof(emmai_slab);
+    size_t bytes = 2 * out->map_bytes + out->heaps_bytes + out->chunk_count * sizeof(emmai_slab);
     size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
     out->page_map_bytes = emmai_round_up(pages, 64) / 8;
-    out->metadata_bytes = emmai_round_up(out->fork_bytes + out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
+    out->metadata_bytes =
+        emmai_round_up(out->fork_bytes + out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
     out->mapping_bytes =
         out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) + EMMAI_CHUNK_BYTES;
 }

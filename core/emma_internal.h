@@ -66,11 +66,11 @@
 /* ---- slabs, runs and chunks ---- */
 
 enum emmai_kind {
-    EMMAI_FREE, /* chunk that belongs to nobody; all zero but for `resident` */
-    EMMAI_SLAB, /* has a free or an uncarved block, or is the head of its ring */
-    EMMAI_FULL, /* slab with neither */
-    EMMAI_RUN,  /* first chunk of a large block */
-    EMMAI_BODY, /* further chunk of a large block */
+    EMMAI_FREE,  /* chunk that belongs to nobody; all zero but for `resident` */
+    EMMAI_SLAB,  /* has a free or an uncarved block, or is the head of its ring */
+    EMMAI_FULL,  /* slab with neither */
+    EMMAI_RUN,   /* first chunk of a large block */
+    EMMAI_BODY,  /* further chunk of a large block */
     EMMAI_YOUNG, /* chunk of the young area: page 0 and the young slabs */
     EMMAI_HEAP   /* chunk of a shared instance that holds a heap, or is held by one */
 };
@@ -87,11 +87,11 @@ typedef struct emmai_slab {
         uint16_t huge_advised; /* RUN: 1 while the kernel may use huge pages for it */
     };
     uint16_t owner; /* SLAB, FULL: number of the heap that it belongs to */
-    int32_t next;        /* SLAB: neighbours in the ring of its class, as slab ids */
+    int32_t next;   /* SLAB: neighbours in the ring of its class, as slab ids */
     int32_t prev;
-    uint8_t kind;        /* enum emmai_kind */
-    uint8_t size_class;  /* SLAB, FULL; other kinds: 0 */
-    uint16_t resident;   /* chunks: pages from the chunk's start that count in the footprint */
+    uint8_t kind;       /* enum emmai_kind */
+    uint8_t size_class; /* SLAB, FULL; other kinds: 0 */
+    uint16_t resident;  /* chunks: pages from the chunk's start that count in the footprint */
     union {
         struct {
             uint16_t first_unit; /* young slabs: where they start in the young area, in units */
@@ -183,9 +183,9 @@ typedef struct emmai_control {
     uint32_t decay_countdown;  /* releases until the clock is read again */
     uint32_t low_committed;    /* I7, chunks */
     uint32_t run_committed;    /* I7, chunk index */
-    uint32_t low_covered;      /* chunks below, and from run_zone to run_covered, have metadata that */
-    uint32_t run_covered;      /* counts; so may others */
-    uint8_t overcommits;       /* enum emmai_answer: see chunk_may_spread */
+    uint32_t low_covered; /* chunks below, and from run_zone to run_covered, have metadata that */
+    uint32_t run_covered; /* counts; so may others */
+    uint8_t overcommits;  /* enum emmai_answer: see chunk_may_spread */
     bool spare_open;
     bool resetting;   /* every block is being freed: a signal handler's free is none of its own */
     bool in_callback; /* the host's code runs inside a call; see emmai_callback_begin */
@@ -417,8 +417,7 @@ static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class);
 static void emmai_slab_event(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block);
 static inline void emmai_slab_push(emmai_slab *slab, void *block);
-static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab *slab,
-                                   void *block);
+static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block);
 static void emmai_slab_shed(emma *instance, emmai_heap *heap);
 static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned size_class);
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab);
@@ -543,7 +542,8 @@ static inline emmai_heap *emmai_heap_next(const emma *instance, size_t *cursor)
 }
 
 /* The heap that a slab belongs to. */
-static inline emmai_heap *emmai_heap_of(const emma *instance, const emmai_slab *slab)
+EMMAI_LOOKS_AT_OTHERS static inline emmai_heap *emmai_heap_of(const emma *instance,
+                                                              const emmai_slab *slab)
 {
     if (instance->shared)
         return emmai_shared_heap_of(instance, slab);

@@ -69,7 +69,8 @@ static size_t emmai_chunk_purge(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;
     size_t wanted = emmai_min(pages, emmai_sync_get(&control->retained_pages));
-    size_t done = purge_zone(instance, instance->run_zone, emmai_sync_get(&instance->run_end), wanted);
+    size_t done =
+        purge_zone(instance, instance->run_zone, emmai_sync_get(&instance->run_end), wanted);
     if (done < wanted)
         done += purge_zone(instance, EMMAI_YOUNG_CHUNKS, emmai_sync_get(&instance->low_end),
                            wanted - done);

@@ -12,10 +12,10 @@
  *             freed into it by others stays there, as long as the instance lives */
 #include "emma_internal.h"
 
-#define PLACE_BITS  16
-#define PLACE_MASK  (((uint32_t)1 << PLACE_BITS) - 1)
-#define COUNT_ONE   ((uint32_t)1 << PLACE_BITS)
-#define LINK_SHIFT  32
+#define PLACE_BITS 16
+#define PLACE_MASK (((uint32_t)1 << PLACE_BITS) - 1)
+#define COUNT_ONE  ((uint32_t)1 << PLACE_BITS)
+#define LINK_SHIFT 32
 
 _Static_assert(EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES < PLACE_MASK, "a place fits");
 
@@ -42,9 +42,10 @@ static uint64_t *remote_block(const emma *instance, const emmai_slab *slab, uint
 
 /* The blocks of a slab's list, from the last one freed: NULL when there are no more. Only while
  * nobody frees. */
-static const void *emmai_remote_next(const emma *instance, const emmai_slab *slab, const void *block)
+static const void *emmai_remote_next(const emma *instance, const emmai_slab *slab,
+                                     const void *block)
 {
-    uint32_t place = block ? (uint32_t)*(const uint64_t *)block : emmai_sync_get(&slab->remote);
+    uint32_t place = block ? (uint32_t) * (const uint64_t *)block : emmai_sync_get(&slab->remote);
     place &= PLACE_MASK;
     return place ? remote_block(instance, slab, place) : NULL;
 }

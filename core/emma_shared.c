@@ -231,8 +231,8 @@ static emmai_thread_heap *heap_adopt(emma *instance, const emmai_thread *self, u
     while ((heap = emmai_shared_next_heap(instance, &number))) {
         uint64_t owner = emmai_sync_get(&heap->owner);
         if (heap_is_idle(heap) && owner != id &&
-            heap_is_left(heap, owner, id, generation, self && self->forked) &&
-            heap_is_idle(heap) && heap_take(heap, owner, id, generation))
+            heap_is_left(heap, owner, id, generation, self && self->forked) && heap_is_idle(heap) &&
+            heap_take(heap, owner, id, generation))
             return heap;
     }
     return NULL;

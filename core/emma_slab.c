@@ -9,13 +9,15 @@
 /* Blocks that fit into a slab: it is all carved when it has carved as many. */
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab)
 {
-    size_t space =
-        emmai_slab_is_young(instance, slab) ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT : EMMAI_CHUNK_BYTES;
+    size_t space = emmai_slab_is_young(instance, slab)
+                       ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT
+                       : EMMAI_CHUNK_BYTES;
     return space / emmai_class_bytes(slab->size_class);
 }
 
 /* The bin that holds free blocks of this slab: its class's if it is the head. */
-EMMAI_LOOKS_AT_OTHERS static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab)
+EMMAI_LOOKS_AT_OTHERS static const void *emmai_slab_bin(const emma *instance,
+                                                        const emmai_slab *slab)
 {
     const emmai_heap *heap = emmai_heap_of(instance, slab);
     if (!heap)
@@ -24,7 +26,8 @@ EMMAI_LOOKS_AT_OTHERS static const void *emmai_slab_bin(const emma *instance, co
 }
 
 /* Blocks of a list of a slab's. Another thread's heap may change it meanwhile: then it ends early. */
-EMMAI_LOOKS_AT_OTHERS static size_t list_length(const emma *instance, const emmai_slab *slab, const void *block)
+EMMAI_LOOKS_AT_OTHERS static size_t list_length(const emma *instance, const emmai_slab *slab,
+                                                const void *block)
 {
     size_t end = slab->carved * emmai_class_bytes(slab->size_class);
     const char *start = emmai_slab_address(instance, slab);
@@ -99,8 +102,7 @@ static void ring_remove(const emma *instance, emmai_heap *heap, emmai_slab *slab
 
 /* Takes the pages up to `end` bytes of a slab into use; a class with many slabs gets more of them
  * at once. */
-static bool slab_account(emma *instance, const emmai_heap *heap, const emmai_slab *slab,
-                         size_t end)
+static bool slab_account(emma *instance, const emmai_heap *heap, const emmai_slab *slab, size_t end)
 {
     if (emmai_slab_is_young(instance, slab))
         return emmai_young_account(instance, ((size_t)slab->first_unit << EMMAI_UNIT_SHIFT) + end);
@@ -274,8 +276,7 @@ static inline void emmai_slab_push(emmai_slab *slab, void *block)
 }
 
 /* Frees a block of a slab or young slab. */
-static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab *slab,
-                                   void *block)
+static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block)
 {
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         emmai_slab_event(instance, heap, slab, block);

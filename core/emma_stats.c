@@ -14,7 +14,8 @@ typedef struct stats_sum {
     size_t huge_runs;
 } stats_sum;
 
-EMMAI_LOOKS_AT_OTHERS static void sum_slab(const emma *instance, const emmai_slab *slab, stats_sum *sum)
+EMMAI_LOOKS_AT_OTHERS static void sum_slab(const emma *instance, const emmai_slab *slab,
+                                           stats_sum *sum)
 {
     size_t block_bytes = emmai_class_bytes(slab->size_class);
     size_t live = emmai_slab_live(instance, slab);
@@ -22,12 +23,14 @@ EMMAI_LOOKS_AT_OTHERS static void sum_slab(const emma *instance, const emmai_sla
     sum->live_blocks += live;
     sum->live_bytes += live * block_bytes;
     sum->carved_blocks += slab->carved;
-    sum->footprint_bytes +=
-        emmai_slab_is_young(instance, slab) ? slab->carved * block_bytes : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
+    sum->footprint_bytes += emmai_slab_is_young(instance, slab)
+                                ? slab->carved * block_bytes
+                                : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
 }
 
 /* Sums up the slabs of a class, or with EMMAI_CLASS_COUNT those of all classes, and the runs. */
-EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned size_class, stats_sum *sum)
+EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned size_class,
+                                                stats_sum *sum)
 {
     bool all = size_class == EMMAI_CLASS_COUNT;
     emmai_arch_zero(sum, sizeof *sum);
@@ -109,7 +112,8 @@ void emma_get_stats(const emma *instance, emma_stats *out)
     stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
     stats.limit_bytes = limit_bytes(emmai_sync_get(&control->limit_pages));
     stats.soft_limit_bytes = limit_bytes(control->soft_pages);
-    stats.spare_bytes = emmai_sync_get(&control->spare_open) ? 0 : pages_bytes(control->spare_pages);
+    stats.spare_bytes =
+        emmai_sync_get(&control->spare_open) ? 0 : pages_bytes(control->spare_pages);
     stats.reserve_bytes = instance->region_bytes;
     stats.footprint_bytes = pages_bytes(emmai_sync_get(&control->footprint_pages));
     stats.peak_footprint_bytes = pages_bytes(emmai_sync_get(&control->peak_pages));

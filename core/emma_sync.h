@@ -18,7 +18,7 @@
 #define emmai_sync_sub(word, value) ((void)__atomic_fetch_sub((word), (value), __ATOMIC_RELAXED))
 
 /* Puts `value` in the place of *expected; false, with *expected updated, when another came first. */
-#define emmai_sync_replace(word, expected, value)                                     \
+#define emmai_sync_replace(word, expected, value)                                    \
     __atomic_compare_exchange_n((word), (expected), (value), true, __ATOMIC_ACQ_REL, \
                                 __ATOMIC_ACQUIRE)
 

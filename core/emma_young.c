@@ -76,8 +76,7 @@ static bool emmai_young_account(emma *instance, size_t end)
         if (!emmai_chunk_account(instance, i, EMMAI_CHUNK_PAGES))
             return false;
     size_t rest = end - (chunk << EMMA_CHUNK_SHIFT);
-    return emmai_chunk_account(instance, chunk,
-                             emmai_pages_of(rest));
+    return emmai_chunk_account(instance, chunk, emmai_pages_of(rest));
 }
 
 /* The young slab that an offset in the young area lies in; NULL if none. */

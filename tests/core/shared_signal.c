@@ -6,7 +6,7 @@
 enum { THREADS = 2, RUN_MS = 1500, SLOTS = 200 };
 
 static emma *instance;
-static unsigned served; /* atomic */
+static unsigned served;   /* atomic */
 static void *handed_over; /* atomic */
 
 static void handler(int signal_number)
