@@ -18,6 +18,7 @@
 #include "emma_bits.c"
 #include "emma_misuse.c"
 #include "emma_footprint.c"
+#include "emma_metadata.c"
 #include "emma_chunk.c"
 #include "emma_purge.c"
 #include "emma_huge.c"

@@ -67,7 +67,7 @@ static EMMAI_NOINLINE void block_event_run(emma *instance, emmai_slab *slab, voi
         return;
     }
     if (kind == EMMAI_FREE)
-        emmai_chunk_forget_entry(instance, slab);
+        emmai_metadata_forget_entry(instance, slab);
     emmai_misuse(instance, block_crime(kind), block);
 }
 

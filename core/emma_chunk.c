@@ -89,85 +89,7 @@ static bool chunk_commit(emma *instance, size_t chunk, size_t count)
            extent_grow(instance, &control->run_committed, end, instance->chunk_count);
 }
 
-/* ---- metadata that chunks bring along: pages of entries and of the maps ---- */
-
-static size_t metadata_page(const emma *instance, const void *address)
-{
-    return ((uintptr_t)address - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
-}
-
-/* Pages from first to last address, but not before *next, that are not counted yet; counts them if
- * `count`. Moves *next behind them: spans are asked for in ascending order and may share a page. */
-static size_t metadata_span(emma *instance, const void *first, const void *last, size_t *next,
-                            bool count)
-{
-    size_t end = emmai_min(metadata_page(instance, last) + 1,
-                           metadata_page(instance, emmai_origin(instance)));
-    size_t pages = 0;
-    for (size_t i = emmai_max(metadata_page(instance, first), *next); i < end; i++) {
-        if (emmai_bits_get(instance->page_map, i))
-            continue;
-        pages += !count || emmai_bits_add(instance->page_map, i);
-    }
-    *next = emmai_max(*next, end);
-    return pages;
-}
-
-/* The same for all metadata of the chunks from `chunk` to `last`. */
-static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool count)
-{
-    const emmai_slab *low = emmai_slab_of_id(instance, (ptrdiff_t)last);
-    const emmai_slab *high = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    const uint64_t *pages = instance->page_map;
-    const uint64_t *used = instance->chunk_map;
-    const uint64_t *kept = instance->retained_map;
-    size_t top_page = metadata_page(instance, high);
-    size_t next = 0;
-    return metadata_span(instance, pages, pages + top_page / 64, &next, count) +
-           metadata_span(instance, used + chunk / 64, used + last / 64, &next, count) +
-           metadata_span(instance, kept + chunk / 64, kept + last / 64, &next, count) +
-           metadata_span(instance, low, high, &next, count);
-}
-
-/* Where metadata counts from a zone's start on without a gap: the chunks below need not be looked
- * up. */
-static uint32_t *metadata_bound(emma *instance, size_t chunk)
-{
-    emmai_control *control = instance->control;
-    return chunk < instance->run_zone ? &control->low_covered : &control->run_covered;
-}
-
-static bool metadata_is_counted(emma *instance, size_t chunk, size_t count)
-{
-    return chunk + count <= emmai_sync_get(metadata_bound(instance, chunk));
-}
-
-/* One past the last chunk all of whose metadata is on the same pages as this one's. */
-static size_t metadata_reach(const emma *instance, size_t chunk)
-{
-    uintptr_t page = (uintptr_t)emmai_slab_of_id(instance, (ptrdiff_t)chunk) / EMMAI_PAGE_BYTES;
-    const emmai_slab *first = (const emmai_slab *)(page * EMMAI_PAGE_BYTES);
-    size_t last = emmai_min((size_t)emmai_id_of_slab(instance, first), instance->chunk_count - 1);
-    const uint64_t *used = instance->chunk_map;
-    const uint64_t *kept = instance->retained_map;
-    bool same =
-        metadata_page(instance, used + last / 64) == metadata_page(instance, used + chunk / 64) &&
-        metadata_page(instance, kept + last / 64) == metadata_page(instance, kept + chunk / 64);
-    return (same ? last : chunk) + 1;
-}
-
-/* Counts the metadata of these chunks; returns the pages that did not count yet. */
-static size_t metadata_count(emma *instance, size_t chunk, size_t count)
-{
-    if (!count || metadata_is_counted(instance, chunk, count))
-        return 0;
-    size_t pages = metadata_cover(instance, chunk, chunk + count - 1, true);
-    emmai_sync_add(&instance->control->metadata_pages, pages);
-    uint32_t *bound = metadata_bound(instance, chunk);
-    if (chunk <= emmai_sync_get(bound))
-        emmai_sync_raise(bound, metadata_reach(instance, chunk + count - 1));
-    return pages;
-}
+/* ---- counting ---- */
 
 /* Pages to be counted before these free chunks become part of the run of `run_bytes` at chunk `run`:
  * their metadata, and what the run is missing from the chunk before them on. 0 bytes: of a slab,
@@ -175,10 +97,8 @@ static size_t metadata_count(emma *instance, size_t chunk, size_t count)
 static size_t chunk_uncounted(emma *instance, size_t chunk, size_t count, size_t run,
                               size_t run_bytes)
 {
-    size_t metadata = 0;
-    if (count && !metadata_is_counted(instance, chunk, count))
-        metadata = metadata_cover(instance, chunk, chunk + count - 1, false);
-    return metadata + emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
+    return emmai_metadata_uncounted(instance, chunk, count) +
+           emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
 }
 
 /* Counts those pages, all or none, into *taken. More than once, since to make room for them pages
@@ -263,7 +183,7 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
         emmai_footprint_give(instance, taken);
         return CHUNK_REFUSED;
     }
-    taken -= metadata_count(instance, chunk, count);
+    taken -= emmai_metadata_count(instance, chunk, count);
     if (!emmai_bits_claim(instance->chunk_map, chunk, count)) {
         emmai_footprint_give(instance, taken);
         return CHUNK_LOST;
@@ -553,21 +473,6 @@ static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages)
     return true;
 }
 
-/* Counts the page of metadata that does not come with chunks. */
-static bool emmai_chunk_cover(emma *instance, const void *metadata)
-{
-    size_t page = metadata_page(instance, metadata);
-    if (emmai_bits_get(instance->page_map, page))
-        return true;
-    if (!emmai_footprint_take(instance, 1))
-        return false;
-    if (emmai_bits_add(instance->page_map, page))
-        emmai_sync_add(&instance->control->metadata_pages, (size_t)1);
-    else
-        emmai_footprint_give(instance, 1);
-    return true;
-}
-
 /* Takes a chunk for a heap of a shared instance, of whose memory the first `bytes` count. */
 static size_t emmai_chunk_take_heap(emma *instance, size_t bytes)
 {
@@ -580,14 +485,4 @@ static size_t emmai_chunk_take_heap(emma *instance, size_t bytes)
     }
     emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_HEAP;
     return chunk;
-}
-
-/* A free of what lies in a chunk that was never used has written its entry, on a page that may not
- * be counted (I5): that page is nobody's, and goes back. */
-static void emmai_chunk_forget_entry(emma *instance, const emmai_slab *entry)
-{
-    size_t page = metadata_page(instance, entry);
-    if (page < metadata_page(instance, emmai_origin(instance)) &&
-        !emmai_bits_get(instance->page_map, page))
-        emmai_os_purge((char *)instance->page_map + (page << EMMAI_PAGE_SHIFT), EMMAI_PAGE_BYTES);
 }

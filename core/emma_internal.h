@@ -387,12 +387,17 @@ static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_
                                size_t run_bytes);
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages);
-static void emmai_chunk_forget_entry(emma *instance, const emmai_slab *entry);
-static bool emmai_chunk_cover(emma *instance, const void *metadata);
 static size_t emmai_chunk_take_heap(emma *instance, size_t bytes);
 static size_t emmai_chunk_take_pair(emma *instance);
 static void emmai_chunk_hold(emma *instance, size_t chunk);
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
+
+/* ---- emma_metadata.c ---- */
+
+static size_t emmai_metadata_uncounted(emma *instance, size_t chunk, size_t count);
+static size_t emmai_metadata_count(emma *instance, size_t chunk, size_t count);
+static bool emmai_metadata_cover_page(emma *instance, const void *metadata);
+static void emmai_metadata_forget_entry(emma *instance, const emmai_slab *entry);
 
 /* ---- emma_purge.c ---- */
 

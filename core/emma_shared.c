@@ -243,7 +243,8 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
 {
     emmai_control *control = instance->control;
     size_t number = __atomic_add_fetch(&control->heap_count, 1, __ATOMIC_RELAXED);
-    if (number > EMMAI_HEAPS_MAX || !emmai_chunk_cover(instance, &instance->heap_chunks[number])) {
+    if (number > EMMAI_HEAPS_MAX ||
+        !emmai_metadata_cover_page(instance, &instance->heap_chunks[number])) {
         emmai_sync_sub(&control->heap_count, 1);
         return NULL;
     }
