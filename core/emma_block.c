@@ -237,11 +237,24 @@ static EMMAI_NOINLINE void *block_malloc_gated(emma *instance, size_t bytes)
     return block;
 }
 
+/* Allocates for a thread that used other instances meanwhile. */
+static EMMAI_NOINLINE void *block_malloc_earlier(emma *instance, size_t bytes)
+{
+    emmai_heap *heap = emmai_shared_earlier(instance);
+    if (heap && EMMAI_LIKELY(bytes - 1 < heap->gate))
+        return block_pop(instance, heap, bytes - 1, true);
+    return block_malloc_gated(instance, bytes);
+}
+
 /* Where an allocation comes that the instance's own heap does not serve. */
 static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
 {
-    emmai_heap *heap = instance->shared && !EMMA_CHECKS ? emmai_shared_last(instance) : NULL;
-    if (heap && EMMAI_LIKELY(bytes - 1 < heap->gate))
+    if (EMMA_CHECKS || !instance->shared)
+        return block_malloc_gated(instance, bytes);
+    emmai_heap *heap = emmai_shared_last(instance);
+    if (EMMAI_UNLIKELY(!heap))
+        return block_malloc_earlier(instance, bytes);
+    if (EMMAI_LIKELY(bytes - 1 < heap->gate))
         return block_pop(instance, heap, bytes - 1, true);
     return block_malloc_gated(instance, bytes);
 }
@@ -292,8 +305,14 @@ static EMMAI_NOINLINE void *block_free_gated(emma *instance, void *block, const 
     return emmai_arch_null();
 }
 
+/* Frees for a thread that used other instances meanwhile, or whose heap does not own the slab. */
 static EMMAI_NOINLINE void *block_free_away(emma *instance, emmai_slab *slab, void *block)
 {
+    emmai_heap *heap = emmai_shared_last(instance);
+    if (!heap)
+        heap = emmai_shared_earlier(instance);
+    if (heap && slab->owner == heap->number && heap->gate)
+        return block_push(instance, heap, slab, block, true);
     block_free_other(instance, slab, block);
     return emmai_arch_null();
 }

@@ -152,11 +152,13 @@ typedef struct emmai_thread_heap {
     uint32_t held;       /* a chunk that is the heap's and in no use; 0: none. Owner thread */
 } emmai_thread_heap;
 
-/* What a thread keeps of its own, for all shared instances of this copy of emma: which heap served
- * it last. */
+/* What a thread keeps of its own, for all shared instances of this copy of emma: which heaps served
+ * it in the last two. */
 typedef struct emmai_thread {
     uint64_t nonce; /* of that heap's instance; 0: none */
     emmai_thread_heap *heap;
+    uint64_t nonce_before;
+    emmai_thread_heap *heap_before;
     uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
     bool forked;        /* it came through a fork */
 } emmai_thread;
@@ -518,6 +520,7 @@ static EMMAI_ALWAYS_INLINE void emmai_gate_open_fast(emmai_heap *heap, bool shar
 
 static emmai_heap *emmai_shared_enter(emma *instance);
 static inline emmai_heap *emmai_shared_last(const emma *instance);
+static emmai_heap *emmai_shared_earlier(const emma *instance);
 static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap);
 static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk);
 static void emmai_shared_shed(emma *instance, emmai_heap *heap);

@@ -59,17 +59,21 @@ static void thread_remember(emmai_thread *self, const emma *instance, emmai_thre
 {
     if (!self || self->nonce == EMMAI_NONCE_CHANGING)
         return;
+    uint64_t before = self->nonce;
     self->nonce = EMMAI_NONCE_CHANGING;
+    self->nonce_before = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    self->heap_before = self->heap;
     self->heap = heap;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    self->nonce_before = before;
     self->nonce = instance->nonce;
 }
 
 static void thread_forget(emmai_thread *self)
 {
     if (self && self->nonce != EMMAI_NONCE_CHANGING)
-        self->nonce = 0;
+        self->nonce = self->nonce_before = 0;
 }
 
 /* Asks the kernel who this is before it takes a heap. A thread that has another id than before came
@@ -194,10 +198,15 @@ static bool heap_take(emmai_thread_heap *heap, uint64_t owner, uint64_t id, uint
 
 _Static_assert((uint64_t)1 << (64 - HASH_SHIFT) == EMMAI_HEAP_SLOTS, "a hash for each slot");
 
+static uint16_t *heap_slot(const emma *instance, uint64_t id)
+{
+    return &instance->heap_slots[id * HASH_FACTOR >> HASH_SHIFT];
+}
+
 /* An idle heap that is the calling thread's already; the one in the lookup's slot first. */
 static emmai_thread_heap *heap_find_own(emma *instance, uint64_t id)
 {
-    uint16_t *slot = &instance->heap_slots[id * HASH_FACTOR >> HASH_SHIFT];
+    uint16_t *slot = heap_slot(instance, id);
     emmai_thread_heap *heap = heap_at(instance, emmai_sync_get(slot));
     if (heap && emmai_sync_get(&heap->owner) == id && heap_is_idle(heap))
         return heap;
@@ -277,15 +286,35 @@ static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
     return heap ? heap : heap_create(instance, id, generation);
 }
 
-/* The heap that the calling thread used last, if it was in this instance. */
+/* The heap that served the calling thread in this instance, if that was one of the last two. */
 static inline emmai_heap *emmai_shared_last(const emma *instance)
 {
     const emmai_thread *self = thread_self();
-    if (EMMAI_UNLIKELY(!self || self->nonce != instance->nonce))
+    if (EMMAI_UNLIKELY(!self))
         return NULL;
-    if (!self->heap)
+    emmai_thread_heap *heap = self->heap;
+    if (EMMAI_UNLIKELY(self->nonce != instance->nonce)) {
+        heap = self->heap_before;
+        if (self->nonce_before != instance->nonce)
+            return NULL;
+    }
+    if (!heap)
         __builtin_unreachable(); /* there is none without a nonce */
-    return &self->heap->heap;
+    return &heap->heap;
+}
+
+/* The same, if it was earlier: the one that the thread's slot names. */
+static emmai_heap *emmai_shared_earlier(const emma *instance)
+{
+    emmai_thread *self = thread_self();
+    if (!self || !self->kernel_id)
+        return NULL;
+    uint64_t id = thread_id(self);
+    emmai_thread_heap *heap = heap_at(instance, emmai_sync_get(heap_slot(instance, id)));
+    if (!heap || emmai_sync_get(&heap->owner) != id)
+        return NULL;
+    thread_remember(self, instance, heap);
+    return &heap->heap;
 }
 
 /* Enters an idle heap for the calling thread; NULL when there is no memory for one. */
@@ -308,9 +337,9 @@ static EMMAI_NOINLINE emmai_heap *emmai_shared_enter(emma *instance)
 
 void emma_thread_detach(emma *instance)
 {
-    if (!instance->shared)
-        return;
     emmai_thread *self = thread_self();
+    if (!instance->shared || (self && self->nonce == EMMAI_NONCE_CHANGING))
+        return;
     uint64_t id = thread_id(self);
     emmai_thread_heap *heap;
     while ((heap = heap_find_own(instance, id))) {
@@ -320,6 +349,5 @@ void emma_thread_detach(emma *instance)
         emmai_leave(&heap->heap);
         __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
     }
-    if (self && self->nonce == instance->nonce)
-        thread_forget(self);
+    thread_forget(self);
 }
