@@ -1,5 +1,5 @@
-# emma_add_library(<target> [STATIC | SHARED | OBJECT] [HIDDEN] [LUA] [EXCLUDE_FROM_ALL]
-#                  [PREFIX <identifier>] [CHECKS <bool>] [AUDIT <bool>] [CHUNK_SHIFT <n>])
+# emma_add_library(<target> [STATIC | SHARED | OBJECT] [HIDDEN] [DLOPEN] [LUA]
+#                  [EXCLUDE_FROM_ALL] [PREFIX <identifier>] [CHECKS <bool>] [AUDIT <bool>] [CHUNK_SHIFT <n>])
 #
 # Makes a library target that is a private copy of emma, with its own prefix and build options:
 #
@@ -12,6 +12,9 @@
 #   STATIC, SHARED, OBJECT  the kind of library; STATIC when none is given
 #   HIDDEN                  the copy is not exported from the shared library that it is linked into;
 #                           not with SHARED: nothing could link with the target
+#   DLOPEN                  for a library that is opened at run time: shared instances then reach their
+#                           thread-local word by a descriptor, which needs none of the room that the
+#                           loader has for such libraries (gcc; clang before 18 has the general way)
 #   LUA                     adds the Lua adapter (emma_lua.h)
 #   EXCLUDE_FROM_ALL        builds the target only when something needs it
 #   PREFIX                  goes before every public symbol; a C identifier, or "" for none
@@ -28,14 +31,14 @@ include_guard(GLOBAL)
 function(emma_add_library target)
     set(usage "emma_add_library(${target})")
     cmake_path(GET CMAKE_CURRENT_FUNCTION_LIST_DIR PARENT_PATH root)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "STATIC;SHARED;OBJECT;HIDDEN;LUA;EXCLUDE_FROM_ALL"
+    cmake_parse_arguments(PARSE_ARGV 1 arg "STATIC;SHARED;OBJECT;HIDDEN;DLOPEN;LUA;EXCLUDE_FROM_ALL"
         "PREFIX;CHECKS;AUDIT;CHUNK_SHIFT" "")
 
     if(DEFINED arg_UNPARSED_ARGUMENTS)
         list(JOIN arg_UNPARSED_ARGUMENTS " " unknown)
         message(FATAL_ERROR "${usage}: unknown argument: ${unknown}\n"
-            "Known are STATIC, SHARED, OBJECT, HIDDEN, LUA, EXCLUDE_FROM_ALL, PREFIX <identifier>, "
-            "CHECKS <bool>, AUDIT <bool>, CHUNK_SHIFT <n>.")
+            "Known are STATIC, SHARED, OBJECT, HIDDEN, DLOPEN, LUA, EXCLUDE_FROM_ALL, "
+            "PREFIX <identifier>, CHECKS <bool>, AUDIT <bool>, CHUNK_SHIFT <n>.")
     endif()
     foreach(keyword IN LISTS arg_KEYWORDS_MISSING_VALUES)
         message(FATAL_ERROR "${usage}: ${keyword} needs a value")
@@ -104,6 +107,14 @@ function(emma_add_library target)
     endif()
     if(arg_HIDDEN)
         target_compile_definitions(${target} PUBLIC "EMMA_API=")
+    endif()
+    if(arg_DLOPEN)
+        include(CheckCCompilerFlag)
+        check_c_compiler_flag(-mtls-dialect=gnu2 EMMA_HAS_TLS_DESCRIPTORS)
+        target_compile_definitions(${target} PRIVATE "EMMA_TLS_MODEL=")
+        if(EMMA_HAS_TLS_DESCRIPTORS)
+            target_compile_options(${target} PRIVATE -mtls-dialect=gnu2)
+        endif()
     endif()
     set_target_properties(${target} PROPERTIES
         C_STANDARD 11
