@@ -4,16 +4,12 @@
  * The whole line is checked before a state exists, as lua does; emma-lua.c decodes it once more to
  * run -e, -l and -W in their order. */
 #include "emma-lua.h"
+#include "../emma_size.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#define KIB_SHIFT 10
-#define MIB_SHIFT 20
-#define GIB_SHIFT 30
 
 typedef struct long_option {
     const char *name;
@@ -134,49 +130,14 @@ static bool refuse(const char *option, const char *text, const char *why)
     return false;
 }
 
-/* "", or K, M, G with an optional "B" or "iB", in any case. False: something else. */
-static bool unit_shift(const char *unit, unsigned *shift)
-{
-    *shift = 0;
-    switch (tolower((unsigned char)unit[0])) {
-    case '\0':
-        return true;
-    case 'k':
-        *shift = KIB_SHIFT;
-        break;
-    case 'm':
-        *shift = MIB_SHIFT;
-        break;
-    case 'g':
-        *shift = GIB_SHIFT;
-        break;
-    default:
-        return false;
-    }
-    unit++;
-    if (tolower((unsigned char)unit[0]) == 'i' && tolower((unsigned char)unit[1]) == 'b')
-        return unit[2] == '\0';
-    if (tolower((unsigned char)unit[0]) == 'b')
-        unit++;
-    return unit[0] == '\0';
-}
-
 static bool read_size(const char *option, const char *text, size_t *bytes)
 {
-    const char *at = text;
-    size_t count = 0;
-    bool fits = true;
-    for (; isdigit((unsigned char)*at); at++) {
-        size_t digit = (size_t)(*at - '0');
-        fits = fits && count <= (SIZE_MAX - digit) / 10;
-        count = count * 10 + digit;
-    }
-    unsigned shift;
-    if (at == text || !unit_shift(at, &shift))
+    size_t count;
+    enum emmai_size_result result = emmai_size_read(text, strlen(text), &count);
+    if (result == EMMAI_SIZE_NONE)
         return refuse(option, text, "is not a size (use bytes or K, M, G)");
-    if (!fits || count > (size_t)PTRDIFF_MAX >> shift)
+    if (result == EMMAI_SIZE_TOO_LARGE)
         return refuse(option, text, "is too large");
-    count <<= shift;
     if (count < EMMA_LIMIT_MIN_BYTES) {
         char why[64];
         snprintf(why, sizeof why, "is below the minimum of %zu bytes", EMMA_LIMIT_MIN_BYTES);
