@@ -1,0 +1,255 @@
+/* emma-malloc-options.c - reads EMMA_OPTIONS: KEY=VALUE,KEY=VALUE,...
+ *
+ * It is read once, by the call that makes the instance. What it does not know, and values that are
+ * none, it names on stderr, a line each, and goes on without them. */
+#include "emma-malloc.h"
+#include "../emma_size.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#define VARIABLE "EMMA_OPTIONS"
+
+/* The part of a value that a message shows. */
+#define SHOWN_MAX_BYTES ((size_t)80)
+
+/* What is taken of the environment where the C library has not got it yet. */
+#define EARLY_MAX_BYTES ((size_t)1024)
+
+extern char **environ;
+
+char emmai_malloc_name[EMMA_NAME_MAX_BYTES + 1] = "malloc";
+
+typedef struct word {
+    const char *start;
+    size_t length;
+} word;
+
+static bool word_is(word given, const char *name)
+{
+    return given.length == strlen(name) && memcmp(given.start, name, given.length) == 0;
+}
+
+/* ---- messages ---- */
+
+static malloc_text complaint(char buffer[MALLOC_LINE_BYTES])
+{
+    malloc_text text = emmai_malloc_text(buffer, MALLOC_LINE_BYTES);
+    emmai_malloc_text_add(&text, VARIABLE ": ");
+    return text;
+}
+
+static void add_quoted(malloc_text *text, word value)
+{
+    emmai_malloc_text_add(text, "'");
+    const bool fits = value.length <= SHOWN_MAX_BYTES;
+    emmai_malloc_text_add_bytes(text, value.start, fits ? value.length : SHOWN_MAX_BYTES);
+    emmai_malloc_text_add(text, fits ? "'" : "...'");
+}
+
+static void say(malloc_text *text, const char *end)
+{
+    emmai_malloc_text_add(text, end);
+    emmai_malloc_text_add(text, "\n");
+    emmai_malloc_text_write(text, STDERR_FILENO);
+}
+
+static void refuse_key(word key, const char *before, const char *after)
+{
+    char buffer[MALLOC_LINE_BYTES];
+    malloc_text text = complaint(buffer);
+    emmai_malloc_text_add(&text, before);
+    add_quoted(&text, key);
+    say(&text, after);
+}
+
+static void refuse_value(word key, word value, const char *why)
+{
+    char buffer[MALLOC_LINE_BYTES];
+    malloc_text text = complaint(buffer);
+    emmai_malloc_text_add_bytes(&text, key.start, key.length);
+    emmai_malloc_text_add(&text, ": ");
+    add_quoted(&text, value);
+    say(&text, why);
+}
+
+static void refuse_small(word key, word value, size_t least)
+{
+    char buffer[sizeof " is below the minimum of  bytes" + 20];
+    malloc_text why = { buffer, sizeof buffer - 1, 0 };
+    emmai_malloc_text_add(&why, " is below the minimum of ");
+    emmai_malloc_text_count(&why, least, 0);
+    emmai_malloc_text_add(&why, " bytes");
+    buffer[why.used] = '\0';
+    refuse_value(key, value, buffer);
+}
+
+/* ---- values ---- */
+
+static void read_size(word key, word value, size_t least, size_t *out)
+{
+    size_t bytes;
+    switch (emmai_size_read(value.start, value.length, &bytes)) {
+    case EMMAI_SIZE_NONE:
+        refuse_value(key, value, " is not a size (use bytes or K, M, G)");
+        return;
+    case EMMAI_SIZE_TOO_LARGE:
+        refuse_value(key, value, " is too large");
+        return;
+    case EMMAI_SIZE_OK:
+        break;
+    }
+    if (bytes < least)
+        refuse_small(key, value, least);
+    else
+        *out = bytes;
+}
+
+static void read_reserve(word key, word value, size_t *out)
+{
+    emma_options asked = EMMA_OPTIONS_INIT;
+    read_size(key, value, EMMA_RESERVE_MIN_BYTES, &asked.reserve_bytes);
+    if (emma_options_check(&asked) == EMMA_OK)
+        *out = asked.reserve_bytes ? asked.reserve_bytes : *out;
+    else
+        refuse_value(key, value, " is too large");
+}
+
+static void read_switch(word key, word value, bool *out)
+{
+    if (word_is(value, "0") || word_is(value, "1"))
+        *out = value.start[0] == '1';
+    else
+        refuse_value(key, value, " is neither 0 nor 1");
+}
+
+static void read_name(word value)
+{
+    char *out = emmai_malloc_name;
+    const size_t kept = value.length < EMMA_NAME_MAX_BYTES ? value.length : EMMA_NAME_MAX_BYTES;
+    memcpy(out, value.start, kept);
+    out[kept] = '\0';
+}
+
+/* ---- the list ---- */
+
+static void read_pair(word key, word value, malloc_options *out)
+{
+    if (word_is(key, "limit"))
+        read_size(key, value, EMMA_LIMIT_MIN_BYTES, &out->limit_bytes);
+    else if (word_is(key, "soft-limit"))
+        read_size(key, value, EMMA_LIMIT_MIN_BYTES, &out->soft_limit_bytes);
+    else if (word_is(key, "reserve"))
+        read_reserve(key, value, &out->reserve_bytes);
+    else if (word_is(key, "stats"))
+        read_switch(key, value, &out->stats);
+    else if (word_is(key, "name"))
+        read_name(value);
+    else
+        refuse_key(key, "unknown option ", "");
+}
+
+static void read_item(word item, malloc_options *out)
+{
+    const char *equals = memchr(item.start, '=', item.length);
+    const size_t key_length = equals ? (size_t)(equals - item.start) : item.length;
+    const word key = { item.start, key_length };
+    if (item.length == 0)
+        return;
+    if (!equals || key_length + 1 == item.length) {
+        refuse_key(key, "", " needs a value");
+        return;
+    }
+    read_pair(key, (word){ equals + 1, item.length - key_length - 1 }, out);
+}
+
+static void read_list(const char *list, malloc_options *out)
+{
+    while (*list) {
+        const size_t length = strcspn(list, ",");
+        read_item((word){ list, length }, out);
+        list += length + (list[length] == ',');
+    }
+    if (out->limit_bytes != EMMA_UNLIMITED && out->soft_limit_bytes != EMMA_UNLIMITED &&
+        out->soft_limit_bytes > out->limit_bytes) {
+        char buffer[MALLOC_LINE_BYTES];
+        malloc_text text = complaint(buffer);
+        say(&text, "soft-limit is above limit");
+        out->soft_limit_bytes = EMMA_UNLIMITED;
+    }
+}
+
+/* ---- the environment ---- */
+
+/* One byte of a file, through a buffer. */
+typedef struct early_file {
+    int descriptor;
+    size_t used, filled;
+    char buffer[EARLY_MAX_BYTES];
+} early_file;
+
+static bool early_next(early_file *file, char *out)
+{
+    if (file->used == file->filled) {
+        const ssize_t got = read(file->descriptor, file->buffer, sizeof file->buffer);
+        if (got <= 0)
+            return false;
+        file->used = 0;
+        file->filled = (size_t)got;
+    }
+    *out = file->buffer[file->used++];
+    return true;
+}
+
+/* Reads one variable of the environment, cut at EARLY_MAX_BYTES; false: there are no more. */
+static bool early_variable(early_file *file, char variable[EARLY_MAX_BYTES])
+{
+    size_t length = 0;
+    char letter;
+    while (early_next(file, &letter) && letter != '\0')
+        if (length < EARLY_MAX_BYTES - 1)
+            variable[length++] = letter;
+    variable[length] = '\0';
+    return length > 0;
+}
+
+static bool is_ours(const char *variable)
+{
+    return strncmp(variable, VARIABLE "=", sizeof VARIABLE) == 0;
+}
+
+/* A library may allocate before the C library knows the environment: the kernel knows it too. */
+static void read_early(malloc_options *out)
+{
+    early_file file;
+    char variable[EARLY_MAX_BYTES];
+    file.used = file.filled = 0;
+    file.descriptor = open("/proc/self/environ", O_RDONLY | O_CLOEXEC);
+    if (file.descriptor < 0)
+        return;
+    bool found = false;
+    while (!found && early_variable(&file, variable))
+        found = is_ours(variable);
+    close(file.descriptor);
+    if (found)
+        read_list(variable + sizeof VARIABLE, out);
+}
+
+void emmai_malloc_read_options(malloc_options *out)
+{
+    *out = (malloc_options){ .limit_bytes = EMMA_UNLIMITED, .soft_limit_bytes = EMMA_UNLIMITED };
+    if (getauxval(AT_SECURE)) /* the caller may not be the one to decide */
+        return;
+    if (!environ) {
+        read_early(out);
+        return;
+    }
+    for (char **variable = environ; *variable; variable++)
+        if (is_ours(*variable)) {
+            read_list(*variable + sizeof VARIABLE, out);
+            return;
+        }
+}

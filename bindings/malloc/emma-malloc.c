@@ -1,0 +1,209 @@
+/* emma-malloc.c - the malloc family of the C library, on the process's instance.
+ *
+ * Errors are those of POSIX and of the GNU C library: NULL and ENOMEM, also beyond PTRDIFF_MAX and where
+ * a product overflows; EINVAL for an alignment that is none. A free leaves errno alone. A pointer that
+ * is not of the instance ends the program, as everywhere in emma: the loader, which allocates before
+ * this library is there, keeps what it took so to itself. */
+#include "emma-malloc.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static MALLOC_NOINLINE void *no_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+static MALLOC_NOINLINE void *invalid(void)
+{
+    errno = EINVAL;
+    return NULL;
+}
+
+static bool is_power_of_two(size_t number)
+{
+    return number && (number & (number - 1)) == 0;
+}
+
+void *emmai_malloc_allocate(size_t alignment, size_t bytes)
+{
+    emma *instance = malloc_instance();
+    if (MALLOC_UNLIKELY(!instance))
+        return NULL;
+    if (alignment <= MALLOC_ALIGNMENT)
+        return emma_malloc(instance, bytes);
+    return emma_aligned_alloc(instance, alignment, bytes);
+}
+
+static inline void *or_no_memory(void *block)
+{
+    return MALLOC_LIKELY(block) ? block : no_memory();
+}
+
+/* ---- the C standard's ---- */
+
+MALLOC_EXPORT void *malloc(size_t bytes)
+{
+    emma *instance = malloc_instance();
+    return or_no_memory(MALLOC_LIKELY(instance) ? emma_malloc(instance, bytes) : NULL);
+}
+
+MALLOC_EXPORT void *calloc(size_t count, size_t bytes)
+{
+    emma *instance = malloc_instance();
+    return or_no_memory(MALLOC_LIKELY(instance) ? emma_calloc(instance, count, bytes) : NULL);
+}
+
+/* A free by a process that never allocated can only be of a foreign pointer: the instance says so. */
+static MALLOC_NOINLINE void free_first(void *block)
+{
+    emma *instance = block ? emmai_malloc_instance() : NULL;
+    if (instance)
+        emma_free(instance, block);
+}
+
+void emmai_malloc_free(void *block)
+{
+    emma *instance = malloc_instance_if_made();
+    if (MALLOC_LIKELY(instance))
+        emma_free(instance, block);
+    else
+        free_first(block);
+}
+
+void emmai_malloc_free_sized(void *block, size_t bytes)
+{
+    emma *instance = malloc_instance_if_made();
+    if (MALLOC_LIKELY(instance))
+        emma_free_sized(instance, block, bytes);
+    else
+        free_first(block);
+}
+
+void free(void *block) MALLOC_ALIAS(emmai_malloc_free);
+
+/* As in the GNU C library, 0 bytes free the block and return NULL. */
+static inline void *resize(void *block, size_t bytes)
+{
+    if (MALLOC_UNLIKELY(!bytes && block)) {
+        emmai_malloc_free(block);
+        return NULL;
+    }
+    emma *instance = malloc_instance();
+    return or_no_memory(MALLOC_LIKELY(instance) ? emma_realloc(instance, block, bytes) : NULL);
+}
+
+MALLOC_EXPORT void *realloc(void *block, size_t bytes)
+{
+    return resize(block, bytes);
+}
+
+MALLOC_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
+{
+    size_t product;
+    if (__builtin_mul_overflow(count, bytes, &product))
+        return no_memory();
+    return resize(block, product);
+}
+
+MALLOC_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    if (!is_power_of_two(alignment))
+        return invalid();
+    return or_no_memory(emmai_malloc_allocate(alignment, bytes));
+}
+
+/* C23; the headers of today's C libraries lack them. */
+MALLOC_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes);
+
+void free_sized(void *block, size_t bytes) MALLOC_ALIAS(emmai_malloc_free_sized);
+
+MALLOC_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes)
+{
+    (void)alignment;
+    emmai_malloc_free_sized(block, bytes);
+}
+
+/* ---- POSIX's and older ones ---- */
+
+MALLOC_EXPORT int posix_memalign(void **out, size_t alignment, size_t bytes)
+{
+    if (!is_power_of_two(alignment) || alignment % sizeof(void *))
+        return EINVAL;
+    void *block = emmai_malloc_allocate(alignment, bytes);
+    if (!block)
+        return ENOMEM;
+    *out = block;
+    return 0;
+}
+
+/* An alignment that is no power of two is rounded up to one, as in the GNU C library. */
+static void *allocate_rounded(size_t alignment, size_t bytes)
+{
+    size_t power = MALLOC_ALIGNMENT;
+    if (alignment > SIZE_MAX / 2 + 1)
+        return invalid();
+    while (power < alignment)
+        power *= 2;
+    return or_no_memory(emmai_malloc_allocate(power, bytes));
+}
+
+MALLOC_EXPORT void *memalign(size_t alignment, size_t bytes)
+{
+    return allocate_rounded(alignment, bytes);
+}
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+MALLOC_EXPORT void *valloc(size_t bytes)
+{
+    return allocate_rounded(page_bytes(), bytes);
+}
+
+MALLOC_EXPORT void *pvalloc(size_t bytes)
+{
+    const size_t page = page_bytes();
+    size_t padded;
+    if (__builtin_add_overflow(bytes, page - 1, &padded))
+        return no_memory();
+    return allocate_rounded(page, padded / page * page);
+}
+
+/* ---- the GNU C library's; those that tell figures are in emma-malloc-report.c ---- */
+
+MALLOC_EXPORT size_t malloc_usable_size(void *block)
+{
+    emma *instance = block ? emmai_malloc_instance() : NULL;
+    return instance ? emma_usable_size(instance, block) : 0;
+}
+
+MALLOC_EXPORT int malloc_trim(size_t pad)
+{
+    (void)pad;
+    emma *instance = malloc_instance_if_made();
+    return instance && emma_trim(instance) > 0;
+}
+
+/* The parameters are those of another allocator: they are accepted and mean nothing here. */
+MALLOC_EXPORT int mallopt(int parameter, int value)
+{
+    (void)parameter;
+    (void)value;
+    return 1;
+}
+
+/* The names by which the GNU C library also exports its own. */
+void *__libc_malloc(size_t bytes) MALLOC_ALIAS(malloc);
+void *__libc_calloc(size_t count, size_t bytes) MALLOC_ALIAS(calloc);
+void *__libc_realloc(void *block, size_t bytes) MALLOC_ALIAS(realloc);
+void __libc_free(void *block) MALLOC_ALIAS(emmai_malloc_free);
+void *__libc_memalign(size_t alignment, size_t bytes) MALLOC_ALIAS(memalign);
+void *__libc_valloc(size_t bytes) MALLOC_ALIAS(valloc);
+void *__libc_pvalloc(size_t bytes) MALLOC_ALIAS(pvalloc);
+int __libc_mallopt(int parameter, int value) MALLOC_ALIAS(mallopt);

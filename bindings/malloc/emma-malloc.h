@@ -1,0 +1,109 @@
+/* emma-malloc.h - what the files of the process-wide replacement offer each other.
+ *
+ * One shared instance serves the whole process. It is made by the first call that needs it, which may
+ * be before any constructor has run, and never destroyed. So whatever may run then calls nothing of the
+ * C library that could allocate: plain system calls, and functions that work on what they are given. */
+#ifndef EMMA_MALLOC_H
+#define EMMA_MALLOC_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "emma.h"
+
+/* The functions that take the place of the C library's. */
+#define MALLOC_EXPORT         __attribute__((visibility("default")))
+#if defined(__GNUC__) && !defined(__clang__)
+#define MALLOC_ALIAS(name) __attribute__((visibility("default"), alias(#name), copy(name)))
+#else
+#define MALLOC_ALIAS(name) __attribute__((visibility("default"), alias(#name)))
+#endif
+#define MALLOC_NOINLINE       __attribute__((noinline))
+#define MALLOC_LIKELY(test)   __builtin_expect(!!(test), 1)
+#define MALLOC_UNLIKELY(test) __builtin_expect(!!(test), 0)
+
+/* What malloc aligns to; an alignment up to this needs no care. */
+#define MALLOC_ALIGNMENT ((size_t)16)
+
+/* ---- emma-malloc-instance.c ---- */
+
+/* The instance; NULL until it is made. Any thread, atomic. */
+extern emma *emmai_malloc_shared;
+
+/* The same for a thread that has allocated before, else NULL: one word tells both that there is an
+ * instance and that the end of the thread will be noticed. Owner thread. */
+extern __thread emma *emmai_malloc_own __attribute__((tls_model("initial-exec")));
+
+/* The instance, made if there is none; NULL, with errno untouched, when the kernel refuses. */
+emma *emmai_malloc_instance(void);
+
+/* The same, for a thread that allocates for the first time. */
+emma *emmai_malloc_meet_thread(void);
+
+/* The instance for an allocation; NULL: there is no memory for one. */
+static inline emma *malloc_instance(void)
+{
+    emma *instance = emmai_malloc_own;
+    return MALLOC_LIKELY(instance) ? instance : emmai_malloc_meet_thread();
+}
+
+/* The instance for what does not allocate. */
+static inline emma *malloc_instance_if_made(void)
+{
+    return __atomic_load_n(&emmai_malloc_shared, __ATOMIC_ACQUIRE);
+}
+
+/* ---- emma-malloc.c ---- */
+
+/* The functions by names that nobody can put others in the place of. */
+void emmai_malloc_free(void *block);
+void emmai_malloc_free_sized(void *block, size_t bytes);
+
+/* Allocates; `alignment` is a power of two. NULL, with errno untouched, when there is no memory. */
+void *emmai_malloc_allocate(size_t alignment, size_t bytes);
+
+/* ---- emma-malloc-options.c ---- */
+
+/* What EMMA_OPTIONS asks for. */
+typedef struct malloc_options {
+    size_t limit_bytes;      /* EMMA_UNLIMITED: none */
+    size_t soft_limit_bytes; /* EMMA_UNLIMITED: none */
+    size_t reserve_bytes;    /* 0: as much as suits the machine */
+    bool stats;
+} malloc_options;
+
+/* The name that messages bear. Written before there is an instance. */
+extern char emmai_malloc_name[EMMA_NAME_MAX_BYTES + 1];
+
+/* Reads EMMA_OPTIONS; what is wrong in it is named on stderr and left out. */
+void emmai_malloc_read_options(malloc_options *out);
+
+/* ---- emma-malloc-report.c ---- */
+
+/* Keeps a descriptor of stderr as it is now, so that the figures go there when the process exits. */
+void emmai_malloc_report_at_exit(void);
+
+/* An emma_limit_fn: warns once. */
+void emmai_malloc_warn(void *arg, emma *instance, bool over);
+
+/* ---- emma-malloc-text.c: lines of text without the C library ---- */
+
+/* Room for any line that is written here. */
+#define MALLOC_LINE_BYTES ((size_t)320)
+
+/* What does not fit is left out. */
+typedef struct malloc_text {
+    char *bytes;
+    size_t size, used;
+} malloc_text;
+
+/* Starts with "emma: NAME: ". */
+malloc_text emmai_malloc_text(char *buffer, size_t size);
+void emmai_malloc_text_add(malloc_text *text, const char *words);
+void emmai_malloc_text_add_bytes(malloc_text *text, const char *words, size_t length);
+void emmai_malloc_text_count(malloc_text *text, uint64_t count, size_t width);
+void emmai_malloc_text_size(malloc_text *text, size_t bytes, size_t width);
+/* Writes it; errno stays as it is. */
+void emmai_malloc_text_write(const malloc_text *text, int descriptor);
+
+#endif
