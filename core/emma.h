@@ -98,7 +98,8 @@ enum emma_flags {
 
 #define EMMA_UNLIMITED SIZE_MAX
 
-/* The least limit_bytes and reserve_bytes that emma_create accepts, in bytes. */
+/* The least limit_bytes and reserve_bytes that emma_create accepts, in bytes. A shared instance needs
+ * a page more, and two for every further thread, to serve anything. */
 #define EMMA_LIMIT_MIN_BYTES   ((size_t)16 * 1024)
 #define EMMA_RESERVE_MIN_BYTES ((size_t)512 * 1024)
 

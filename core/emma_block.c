@@ -194,6 +194,10 @@ static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, emmai_heap *heap
 {
     emmai_block_drain(instance, heap);
     void *block = emmai_block_of_class(instance, heap, (unsigned)size_class);
+    if (!block && instance->shared) {
+        emmai_shared_reclaim(instance);
+        block = emmai_block_of_class(instance, heap, (unsigned)size_class);
+    }
     if (!block)
         emmai_block_count_refusal(instance, emmai_class_bytes((unsigned)size_class));
     if (EMMA_AUDIT)
@@ -218,6 +222,14 @@ static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, siz
     return block;
 }
 
+static void *block_allocate(emma *instance, emmai_heap *heap, size_t bytes)
+{
+    if (bytes > PTRDIFF_MAX)
+        return NULL;
+    return EMMA_CHECKS ? emmai_checked_malloc(instance, heap, bytes, 1)
+                       : emmai_block_malloc(instance, heap, bytes);
+}
+
 /* Allocates from behind the gate, whatever the size. */
 static EMMAI_NOINLINE void *block_malloc_gated(emma *instance, size_t bytes)
 {
@@ -225,10 +237,11 @@ static EMMAI_NOINLINE void *block_malloc_gated(emma *instance, size_t bytes)
     if (!heap)
         return NULL;
     emmai_block_drain(instance, heap);
-    void *block = NULL;
-    if (bytes <= PTRDIFF_MAX)
-        block = EMMA_CHECKS ? emmai_checked_malloc(instance, heap, bytes, 1)
-                            : emmai_block_malloc(instance, heap, bytes);
+    void *block = block_allocate(instance, heap, bytes);
+    if (!block && instance->shared && bytes <= instance->region_bytes) {
+        emmai_shared_reclaim(instance);
+        block = block_allocate(instance, heap, bytes);
+    }
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     if (EMMA_AUDIT)
@@ -290,11 +303,24 @@ static EMMAI_ALWAYS_INLINE void *block_push(emma *instance, emmai_heap *heap, em
     return NULL;
 }
 
+/* Frees for a thread that has no heap, and no memory for one: as if the block were another's. */
+static void block_free_heapless(emma *instance, void *block, const size_t *size)
+{
+    if (EMMA_CHECKS && !emmai_checked_retire(instance, block, size))
+        return;
+    emmai_slab *slab = emmai_block_slab(instance, block);
+    if (slab)
+        block_free_other(instance, slab, block);
+}
+
 static EMMAI_NOINLINE void *block_free_gated(emma *instance, void *block, const size_t *size)
 {
     emmai_heap *heap = emmai_enter(instance);
     if (!heap) {
-        block_defer(instance, block, size);
+        if (instance->shared)
+            block_free_heapless(instance, block, size);
+        else
+            block_defer(instance, block, size);
         return emmai_arch_null();
     }
     if (EMMA_CHECKS)

@@ -229,11 +229,13 @@ static void emmai_check_audit(emma *instance)
 
 enum emma_status emma_check(emma *instance)
 {
-    emmai_heap *heap = emmai_enter(instance);
-    if (!heap)
+    emmai_heap *heap = instance->shared ? NULL : emmai_enter(instance);
+    if (!heap && !instance->shared)
         return EMMA_BUSY;
-    emmai_block_drain(instance, heap);
+    if (heap)
+        emmai_block_drain(instance, heap);
     bool sound = check_all(instance);
-    emmai_leave(heap);
+    if (heap)
+        emmai_leave(heap);
     return sound ? EMMA_OK : EMMA_CORRUPT;
 }

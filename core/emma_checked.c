@@ -161,6 +161,17 @@ static void *emmai_checked_realloc(emma *instance, emmai_heap *heap, void *block
     return target;
 }
 
+/* Makes a block of no more bytes of a block, where it is; NULL when it is more, or no block. */
+static void *emmai_checked_shrink(const emma *instance, void *block, const size_t *size,
+                                  size_t bytes)
+{
+    size_t old_bytes;
+    if (!checked_verify(instance, block, size, &old_bytes) || bytes > old_bytes)
+        return NULL;
+    trailer_set(instance, block, bytes, true);
+    return block;
+}
+
 static size_t emmai_checked_usable(const emma *instance, const void *block)
 {
     size_t bytes;

@@ -184,6 +184,7 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
         return CHUNK_REFUSED;
     }
     taken -= emmai_metadata_count(instance, chunk, count);
+    chunk_note_end(instance, chunk, count); /* first: searches must see what is claimed */
     if (!emmai_bits_claim(instance->chunk_map, chunk, count)) {
         emmai_footprint_give(instance, taken);
         return CHUNK_LOST;
@@ -197,7 +198,6 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
     }
     if (missing < taken)
         emmai_footprint_give(instance, taken - missing);
-    chunk_note_end(instance, chunk, count);
     return CHUNK_TAKEN;
 }
 

@@ -180,6 +180,7 @@ static void instance_share(emma *instance, const instance_geometry *geometry)
     instance->fork_word = (uint32_t *)(void *)((char *)instance->page_map - geometry->fork_bytes);
     emmai_os_clear_on_fork(instance->fork_word, EMMAI_PAGE_BYTES);
     *instance->fork_word = instance->control->generation = 1;
+    instance->control->process_id = (uint32_t)emmai_os_process_id();
     instance->control->footprint_pages++;
     instance->control->peak_pages++;
     instance->control->metadata_pages++;
@@ -303,6 +304,8 @@ size_t emma_trim(emma *instance)
         return 0;
     emmai_block_drain(instance, heap);
     emmai_slab_shed(instance, heap);
+    if (instance->shared)
+        emmai_shared_reclaim(instance);
     size_t pages = emmai_chunk_purge(instance, SIZE_MAX);
     if (!instance->shared)
         pages += emmai_chunk_squeeze(instance);

@@ -149,7 +149,8 @@ typedef struct emmai_thread_heap {
     uint64_t owner;      /* any thread, atomic */
     uint32_t generation; /* who becomes the owner; others look, atomic */
     uint32_t returned;   /* id of a slab, see emma_remote.c; 0: none. Any thread, atomic */
-    uint32_t held;       /* a chunk that is the heap's and in no use; 0: none. Owner thread */
+    uint32_t held;       /* a chunk that is the heap's and in no use; 0: none. Owner thread; others
+                            look, atomic */
 } emmai_thread_heap;
 
 /* What a thread keeps of its own, for all shared instances of this copy of emma: which heaps served
@@ -202,6 +203,7 @@ typedef struct emmai_control {
     uint64_t cookie;          /* EMMA_CHECKS: mixed into the trailers */
     size_t heap_count;        /* shared: numbers of heaps handed out; any thread, atomic */
     uint32_t generation;      /* shared: the last one; any thread, atomic */
+    uint32_t process_id;      /* shared: of that generation; any thread, atomic */
     emma_misuse_fn misuse_handler;
     void *misuse_arg;
     emma_limit_fn limit_handler;
@@ -358,7 +360,8 @@ static void emmai_os_name(void *start, size_t bytes, const char *name);
 static uint64_t emmai_os_now_ms(void);
 static uint64_t emmai_os_now_us(void);
 static long emmai_os_thread_id(void);
-static bool emmai_os_thread_lives(uint32_t kernel_id);
+static long emmai_os_process_id(void);
+static bool emmai_os_thread_lives(uint32_t process_id, uint32_t kernel_id);
 static bool emmai_os_clear_on_fork(void *start, size_t bytes);
 static uint64_t emmai_os_random(const void *fallback);
 static void emmai_os_print(const char *text, size_t bytes);
@@ -471,6 +474,8 @@ static void emmai_checked_free(emma *instance, emmai_heap *heap, void *block, co
 static void *emmai_checked_realloc(emma *instance, emmai_heap *heap, void *block,
                                    const size_t *size, size_t bytes);
 static size_t emmai_checked_usable(const emma *instance, const void *block);
+static void *emmai_checked_shrink(const emma *instance, void *block, const size_t *size,
+                                  size_t bytes);
 static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes);
 static bool emmai_checked_retire(const emma *instance, void *block, const size_t *size);
 static void emmai_checked_zero(const emma *instance, void *block, size_t bytes);
@@ -524,6 +529,7 @@ static emmai_heap *emmai_shared_earlier(const emma *instance);
 static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap);
 static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk);
 static void emmai_shared_shed(emma *instance, emmai_heap *heap);
+static void emmai_shared_reclaim(emma *instance);
 static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
 static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number);
 

@@ -128,11 +128,16 @@ static long emmai_os_thread_id(void)
     return emmai_arch_syscall(EMMAI_SYS_GETTID, 0, 0, 0, 0, 0, 0);
 }
 
-/* Whether this process has a thread with this id. */
-static bool emmai_os_thread_lives(uint32_t kernel_id)
+/* The kernel's id of the process. */
+static long emmai_os_process_id(void)
 {
-    long process = emmai_arch_syscall(EMMAI_SYS_GETPID, 0, 0, 0, 0, 0, 0);
-    return emmai_arch_syscall(EMMAI_SYS_TGKILL, process, (long)kernel_id, 0, 0, 0, 0) !=
+    return emmai_arch_syscall(EMMAI_SYS_GETPID, 0, 0, 0, 0, 0, 0);
+}
+
+/* Whether a process has a thread with this id. */
+static bool emmai_os_thread_lives(uint32_t process_id, uint32_t kernel_id)
+{
+    return emmai_arch_syscall(EMMAI_SYS_TGKILL, (long)process_id, (long)kernel_id, 0, 0, 0, 0) !=
            -NO_SUCH_THREAD;
 }
 

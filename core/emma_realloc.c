@@ -51,12 +51,21 @@ static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, 
     return block;
 }
 
+/* Resizes for a thread that has no heap, and no memory for one: a shrink leaves the block as it is. */
+static void *realloc_heapless(const emma *instance, void *block, const size_t *old_bytes,
+                              size_t bytes)
+{
+    if (EMMA_CHECKS)
+        return emmai_checked_shrink(instance, block, old_bytes, bytes);
+    return bytes <= emmai_block_usable(instance, block) ? block : NULL;
+}
+
 static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size_t *old_bytes,
                                          size_t bytes)
 {
     emmai_heap *heap = emmai_enter(instance);
     if (!heap)
-        return NULL;
+        return instance->shared ? realloc_heapless(instance, block, old_bytes, bytes) : NULL;
     emmai_block_drain(instance, heap);
     void *target = EMMA_CHECKS ? emmai_checked_realloc(instance, heap, block, old_bytes, bytes)
                                : emmai_block_realloc(instance, heap, block, bytes);

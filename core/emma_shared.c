@@ -76,11 +76,15 @@ static void thread_forget(emmai_thread *self)
         self->nonce = self->nonce_before = 0;
 }
 
-/* Asks the kernel who this is before it takes a heap. A thread that has another id than before came
- * through a fork: alone, so that no heap of before is in use by anyone else. */
-static uint64_t thread_identify(emmai_thread *self)
+/* Asks the kernel who this is before it takes a heap; 0 when it must not have one. A thread that has
+ * another id than before came through a fork: alone, so that no heap of before is in use by anyone
+ * else. Not so a child that shares the parent's memory (vfork): it goes on as the thread that it
+ * suspends, and has no heap where that has none. */
+static uint64_t thread_identify(emmai_thread *self, const emma *instance)
 {
     uint32_t kernel_id = (uint32_t)emmai_os_thread_id();
+    if ((uint32_t)emmai_os_process_id() != emmai_sync_get(&instance->control->process_id))
+        return self && self->kernel_id ? thread_id(self) : 0;
     if (self && self->kernel_id != kernel_id) {
         self->forked = self->forked || self->kernel_id;
         thread_forget(self);
@@ -126,12 +130,14 @@ static uint32_t shared_generation(emma *instance)
     uint32_t generation = emmai_sync_get(instance->fork_word);
     if (EMMAI_LIKELY(generation))
         return generation;
-    uint32_t next = emmai_sync_get(&instance->control->generation) + 1;
+    /* Each number is used once, even if this process is stopped, and forked, right here. */
+    emmai_control *control = instance->control;
+    uint32_t next = __atomic_add_fetch(&control->generation, 1, __ATOMIC_RELAXED);
     uint32_t cleared = 0;
-    if (!__atomic_compare_exchange_n(instance->fork_word, &cleared, next, false, __ATOMIC_RELAXED,
+    emmai_sync_set(&control->process_id, (uint32_t)emmai_os_process_id());
+    if (!__atomic_compare_exchange_n(instance->fork_word, &cleared, next, false, __ATOMIC_RELEASE,
                                      __ATOMIC_RELAXED))
         return cleared;
-    emmai_sync_set(&instance->control->generation, next);
     return next;
 }
 
@@ -143,14 +149,14 @@ static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
     emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
     size_t chunk = owner->held;
     if (chunk) {
-        owner->held = 0;
+        emmai_sync_set(&owner->held, (uint32_t)0);
         emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
         return chunk;
     }
     chunk = emmai_chunk_take_pair(instance);
     if (!chunk)
         return emmai_chunk_take_slab(instance);
-    owner->held = (uint32_t)chunk + 1;
+    emmai_sync_set(&owner->held, (uint32_t)chunk + 1);
     return chunk;
 }
 
@@ -163,7 +169,7 @@ static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chu
         return;
     }
     emmai_chunk_hold(instance, chunk);
-    owner->held = (uint32_t)chunk;
+    emmai_sync_set(&owner->held, (uint32_t)chunk);
 }
 
 /* Gives the one on hold back too. */
@@ -171,7 +177,7 @@ static void emmai_shared_shed(emma *instance, emmai_heap *heap)
 {
     emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
     size_t chunk = owner->held;
-    owner->held = 0;
+    emmai_sync_set(&owner->held, (uint32_t)0);
     if (chunk)
         emmai_chunk_release(instance, chunk, 1);
 }
@@ -220,15 +226,17 @@ static emmai_thread_heap *heap_find_own(emma *instance, uint64_t id)
 }
 
 /* Whether nobody will ever enter this heap again unless it is taken. */
-static bool heap_is_left(const emmai_thread_heap *heap, uint64_t owner, uint64_t id,
-                         uint32_t generation, bool forked)
+static bool heap_is_left(const emma *instance, const emmai_thread_heap *heap, uint64_t owner,
+                         uint64_t id, uint32_t generation, bool forked)
 {
     if (!owner)
         return true;
-    if (emmai_sync_get(&heap->generation) != generation)
-        return forked;
+    if (emmai_sync_get(&heap->generation) != generation && !forked)
+        return false;
     uint32_t kernel_id = (uint32_t)(owner >> 32);
-    return kernel_id == (uint32_t)(id >> 32) ? owner != id : !emmai_os_thread_lives(kernel_id);
+    if (kernel_id == (uint32_t)(id >> 32))
+        return owner != id;
+    return !emmai_os_thread_lives(emmai_sync_get(&instance->control->process_id), kernel_id);
 }
 
 /* Takes an idle heap that somebody left. */
@@ -240,34 +248,77 @@ static emmai_thread_heap *heap_adopt(emma *instance, const emmai_thread *self, u
     while ((heap = emmai_shared_next_heap(instance, &number))) {
         uint64_t owner = emmai_sync_get(&heap->owner);
         if (heap_is_idle(heap) && owner != id &&
-            heap_is_left(heap, owner, id, generation, self && self->forked) && heap_is_idle(heap) &&
-            heap_take(heap, owner, id, generation))
+            heap_is_left(instance, heap, owner, id, generation, self && self->forked) &&
+            heap_is_idle(heap) && heap_take(heap, owner, id, generation))
             return heap;
     }
     return NULL;
 }
 
+/* Gives a new heap the first number that none has; false when there are no more, or no memory for the
+ * table. Numbers are without gaps: who comes to a later one saw the one before taken. */
+static bool heap_publish(emma *instance, emmai_thread_heap *heap, size_t chunk)
+{
+    size_t number = heap_count(instance);
+    for (;;) {
+        uint32_t none = 0;
+        if (++number > EMMAI_HEAPS_MAX ||
+            !emmai_metadata_cover_page(instance, &instance->heap_chunks[number]))
+            return false;
+        heap->heap.number = (uint16_t)number;
+        if (__atomic_compare_exchange_n(&instance->heap_chunks[number], &none, (uint32_t)chunk,
+                                        false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+            break;
+    }
+    emmai_sync_raise_size(&instance->control->heap_count, number);
+    return true;
+}
+
 /* Makes a heap in a chunk of its own; NULL when the limit or the kernel refuses. */
 static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t generation)
 {
-    emmai_control *control = instance->control;
-    size_t number = __atomic_add_fetch(&control->heap_count, 1, __ATOMIC_RELAXED);
-    if (number > EMMAI_HEAPS_MAX ||
-        !emmai_metadata_cover_page(instance, &instance->heap_chunks[number])) {
-        emmai_sync_sub(&control->heap_count, 1);
-        return NULL;
-    }
     size_t chunk = emmai_chunk_take_heap(instance, sizeof(emmai_thread_heap));
     if (!chunk)
         return NULL;
     emmai_thread_heap *heap = (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk);
     emmai_arch_zero(heap, sizeof *heap);
     emmai_heap_init(instance, &heap->heap);
-    heap->heap.number = (uint16_t)number;
     heap->owner = id;
     heap->generation = generation;
-    __atomic_store_n(&instance->heap_chunks[number], (uint32_t)chunk, __ATOMIC_RELEASE);
-    return heap;
+    if (heap_publish(instance, heap, chunk))
+        return heap;
+    emmai_chunk_release(instance, chunk, 1);
+    return NULL;
+}
+
+/* Leaves a heap that the calling thread owns and has entered to whoever comes. The owner is gone before
+ * the gate is open, so that nobody takes it while this thread is inside. */
+static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap)
+{
+    emmai_remote_drain(instance, &heap->heap);
+    emmai_slab_shed(instance, &heap->heap);
+    __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
+}
+
+/* Takes back what was freed into heaps that nobody has any more, for when memory is short. */
+static void emmai_shared_reclaim(emma *instance)
+{
+    emmai_thread *self = thread_self();
+    uint32_t generation = shared_generation(instance);
+    uint64_t id = thread_identify(self, instance);
+    emmai_thread_heap *heap;
+    size_t number = 0;
+    while (id && (heap = emmai_shared_next_heap(instance, &number))) {
+        uint64_t owner = emmai_sync_get(&heap->owner);
+        bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->held);
+        if (!pending || owner == id || !heap_is_idle(heap) ||
+            !heap_is_left(instance, heap, owner, id, generation, self && self->forked) ||
+            !heap_take(heap, owner, id, generation))
+            continue;
+        emmai_gate_close(&heap->heap);
+        heap_leave_for_good(instance, heap);
+    }
 }
 
 /* An idle heap that is, or becomes, the calling thread's. */
@@ -279,7 +330,9 @@ static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
         heap = heap_find_own(instance, thread_id(self));
     if (heap)
         return heap;
-    uint64_t id = thread_identify(self);
+    uint64_t id = thread_identify(self, instance);
+    if (!id)
+        return NULL;
     heap = heap_find_own(instance, id);
     if (!heap)
         heap = heap_adopt(instance, self, id, generation);
@@ -344,10 +397,8 @@ void emma_thread_detach(emma *instance)
     emmai_thread_heap *heap;
     while ((heap = heap_find_own(instance, id))) {
         emmai_gate_close(&heap->heap);
-        emmai_remote_drain(instance, &heap->heap);
-        emmai_slab_shed(instance, &heap->heap);
-        emmai_leave(&heap->heap);
-        __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
+        thread_forget(
+            self); /* a handler from here on finds this heap closed, and then not its own */
+        heap_leave_for_good(instance, heap);
     }
-    thread_forget(self);
 }
