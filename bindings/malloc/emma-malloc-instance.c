@@ -16,7 +16,6 @@
 #define RESERVE_MOST_BYTES  ((size_t)4 << 40)
 
 emma *emmai_malloc_shared;
-__thread emma *emmai_malloc_own __attribute__((tls_model("initial-exec")));
 
 /* ---- creation ---- */
 
@@ -100,8 +99,7 @@ static int end_key = NO_KEY;
 /* The thread may still allocate, in later destructors: then it registers again. */
 static void thread_ends(void *instance)
 {
-    emmai_malloc_own = NULL;
-    emma_thread_detach(instance);
+    emmai_malloc_leave_heap(instance);
 }
 
 static int end_key_make(void)
@@ -119,16 +117,11 @@ static int end_key_make(void)
 
 /* Without a key, or where the C library has no room to note it, the core finds out about a thread's
  * end by itself, later. */
-MALLOC_NOINLINE emma *emmai_malloc_meet_thread(void)
+void emmai_malloc_meet_thread(emma *instance)
 {
-    emma *instance = emmai_malloc_instance();
-    if (!instance)
-        return NULL;
-    emmai_malloc_own = instance; /* before pthread_setspecific, which may allocate */
     int key = __atomic_load_n(&end_key, __ATOMIC_ACQUIRE);
     if (key == NO_KEY)
         key = end_key_make();
     if (key != NO_KEY)
         pthread_setspecific((pthread_key_t)key, instance);
-    return instance;
 }

@@ -3,7 +3,13 @@
  * Errors are those of POSIX and of the GNU C library: NULL and ENOMEM, also beyond PTRDIFF_MAX and where
  * a product overflows; EINVAL for an alignment that is none. A free leaves errno alone. A pointer that
  * is not of the instance ends the program, as everywhere in emma: the loader, which allocates before
- * this library is there, keeps what it took so to itself. */
+ * this library is there, keeps what it took so to itself.
+ *
+ * The core is compiled in here, so that the shortest ways can be shorter than emma_malloc and emma_free in a
+ * shared instance, which first find out whose heap it is: here there is one instance, and a thread-local
+ * pointer to the thread's heap in it. */
+#include "../../core/emma.c"
+
 #include "emma-malloc.h"
 
 #include <errno.h>
@@ -28,14 +34,106 @@ static bool is_power_of_two(size_t number)
     return number && (number & (number - 1)) == 0;
 }
 
+/* ---- the thread's heap ---- */
+
+/* Stand in for the heap of a thread that has none yet, or is leaving its own. Their gates are always closed,
+ * so the thread takes the slow way. */
+static emmai_heap no_heap, heap_left;
+
+/* The heap that the core remembers for the thread, too; a signal handler that finds it closed takes
+ * the slow way. */
+static __thread emmai_heap *own_heap EMMA_TLS_MODEL = &no_heap;
+
+/* A signal handler in between must not remember the heap that is being left: another thread may have it
+ * the next moment. */
+void emmai_malloc_leave_heap(emma *instance)
+{
+    own_heap = &heap_left;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emma_thread_detach(instance);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    own_heap = &no_heap;
+}
+
+/* After the thread has allocated. */
+static MALLOC_NOINLINE void learn_heap(emma *instance)
+{
+    emmai_heap *heap = emmai_shared_last(instance);
+    if (!heap || heap == own_heap || own_heap == &heap_left)
+        return;
+    const bool is_new = own_heap == &no_heap;
+    own_heap = heap; /* before what may allocate */
+    if (is_new)
+        emmai_malloc_meet_thread(instance);
+}
+
+/* ---- allocation ---- */
+
+static MALLOC_NOINLINE void *allocate_slowly(size_t alignment, size_t bytes)
+{
+    emma *instance = emmai_malloc_instance();
+    if (!instance)
+        return NULL;
+    void *block = alignment <= MALLOC_ALIGNMENT ? emma_malloc(instance, bytes)
+                                                : emma_aligned_alloc(instance, alignment, bytes);
+    learn_heap(instance);
+    return block;
+}
+
+static MALLOC_NOINLINE void *malloc_slowly(size_t bytes)
+{
+    void *block = allocate_slowly(1, bytes);
+    return block ? block : no_memory();
+}
+
+static MALLOC_NOINLINE void *malloc_refill(emmai_heap *heap, size_t size_class)
+{
+    void *block = block_malloc_refill(malloc_instance_if_made(), heap, size_class);
+    return block ? block : no_memory();
+}
+
+/* Pops a block as emma_malloc does in a local instance; NULL, with *size_class set and the gate closed, when
+ * the bin is empty. */
+static inline void *pop(emmai_heap *heap, size_t last, size_t *size_class)
+{
+    emmai_gate_close_fast(heap, true);
+    *size_class = heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
+    void *block = heap->bins[*size_class];
+    if (MALLOC_UNLIKELY(!block))
+        return NULL;
+    heap->bins[*size_class] = *(void **)block;
+    emmai_gate_open_fast(heap, true);
+    return block;
+}
+
+static inline void *allocate(size_t bytes)
+{
+    emmai_heap *heap = own_heap;
+    const size_t last = bytes - 1;
+    size_t size_class;
+    if (EMMA_CHECKS || MALLOC_UNLIKELY(last >= heap->gate))
+        return malloc_slowly(bytes);
+    if (last >= EMMAI_SMALL_MAX_BYTES)
+        __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
+    void *block = pop(heap, last, &size_class);
+    return MALLOC_LIKELY(block) ? block : malloc_refill(heap, size_class);
+}
+
+MALLOC_EXPORT void *malloc(size_t bytes)
+{
+    return allocate(bytes);
+}
+
 void *emmai_malloc_allocate(size_t alignment, size_t bytes)
 {
-    emma *instance = malloc_instance();
-    if (MALLOC_UNLIKELY(!instance))
-        return NULL;
-    if (alignment <= MALLOC_ALIGNMENT)
-        return emma_malloc(instance, bytes);
-    return emma_aligned_alloc(instance, alignment, bytes);
+    emmai_heap *heap = own_heap;
+    const size_t last = bytes - 1;
+    size_t size_class;
+    if (EMMA_CHECKS || alignment > MALLOC_ALIGNMENT || MALLOC_UNLIKELY(last >= heap->gate))
+        return allocate_slowly(alignment, bytes);
+    void *block = pop(heap, last, &size_class);
+    return MALLOC_LIKELY(block) ? block
+                                : block_malloc_refill(malloc_instance_if_made(), heap, size_class);
 }
 
 static inline void *or_no_memory(void *block)
@@ -43,44 +141,68 @@ static inline void *or_no_memory(void *block)
     return MALLOC_LIKELY(block) ? block : no_memory();
 }
 
-/* ---- the C standard's ---- */
-
-MALLOC_EXPORT void *malloc(size_t bytes)
+static MALLOC_NOINLINE void *calloc_slowly(size_t count, size_t bytes)
 {
-    emma *instance = malloc_instance();
-    return or_no_memory(MALLOC_LIKELY(instance) ? emma_malloc(instance, bytes) : NULL);
+    emma *instance = emmai_malloc_instance();
+    if (MALLOC_UNLIKELY(!instance))
+        return no_memory();
+    void *block = emma_calloc(instance, count, bytes);
+    if (MALLOC_UNLIKELY(own_heap == &no_heap))
+        learn_heap(instance);
+    return or_no_memory(block);
 }
 
 MALLOC_EXPORT void *calloc(size_t count, size_t bytes)
 {
-    emma *instance = malloc_instance();
-    return or_no_memory(MALLOC_LIKELY(instance) ? emma_calloc(instance, count, bytes) : NULL);
+    size_t product;
+    if (EMMA_CHECKS || __builtin_mul_overflow(count, bytes, &product) ||
+        product > EMMAI_SMALL_MAX_BYTES)
+        return calloc_slowly(count, bytes);
+    void *block = allocate(product);
+    if (MALLOC_LIKELY(block))
+        emmai_arch_zero(block, emmai_round_up(product, EMMAI_CLASS_STEP_BYTES));
+    return block;
 }
 
-/* A free by a process that never allocated can only be of a foreign pointer: the instance says so. */
-static MALLOC_NOINLINE void free_first(void *block)
+/* ---- frees ---- */
+
+/* A process that never allocated has only foreign pointers: its instance says so. */
+static MALLOC_NOINLINE void free_slowly(void *block)
 {
     emma *instance = block ? emmai_malloc_instance() : NULL;
     if (instance)
         emma_free(instance, block);
 }
 
+/* Into the thread's own heap as emma_free does in a local instance; NULL is as foreign as any other pointer
+ * here. */
 void emmai_malloc_free(void *block)
 {
+    emmai_heap *heap = own_heap;
+    if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate)) {
+        free_slowly(block);
+        return;
+    }
     emma *instance = malloc_instance_if_made();
-    if (MALLOC_LIKELY(instance))
-        emma_free(instance, block);
+    const ptrdiff_t beyond = emmai_beyond(instance, block);
+    if (MALLOC_UNLIKELY((size_t)beyond <= instance->foreign_max)) {
+        free_slowly(block);
+        return;
+    }
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
+    if (MALLOC_LIKELY(slab->owner == heap->number))
+        block_push(instance, heap, slab, block, true);
     else
-        free_first(block);
+        free_slowly(block);
 }
 
 void emmai_malloc_free_sized(void *block, size_t bytes)
 {
     emma *instance = malloc_instance_if_made();
-    if (MALLOC_LIKELY(instance))
+    if (EMMA_CHECKS && instance)
         emma_free_sized(instance, block, bytes);
     else
-        free_first(block);
+        emmai_malloc_free(block);
 }
 
 void free(void *block) MALLOC_ALIAS(emmai_malloc_free);
@@ -92,8 +214,13 @@ static inline void *resize(void *block, size_t bytes)
         emmai_malloc_free(block);
         return NULL;
     }
-    emma *instance = malloc_instance();
-    return or_no_memory(MALLOC_LIKELY(instance) ? emma_realloc(instance, block, bytes) : NULL);
+    emma *instance = emmai_malloc_instance();
+    if (MALLOC_UNLIKELY(!instance))
+        return no_memory();
+    void *target = emma_realloc(instance, block, bytes);
+    if (MALLOC_UNLIKELY(own_heap == &no_heap))
+        learn_heap(instance);
+    return or_no_memory(target);
 }
 
 MALLOC_EXPORT void *realloc(void *block, size_t bytes)

@@ -30,22 +30,11 @@
 /* The instance; NULL until it is made. Any thread, atomic. */
 extern emma *emmai_malloc_shared;
 
-/* The same for a thread that has allocated before, else NULL: one word tells both that there is an
- * instance and that the end of the thread will be noticed. Owner thread. */
-extern __thread emma *emmai_malloc_own __attribute__((tls_model("initial-exec")));
-
 /* The instance, made if there is none; NULL, with errno untouched, when the kernel refuses. */
 emma *emmai_malloc_instance(void);
 
-/* The same, for a thread that allocates for the first time. */
-emma *emmai_malloc_meet_thread(void);
-
-/* The instance for an allocation; NULL: there is no memory for one. */
-static inline emma *malloc_instance(void)
-{
-    emma *instance = emmai_malloc_own;
-    return MALLOC_LIKELY(instance) ? instance : emmai_malloc_meet_thread();
-}
+/* Sees to it that the end of the calling thread, which allocates for the first time, is noticed. */
+void emmai_malloc_meet_thread(emma *instance);
 
 /* The instance for what does not allocate. */
 static inline emma *malloc_instance_if_made(void)
@@ -54,6 +43,9 @@ static inline emma *malloc_instance_if_made(void)
 }
 
 /* ---- emma-malloc.c ---- */
+
+/* The thread ends, or may: it goes on as one that never allocated. */
+void emmai_malloc_leave_heap(emma *instance);
 
 /* The functions by names that nobody can put others in the place of. */
 void emmai_malloc_free(void *block);
