@@ -280,51 +280,81 @@ static void entry_clear(emmai_slab *entry)
     entry->free = NULL;
     entry->plain_frees = 0;
     entry->carved = 0;
-    entry->owner = 0;
+    emmai_sync_set(&entry->owner, (uint16_t)0);
     entry->next = entry->prev = 0;
     entry->kind = EMMAI_FREE;
     entry->size_class = 0;
     emmai_sync_set(&entry->remote, (uint32_t)0);
 }
 
-/* The first chunk of a pair, at an even index, that is free as a whole and, if `kept`, keeps memory in
- * one of the two at least; chunk_count if none. */
-static size_t chunk_next_pair(const emma *instance, size_t chunk, bool kept)
+/* Chunks that keep memory which a heap looks at before it takes fresh ones. */
+#define KEPT_LOOKS_MAX 32
+
+/* Whether both chunks of a pair, whose first has an even index, are free. */
+static bool pair_is_free(const emma *instance, size_t first)
 {
-    size_t end = kept ? emmai_sync_get(&instance->low_end) : instance->chunk_count;
+    return first + 2 <= instance->chunk_count &&
+           emmai_bits_find(instance->chunk_map, first, first + 2, true) == first + 2;
+}
+
+/* Finds free chunks that keep memory for a heap: a pair, or the other half of one that the heap has,
+ * so that no two threads share a cache line of entries. Sets *count to how many; 0 if there are
+ * none among the lowest. */
+static size_t chunk_kept(const emma *instance, const emmai_heap *heap, size_t *count)
+{
+    size_t end = emmai_sync_get(&instance->low_end);
+    size_t chunk = EMMAI_YOUNG_CHUNKS;
+    for (unsigned looks = 0; looks < KEPT_LOOKS_MAX; looks++, chunk++) {
+        chunk = emmai_bits_find(instance->retained_map, chunk, end, true);
+        if (chunk >= end)
+            break;
+        *count = 2;
+        if (pair_is_free(instance, chunk & ~(size_t)1))
+            return chunk & ~(size_t)1;
+        *count = 1;
+        const emmai_slab *other = emmai_slab_of_id(instance, (ptrdiff_t)(chunk ^ 1));
+        if (emmai_sync_get(&other->owner) == heap->number)
+            return chunk;
+    }
+    return 0;
+}
+
+/* The first free pair from `chunk` on; chunk_count if none. */
+static size_t chunk_next_pair(const emma *instance, size_t chunk)
+{
     for (;; chunk = (chunk | 1) + 1) {
-        chunk = kept ? emmai_bits_find(instance->retained_map, chunk, end, true)
-                     : chunk_next_free(instance, chunk);
-        size_t first = chunk & ~(size_t)1;
-        if (chunk >= end || first + 2 > instance->chunk_count)
+        chunk = chunk_next_free(instance, chunk);
+        if (chunk >= instance->chunk_count)
             return instance->chunk_count;
-        if (emmai_bits_find(instance->chunk_map, first, first + 2, true) == first + 2)
-            return first;
+        if (pair_is_free(instance, chunk & ~(size_t)1))
+            return chunk & ~(size_t)1;
     }
 }
 
-/* Takes a pair of chunks for a heap of a shared instance: their entries are a cache line, which then
- * is one thread's. Returns the first, with the other on hold; 0 as emmai_chunk_take_slab. */
-static size_t emmai_chunk_take_pair(emma *instance)
+/* Takes chunks for a heap of a shared instance, a pair if *count is 2 afterwards: the entries of a pair
+ * are a cache line, which then is one thread's. Returns the first; 0 as emmai_chunk_take_slab. */
+static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size_t *count)
 {
     for (;;) {
         uint32_t hint = emmai_sync_get(&instance->low_hint);
-        size_t kept = chunk_next_pair(instance, EMMAI_YOUNG_CHUNKS, true);
-        bool fresh = kept == instance->chunk_count;
-        size_t chunk = fresh ? chunk_next_pair(instance, hint, false) : kept;
-        if (chunk == instance->chunk_count)
-            return 0;
-        bool first = fresh && chunk == chunk_next_free(instance, hint);
-        if (fresh)
+        size_t chunk = 0;
+        if (emmai_sync_get(&instance->control->retained_pages))
+            chunk = chunk_kept(instance, heap, count);
+        bool fresh = !chunk;
+        if (fresh) {
+            *count = 2;
+            chunk = chunk_next_pair(instance, hint);
+            if (chunk == instance->chunk_count)
+                return 0;
             emmai_huge_prepare(instance, chunk);
-        enum chunk_result result = chunk_use(instance, chunk, 2, chunk, 0);
+        }
+        enum chunk_result result = chunk_use(instance, chunk, *count, chunk, 0);
         if (result == CHUNK_REFUSED)
             return 0;
         if (result == CHUNK_LOST)
             continue;
-        if (first)
+        if (fresh && chunk_next_free(instance, hint) > chunk)
             emmai_sync_replace(&instance->low_hint, &hint, (uint32_t)chunk + 2);
-        emmai_chunk_hold(instance, chunk + 1);
         return chunk;
     }
 }

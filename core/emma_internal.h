@@ -202,6 +202,8 @@ typedef struct emmai_control {
     uint64_t reentered_count; /* written by signal handlers too */
     uint64_t cookie;          /* EMMA_CHECKS: mixed into the trailers */
     size_t heap_count;        /* shared: numbers of heaps handed out; any thread, atomic */
+    size_t heaps_detached;    /* shared: at most so many have no owner; any thread, atomic */
+    size_t adopt_cursor;      /* shared: number of the heap asked about last; any thread, atomic */
     uint32_t generation;      /* shared: the last one; any thread, atomic */
     uint32_t process_id;      /* shared: of that generation; any thread, atomic */
     emma_misuse_fn misuse_handler;
@@ -393,7 +395,7 @@ static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages);
 static size_t emmai_chunk_take_heap(emma *instance, size_t bytes);
-static size_t emmai_chunk_take_pair(emma *instance);
+static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size_t *count);
 static void emmai_chunk_hold(emma *instance, size_t chunk);
 static size_t emmai_chunk_next_used(const emma *instance, size_t chunk);
 

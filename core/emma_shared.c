@@ -23,28 +23,22 @@
 
 #if EMMA_TLS
 static __thread emmai_thread emmai_self EMMA_TLS_MODEL;
+#endif
 
 static inline emmai_thread *thread_self(void)
 {
+#if EMMA_TLS
     return &emmai_self;
+#else
+    return NULL;
+#endif
 }
 
 /* Tells threads that are alive at the same time apart, together with the kernel's id. */
 static uint32_t thread_place(void)
 {
-    return (uint32_t)((uintptr_t)&emmai_self / sizeof(void *));
+    return (uint32_t)((uintptr_t)thread_self() / sizeof(void *));
 }
-#else
-static inline emmai_thread *thread_self(void)
-{
-    return NULL;
-}
-
-static uint32_t thread_place(void)
-{
-    return 0;
-}
-#endif
 
 /* The calling thread's name as an owner, as it was when it last took a heap. */
 static uint64_t thread_id(const emmai_thread *self)
@@ -153,10 +147,14 @@ static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
         emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
         return chunk;
     }
-    chunk = emmai_chunk_take_pair(instance);
+    size_t count;
+    chunk = emmai_chunk_take_pair(instance, heap, &count);
     if (!chunk)
         return emmai_chunk_take_slab(instance);
-    emmai_sync_set(&owner->held, (uint32_t)chunk + 1);
+    if (count > 1) {
+        emmai_chunk_hold(instance, chunk + 1);
+        emmai_sync_set(&owner->held, (uint32_t)chunk + 1);
+    }
     return chunk;
 }
 
@@ -239,17 +237,45 @@ static bool heap_is_left(const emma *instance, const emmai_thread_heap *heap, ui
     return !emmai_os_thread_lives(emmai_sync_get(&instance->control->process_id), kernel_id);
 }
 
-/* Takes an idle heap that somebody left. */
+/* Takes this heap for the calling thread if it is idle and somebody left it. */
+static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emmai_thread *self,
+                              uint64_t id, uint32_t generation)
+{
+    uint64_t owner = emmai_sync_get(&heap->owner);
+    if (!heap_is_idle(heap) || owner == id ||
+        !heap_is_left(instance, heap, owner, id, generation, self && self->forked) ||
+        !heap_is_idle(heap) || !heap_take(heap, owner, id, generation))
+        return false;
+    if (!owner)
+        emmai_sync_sub(&instance->control->heaps_detached, (size_t)1);
+    return true;
+}
+
+/* Heaps whose owners the kernel is asked about by a thread that needs one. */
+#define ADOPT_ASKS_MAX 8
+
+/* Takes an idle heap that somebody left: any that was detached, or one of a dead thread's among the
+ * next few. Where all of many threads live, the kernel is not asked about each by each; the dead are
+ * found in turn, while they are an eighth of all or more at once. */
 static emmai_thread_heap *heap_adopt(emma *instance, const emmai_thread *self, uint64_t id,
                                      uint32_t generation)
 {
-    size_t number = 0;
-    emmai_thread_heap *heap;
-    while ((heap = emmai_shared_next_heap(instance, &number))) {
-        uint64_t owner = emmai_sync_get(&heap->owner);
-        if (heap_is_idle(heap) && owner != id &&
-            heap_is_left(instance, heap, owner, id, generation, self && self->forked) &&
-            heap_is_idle(heap) && heap_take(heap, owner, id, generation))
+    emmai_control *control = instance->control;
+    size_t count = heap_count(instance);
+    size_t number = emmai_sync_get(&control->adopt_cursor);
+    unsigned asks = 0;
+    for (size_t left = count; left; left--) {
+        if (asks == ADOPT_ASKS_MAX && !emmai_sync_get(&control->heaps_detached))
+            break;
+        number = number < count ? number + 1 : 1;
+        emmai_thread_heap *heap = heap_at(instance, number);
+        bool has_owner = heap && emmai_sync_get(&heap->owner);
+        if (!heap || (has_owner && asks == ADOPT_ASKS_MAX))
+            continue;
+        asks += has_owner;
+        if (has_owner)
+            emmai_sync_set(&control->adopt_cursor, number);
+        if (heap_take_if_left(instance, heap, self, id, generation))
             return heap;
     }
     return NULL;
@@ -297,6 +323,7 @@ static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap)
 {
     emmai_remote_drain(instance, &heap->heap);
     emmai_slab_shed(instance, &heap->heap);
+    emmai_sync_add(&instance->control->heaps_detached, (size_t)1); /* first: see there */
     __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
 }
@@ -310,11 +337,8 @@ static void emmai_shared_reclaim(emma *instance)
     emmai_thread_heap *heap;
     size_t number = 0;
     while (id && (heap = emmai_shared_next_heap(instance, &number))) {
-        uint64_t owner = emmai_sync_get(&heap->owner);
         bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->held);
-        if (!pending || owner == id || !heap_is_idle(heap) ||
-            !heap_is_left(instance, heap, owner, id, generation, self && self->forked) ||
-            !heap_take(heap, owner, id, generation))
+        if (!pending || !heap_take_if_left(instance, heap, self, id, generation))
             continue;
         emmai_gate_close(&heap->heap);
         heap_leave_for_good(instance, heap);

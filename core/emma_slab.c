@@ -172,7 +172,7 @@ static bool slab_carve(emma *instance, const emmai_heap *heap, emmai_slab *slab)
 
 static emmai_slab *slab_init(const emmai_heap *heap, emmai_slab *slab, unsigned size_class)
 {
-    slab->owner = heap->number;
+    emmai_sync_set(&slab->owner, heap->number);
     slab->size_class = (uint8_t)size_class;
     slab->plain_frees = EMMAI_NO_BLOCK_OUT;
     return slab;
