@@ -297,13 +297,12 @@ static bool pair_is_free(const emma *instance, size_t first)
            emmai_bits_find(instance->chunk_map, first, first + 2, true) == first + 2;
 }
 
-/* Finds free chunks that keep memory for a heap: a pair, or the other half of one that the heap has,
- * so that no two threads share a cache line of entries. Sets *count to how many; 0 if there are
- * none among the lowest. */
-static size_t chunk_kept(const emma *instance, const emmai_heap *heap, size_t *count)
+/* Finds free chunks from `chunk` to `end` that keep memory for a heap: a pair, or the other half of
+ * one that the heap has, so that no two threads share a cache line of entries. Sets *count to how
+ * many; 0 if there are none among the lowest. */
+static size_t kept_fit(const emma *instance, const emmai_heap *heap, size_t chunk, size_t end,
+                       size_t *count)
 {
-    size_t end = emmai_sync_get(&instance->low_end);
-    size_t chunk = EMMAI_YOUNG_CHUNKS;
     for (unsigned looks = 0; looks < KEPT_LOOKS_MAX; looks++, chunk++) {
         chunk = emmai_bits_find(instance->retained_map, chunk, end, true);
         if (chunk >= end)
@@ -317,6 +316,19 @@ static size_t chunk_kept(const emma *instance, const emmai_heap *heap, size_t *c
             return chunk;
     }
     return 0;
+}
+
+/* The same wherever in the region. */
+static size_t chunk_kept(const emma *instance, const emmai_heap *heap, size_t *count)
+{
+    if (!emmai_sync_get(&instance->control->retained_pages))
+        return 0;
+    size_t end = emmai_sync_get(&instance->low_end);
+    size_t chunk = kept_fit(instance, heap, EMMAI_YOUNG_CHUNKS, end, count);
+    if (chunk)
+        return chunk;
+    end = emmai_sync_get(&instance->run_end);
+    return kept_fit(instance, heap, instance->run_zone, end, count);
 }
 
 /* The first free pair from `chunk` on; chunk_count if none. */
@@ -337,9 +349,7 @@ static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size
 {
     for (;;) {
         uint32_t hint = emmai_sync_get(&instance->low_hint);
-        size_t chunk = 0;
-        if (emmai_sync_get(&instance->control->retained_pages))
-            chunk = chunk_kept(instance, heap, count);
+        size_t chunk = chunk_kept(instance, heap, count);
         bool fresh = !chunk;
         if (fresh) {
             *count = 2;
