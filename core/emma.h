@@ -281,7 +281,8 @@ EMMA_API enum emma_status emma_check(emma *instance);
 
 /* Tells a shared instance that the calling thread is done with it: what it keeps for the thread goes
  * to the next one that comes. Without it that happens when a thread that needs a heap finds the
- * owner of one gone. The thread may come back. Local instances: nothing happens. */
+ * owner of one gone. The thread may come back. Not from a signal handler that may have interrupted a call
+ * into the instance. Local instances: nothing happens. */
 EMMA_API void emma_thread_detach(emma *instance);
 
 /* The version of this copy of emma, as EMMA_VERSION. */

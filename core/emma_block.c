@@ -180,6 +180,16 @@ static inline void emmai_block_drain(emma *instance, emmai_heap *heap)
         block_drain_deferred(instance, heap);
 }
 
+/* Enters to look at all blocks; false when the instance is busy. Of a shared instance no thread is
+ * inside anyway, or the figures are of no one moment: there *heap is NULL. */
+static bool emmai_enter_to_look(emma *instance, emmai_heap **heap)
+{
+    *heap = instance->shared ? NULL : emmai_enter(instance);
+    if (*heap)
+        emmai_block_drain(instance, *heap);
+    return *heap || instance->shared;
+}
+
 /* ---- the rarer ways of an allocation ---- */
 
 /* Counts a request that the limit, the region or the kernel did not grant: not an absurd one. */
@@ -194,10 +204,6 @@ static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, emmai_heap *heap
 {
     emmai_block_drain(instance, heap);
     void *block = emmai_block_of_class(instance, heap, (unsigned)size_class);
-    if (!block && instance->shared) {
-        emmai_shared_reclaim(instance);
-        block = emmai_block_of_class(instance, heap, (unsigned)size_class);
-    }
     if (!block)
         emmai_block_count_refusal(instance, emmai_class_bytes((unsigned)size_class));
     if (EMMA_AUDIT)
@@ -238,10 +244,6 @@ static EMMAI_NOINLINE void *block_malloc_gated(emma *instance, size_t bytes)
         return NULL;
     emmai_block_drain(instance, heap);
     void *block = block_allocate(instance, heap, bytes);
-    if (!block && instance->shared && bytes <= instance->region_bytes) {
-        emmai_shared_reclaim(instance);
-        block = block_allocate(instance, heap, bytes);
-    }
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     if (EMMA_AUDIT)

@@ -229,11 +229,9 @@ static void emmai_check_audit(emma *instance)
 
 enum emma_status emma_check(emma *instance)
 {
-    emmai_heap *heap = instance->shared ? NULL : emmai_enter(instance);
-    if (!heap && !instance->shared)
+    emmai_heap *heap;
+    if (!emmai_enter_to_look(instance, &heap))
         return EMMA_BUSY;
-    if (heap)
-        emmai_block_drain(instance, heap);
     bool sound = check_all(instance);
     if (heap)
         emmai_leave(heap);

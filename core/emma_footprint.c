@@ -47,16 +47,23 @@ static size_t footprint_excess(const emmai_control *control, size_t pages)
     return after > limit ? after - limit : 0;
 }
 
-/* Gives back what free chunks keep and, if that is too little, what chunks in use keep idle (those
- * of a shared instance may be in use by another thread just now). */
+/* Gives back what free chunks keep and, if that is too little, what chunks in use keep idle. Those of a
+ * shared instance may be in use by another thread just now; there it is what others freed into the
+ * heaps of threads that are gone. */
 static void footprint_make_room(emma *instance, size_t pages)
 {
     const emmai_control *control = instance->control;
     size_t excess = footprint_excess(control, pages);
     if (excess)
         emmai_chunk_purge(instance, excess);
-    if (excess && footprint_excess(control, pages) && !instance->shared)
+    if (!excess || !(excess = footprint_excess(control, pages)))
+        return;
+    if (!instance->shared) {
         emmai_chunk_squeeze(instance);
+    } else if (pages <= emmai_footprint_limit_pages(control)) {
+        emmai_shared_reclaim(instance);
+        emmai_chunk_purge(instance, excess);
+    }
 }
 
 /* Counts pages that are about to be used; false, with nothing changed, when the limit does not
@@ -97,9 +104,10 @@ static enum emma_status footprint_set_limit(emma *instance, emmai_heap *heap, si
         emmai_block_drain(instance, heap);
         emmai_slab_shed(instance, heap);
     }
-    emmai_chunk_purge(instance, footprint_excess(control, 0));
-    if (footprint_excess(control, 0) && heap && !instance->shared)
-        emmai_chunk_squeeze(instance);
+    if (heap || instance->shared)
+        footprint_make_room(instance, 0);
+    else
+        emmai_chunk_purge(instance, footprint_excess(control, 0));
     if (!footprint_excess(control, 0))
         return EMMA_OK;
     emmai_sync_replace(&control->limit_pages, &limit_pages, before);

@@ -276,8 +276,8 @@ static void reset_chunks(emma *instance)
 
 enum emma_status emma_reset(emma *instance)
 {
-    emmai_heap *heap = emmai_enter(instance);
-    if (!heap)
+    emmai_heap *heap = NULL;
+    if (instance->shared ? emmai_shared_is_inside(instance) : !(heap = emmai_enter(instance)))
         return EMMA_BUSY;
     emmai_control *control = instance->control;
     control->resetting = true;
@@ -292,7 +292,8 @@ enum emma_status emma_reset(emma *instance)
     heaps_clear(instance);
     if (!instance->shared)
         instance->low_hint = EMMAI_YOUNG_CHUNKS;
-    emmai_leave(heap);
+    if (heap)
+        emmai_leave(heap);
     control->resetting = false; /* not earlier: what handlers free meanwhile is of the old heap */
     return EMMA_OK;
 }

@@ -462,6 +462,7 @@ static emmai_slab *emmai_block_slab(const emma *instance, const void *block);
 static inline void emmai_block_free(emma *instance, emmai_heap *heap, void *block);
 static size_t emmai_block_usable(const emma *instance, const void *block);
 static inline void emmai_block_drain(emma *instance, emmai_heap *heap);
+static bool emmai_enter_to_look(emma *instance, emmai_heap **heap);
 static void emmai_block_count_refusal(emma *instance, size_t bytes);
 
 /* ---- emma_realloc.c ---- */
@@ -527,6 +528,7 @@ static EMMAI_ALWAYS_INLINE void emmai_gate_open_fast(emmai_heap *heap, bool shar
 
 static emmai_heap *emmai_shared_enter(emma *instance);
 static inline emmai_heap *emmai_shared_last(const emma *instance);
+static bool emmai_shared_is_inside(const emma *instance);
 static emmai_heap *emmai_shared_earlier(const emma *instance);
 static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap);
 static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk);

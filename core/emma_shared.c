@@ -380,7 +380,14 @@ static inline emmai_heap *emmai_shared_last(const emma *instance)
     return &heap->heap;
 }
 
-/* The same, if it was earlier: the one that the thread's slot names. */
+/* Whether the calling thread is interrupted inside that heap. */
+static bool emmai_shared_is_inside(const emma *instance)
+{
+    const emmai_heap *heap = emmai_shared_last(instance);
+    return heap && !heap->gate;
+}
+
+/* The heap that served it earlier: the one that the thread's slot names. */
 static emmai_heap *emmai_shared_earlier(const emma *instance)
 {
     emmai_thread *self = thread_self();

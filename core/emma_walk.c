@@ -92,13 +92,13 @@ static bool walk_all(const emma *instance, emma_walk_fn visit, void *arg)
 
 bool emma_walk(emma *instance, emma_walk_fn visit, void *arg)
 {
-    emmai_heap *heap = emmai_enter(instance);
-    if (!heap)
+    emmai_heap *heap;
+    if (!emmai_enter_to_look(instance, &heap))
         return false;
-    emmai_block_drain(instance, heap);
     bool nested = emmai_callback_begin(instance);
     bool whole = walk_all(instance, visit, arg);
     emmai_callback_end(instance, nested);
-    emmai_leave(heap);
+    if (heap)
+        emmai_leave(heap);
     return whole;
 }

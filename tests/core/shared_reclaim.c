@@ -22,14 +22,25 @@ static void *fill(void *arg)
     return NULL;
 }
 
+static bool visit(void *arg, void *block, size_t bytes)
+{
+    (void)block;
+    (void)bytes;
+    ++*(size_t *)arg;
+    return true;
+}
+
 static void *have_no_heap(void *arg)
 {
+    size_t visited = 0;
     (void)arg;
     for (size_t i = 0; i < TRIES; i++)
         CHECK_EQ(emma_malloc(instance, 64), NULL);
     CHECK_EQ(emma_realloc(instance, blocks[0], 500), blocks[0]);
     CHECK_EQ(emma_realloc(instance, blocks[0], 5000), NULL);
     CHECK_EQ(emma_check(instance), EMMA_OK);
+    CHECK(emma_walk(instance, visit, &visited));
+    CHECK(visited >= count);
     while (count > 0)
         emma_free(instance, blocks[--count]);
     return NULL;
