@@ -5,6 +5,8 @@ import json
 import math
 import os
 import platform
+import re
+import resource
 import shlex
 import signal
 import statistics
@@ -44,6 +46,21 @@ def positive(text):
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return int(text)
+
+
+def parse_variant(text, taken, files):
+    """NAME=DIR or NAME=DIR:CFLAGS: the name, the tree, which must have `files`, and the flags."""
+    name, separator, rest = text.partition("=")
+    folder, _, flags = rest.partition(":")
+    if not separator or not folder or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        raise BenchError(f"--variant: '{text}' is not NAME=DIR or NAME=DIR:CFLAGS")
+    if name in taken:
+        raise BenchError(f"--variant: the name '{name}' is taken")
+    source = Path(folder).expanduser().resolve()
+    for file in files:
+        if not (source / file).is_file():
+            raise BenchError(f"--variant: there is no {file} in {folder}")
+    return name, source, flags
 
 
 def add_common_options(parser, rows):
@@ -97,8 +114,9 @@ class ChildFailed(Exception):
 class Run:
     """One finished child: what it printed, the figures that it wrote, and what the kernel says it used."""
 
-    def __init__(self, output, figures, cpu_ns, end_wall_ns):
+    def __init__(self, output, figures, cpu_ns, end_wall_ns, peak_kib):
         self.output, self.figures, self.cpu_ns, self.end_wall_ns = output, figures, cpu_ns, end_wall_ns
+        self.peak_kib = peak_kib
 
 
 def scratch_file(scratch):
@@ -128,7 +146,14 @@ def run_child(command, scratch, environment=None, timeout_seconds=600):
         said = [line for line in errors.splitlines() if not line.startswith("==")]  # valgrind's own
         raise ChildFailed("\n".join([f"{how}: {' '.join(str(word) for word in command)}", *said]))
     cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
-    return Run(output, json.loads(figures) if figures else {}, cpu_ns, end_wall_ns)
+    return Run(output, json.loads(figures) if figures else {}, cpu_ns, end_wall_ns, child_peak_kib(usage))
+
+
+def child_peak_kib(usage):
+    """A child's peak, of itself or one of its own children. The kernel counts what it was before it became the child, this
+    process, too: None where that hides the child's own."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss if usage.ru_maxrss > own else None
 
 
 def wait_for(pid, timeout_seconds):
@@ -182,7 +207,16 @@ def compile_command(sources, output, flags, libraries):
 def build(command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise BenchError(f"cannot build: {' '.join(command)}\n{done.stderr.strip()}")
+        raise BenchError(f"cannot build: {' '.join(map(str, command))}\n{done.stderr.strip()}")
+
+
+def cmake_library(tree, folder, target, file, flags=""):
+    """Builds one library of a tree of emma as users get it, in `folder`; its path."""
+    options = ["-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_C_FLAGS={flags}", "-DEMMA_BUILD_TESTS=OFF",
+               "-DEMMA_BUILD_EXAMPLES=OFF", "-DEMMA_BUILD_LUA=OFF", "-DEMMA_INSTALL=OFF"]
+    build(["cmake", "-S", str(tree), "-B", str(folder), "-G", "Unix Makefiles", *options])
+    build(["cmake", "--build", str(folder), "--target", target])
+    return folder / file
 
 
 def described_commit(tree):
@@ -237,6 +271,13 @@ class Rounds:
                 self.progress.step(f"{row}: {key}, round {round_index + 1} of {self.plan.rounds}", self.seconds(kind))
                 results[key].append(measure(key, allocator, arguments))
         return results
+
+    def compare_outputs(self, what, outputs):
+        """`outputs` is {output: names of the allocators that gave it}; there should be one."""
+        if len(outputs) <= 1:
+            return
+        told = "; ".join(f"{', '.join(sorted(set(names)))}: {text.strip()!r}" for text, names in outputs.items())
+        self.fail(f"{what}: the output differs between runs: {told}")
 
     def callgrind(self, what, command, environment=None):
         """The finished run of a command under callgrind and the profile's text; (None, "") when it fails."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import bench_lua_report
 from bench_lib import (ROOT, BenchError, Rounds, add_common_options, build, choose, choose_cpu, chosen_rows,
                        compile_command, default_rounds, describe_machine, described_commit, finish, inclusive_costs,
-                       install_packages, package_version)
+                       install_packages, package_version, parse_variant)
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS_DIR = HERE / "lua"
@@ -106,18 +106,10 @@ def all_programs():
 
 # The command line.
 
-def parse_variant(text):
-    name, separator, rest = text.partition("=")
-    folder, _, flags = rest.partition(":")
-    if not separator or not folder or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-        raise BenchError(f"--variant: '{text}' is not NAME=DIR or NAME=DIR:CFLAGS")
-    taken = [*RIVAL_NAMES, "emma", "floor"]
-    if name in taken or name.endswith(DISCARD_SUFFIX):
+def lua_variant(text):
+    name, source, flags = parse_variant(text, [*RIVAL_NAMES, "emma", "floor"], EMMA_SOURCES)
+    if name.endswith(DISCARD_SUFFIX):
         raise BenchError(f"--variant: the name '{name}' is taken")
-    source = Path(folder).expanduser().resolve()
-    for file in EMMA_SOURCES:
-        if not (source / file).is_file():
-            raise BenchError(f"--variant: there is no {file} in {folder}")
     return Allocator(name, "emma", note=f"emma from another tree{f', built with {flags}' if flags else ''}",
                      source=source, flags=shlex.split(flags))
 
@@ -125,7 +117,7 @@ def parse_variant(text):
 def known_allocators(variants):
     emma = Allocator("emma", "emma", note="instance per state", source=ROOT)
     emmas = [emma, emma.with_discard()]
-    extra = [parse_variant(text) for text in variants]
+    extra = [lua_variant(text) for text in variants]
     if len({variant.name for variant in extra}) != len(extra):
         raise BenchError("--variant: two variants have the same name")
     return [*emmas, *extra, *[variant.with_discard() for variant in extra], *RIVALS, FLOOR], extra
@@ -256,14 +248,8 @@ class Bench(Rounds):
         arguments = self.program_arguments(program, self.plan.size(program, "full"))
         cases = [(allocator.name, allocator, arguments) for allocator in allocators]
         results = self.rounds(f"{row} {program.name}" if row != program.name else row, kind, cases, measure)
-        self.compare_outputs(program, outputs)
+        self.compare_outputs(program.name, outputs)
         return {"output": next(iter(outputs), ""), "runs": results}
-
-    def compare_outputs(self, program, outputs):
-        if len(outputs) <= 1:
-            return
-        told = "; ".join(f"{', '.join(sorted(set(names)))}: {text.strip()!r}" for text, names in outputs.items())
-        self.fail(f"{program.name}: the output differs between runs: {told}")
 
     def row_programs(self):
         return {program.name: self.run_scripts("programs", "programs", program, self.plan.allocators)
