@@ -1,5 +1,5 @@
-/* bench_child.h - what every measured program of the benchmarks does alike: clocks, memory figures, the
- * JSON object that it writes, the end when something is wrong.
+/* bench_child.h - what every measured program of the benchmarks does alike: clocks, memory figures,
+ * the JSON object that it writes, the end when something is wrong.
  *
  * Nothing here allocates from the C library, whose malloc may be what is measured. One thread uses
  * all of this. */

@@ -150,7 +150,7 @@ def run_child(command, scratch, environment=None, timeout_seconds=600):
 
 
 def child_peak_kib(usage):
-    """A child's peak, of itself or one of its own children. The kernel counts what it was before it became the child, this
+    """A child's peak, of itself or one of its own children. The kernel counts what it was before it ran the command, this
     process, too: None where that hides the child's own."""
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return usage.ru_maxrss if usage.ru_maxrss > own else None
@@ -229,8 +229,8 @@ def described_commit(tree):
 # Measuring.
 
 class Rounds:
-    """Runs the rows of a plan; keeps results and failures. A subclass has a method row_NAME for each row, SECONDS for the
-    expected time of each kind of run, and tells what to expect in all."""
+    """Runs the rows of a plan; keeps results and failures. A subclass has a method row_NAME for each row, and SECONDS
+    for the expected time of each kind of run."""
 
     SECONDS = {}
 

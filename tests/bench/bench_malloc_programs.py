@@ -1,6 +1,7 @@
 """The real programs of tests/bench/run malloc: each is run with every allocator preloaded."""
 import os
 import shutil
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -48,15 +49,15 @@ class Redis:
         self.folder, self.requests = folder, QUICK_REQUESTS if quick else REDIS_REQUESTS
 
     def measure(self, bench, name, environment):
-        socket = self.folder / "redis.sock"
-        socket.unlink(missing_ok=True)
+        path = self.folder / "redis.sock"
+        path.unlink(missing_ok=True)
         begun_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         server = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", self.folder],
+            ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", self.folder],
             env={**CHILD_ENVIRONMENT, "LD_PRELOAD": LIBC, **environment}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            self.load(socket)
+            self.load(path)
             _, status, usage = os.wait4(server.pid, 0)
             server.returncode = os.waitstatus_to_exitcode(status)
         except (ChildFailed, subprocess.SubprocessError) as failure:
@@ -72,18 +73,23 @@ class Redis:
         return {"cpu_ns": round((usage.ru_utime + usage.ru_stime) * 1e9), "peak_kib": child_peak_kib(usage),
                 "wall_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC) - begun_ns}
 
-    def load(self, socket):
+    def load(self, path):
         """Waits for the server, sends it the requests, and asks it to end."""
         deadline = time.monotonic() + START_SECONDS
-        while not socket.exists():
+        while not accepts(path):
             if time.monotonic() > deadline:
                 raise ChildFailed(f"it did not listen within {START_SECONDS} s")
             time.sleep(POLL_SECONDS)
-        for command in (["redis-benchmark", "-s", socket, "-q", "-n", self.requests, "-P", REDIS_PIPELINE,
+        for command in (["redis-benchmark", "-s", path, "-q", "-n", self.requests, "-P", REDIS_PIPELINE,
                          "-r", self.requests, "-d", 64, "-t", REDIS_COMMANDS],
-                        ["redis-cli", "-s", socket, "shutdown", "nosave"]):
+                        ["redis-cli", "-s", path, "shutdown", "nosave"]):
             subprocess.run([str(word) for word in command], check=True, env=CHILD_ENVIRONMENT, timeout=STOP_SECONDS,
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def accepts(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 PYTHON = ["/usr/bin/python3", "-S", "-B", "{programs}/program.py", "{size}"]

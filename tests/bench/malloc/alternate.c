@@ -1,4 +1,4 @@
-/* alternate.c - calls of one thread that go to one shared instance, to two in turn, and to many in turn.
+/* alternate.c - calls of one thread that go to one shared instance, to two in turn, and to many.
  *
  *     malloc_alternate [--json FD] PAIRS BATCHES
  *

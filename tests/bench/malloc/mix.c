@@ -1,4 +1,4 @@
-/* mix.c - runs one workload of malloc calls in one process, and writes the figures as a JSON object.
+/* mix.c - runs one workload of malloc calls in one process; the figures are a JSON object.
  *
  *     malloc_mix [--json FD] WORKLOAD THREADS PERCENT
  *     malloc_mix [--json FD] where

@@ -2,8 +2,8 @@
  * they are intact.
  *
  * A workload is a function that each of the threads runs with a share of the iterations; it calls
- * nothing of the allocator but malloc, free, realloc, calloc and aligned_alloc, or the two functions
- * of sized.c, which an allocator without these can offer, too. */
+ * nothing of the allocator but malloc, free, realloc, calloc and aligned_alloc, or the two
+ * functions of sized.c, which an allocator without these can offer, too. */
 #ifndef EMMA_BENCH_MIX_H
 #define EMMA_BENCH_MIX_H
 
@@ -66,7 +66,7 @@ static inline size_t mix_below(mix_thread *self, size_t limit)
 }
 
 #define MIX_LEAST_BYTES ((size_t)16)
-#define MIX_SHIFTS      6 /* small blocks have up to 16 << 6 bytes, each doubling as often as another */
+#define MIX_SHIFTS      6  /* small ranges: 16 to 16 << 5 bytes, as often as each other */
 #define MIX_RARE        64 /* one block in so many is larger, by up to ... */
 #define MIX_RARE_BYTES  ((size_t)16384)
 

@@ -1,6 +1,6 @@
-/* mix_cache.c - small blocks that are written often: slow where an allocator gives blocks of one cache
- * line to several threads (false sharing), of itself (active) or because one thread's blocks were
- * freed by others (passive). */
+/* mix_cache.c - small blocks that are written often: slow where an allocator gives blocks of one
+ * cache line to several threads (false sharing), of itself (active) or because one thread's blocks
+ * were freed by others (passive). */
 #include "mix.h"
 
 #define FALSE_BYTES  8
