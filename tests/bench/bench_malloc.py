@@ -12,8 +12,8 @@ from pathlib import Path
 import bench_lua
 import bench_malloc_programs
 import bench_malloc_report
-from bench_lib import (ROOT, BenchError, ChildFailed, Pinned, Rounds, add_common_options, build, choose, choose_cpu, chosen_rows,
-                       cmake_library, compile_command, default_rounds, describe_machine, described_commit,
+from bench_lib import (ROOT, BenchError, ChildFailed, Pinned, Rounds, add_common_options, build, choose, choose_cpu,
+                       chosen_rows, cmake_library, compile_command, default_rounds, describe_machine, described_commit,
                        finish, install_packages, package_version, parse_variant, run_child)
 from bench_malloc_crate import build_crate
 
@@ -300,7 +300,8 @@ class Bench(Rounds):
         before = len(self.failures)
         start, _ = self.counted_total(allocator, "where")
         if start is None and allocator.is_rival:
-            self.plan.notes += [f"Instructions are not counted of {failure.splitlines()[0]}" for failure in self.failures[before:]]
+            why = "; ".join(": ".join(failure.split(": ")[:2]) for failure in self.failures[before:])
+            self.plan.notes.append(f"Instructions are not counted of {why}")
             del self.failures[before:]
         return start
 
