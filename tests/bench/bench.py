@@ -2,10 +2,11 @@
 import sys
 
 import bench_lua
+import bench_malloc
 from bench_lib import BenchError, PackagesMissing
 
 EXIT_PACKAGES_MISSING = 77  # with --no-install
-BENCHMARKS = {"lua": bench_lua.main}
+BENCHMARKS = {"lua": bench_lua.main, "malloc": bench_malloc.main}
 
 
 def main(arguments):

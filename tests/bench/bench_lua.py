@@ -4,19 +4,18 @@ Every figure comes from a fresh process. Within a round each allocator runs once
 round; an allocator is compared with another within the round only. The figure of a comparison is the median of those
 paired ratios, the minimum is the ratio of the two least times."""
 import argparse
-import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bench_lua_report
-from bench_lib import (ROOT, BenchError, ChildFailed, Pinned, Progress, build, choose_cpu, compile_command,
-                       describe_machine, install_packages, package_version, run_child, scratch_file)
+from bench_lib import (ROOT, BenchError, Rounds, add_common_options, build, choose, choose_cpu, chosen_rows,
+                       compile_command, default_rounds, describe_machine, described_commit, finish, inclusive_costs,
+                       install_packages, package_version, parse_variant)
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS_DIR = HERE / "lua"
@@ -37,7 +36,6 @@ TRAILING_LIBRARIES = ("-lm", "-ldl")
 # Expected seconds, for the time that is left only; how they hold is seen while it runs.
 SECONDS = {"programs": 1.1, "count": 0.1, "callgrind": 2.5, "instances": 0.4, "states": 0.3, "resident": 0.4,
            "teardown": 4.5, "growth": 0.9}
-QUICK_SECONDS = 0.05
 
 
 class Allocator:
@@ -62,7 +60,7 @@ class Allocator:
         return self.adapter in ("emma", "jemalloc")
 
     def sources(self):
-        files = [HERE / "lua_host.c", HERE / "adapters" / f"{self.adapter}.c"]
+        files = [HERE / "lua_host.c", HERE / "bench_child.c", HERE / "adapters" / f"{self.adapter}.c"]
         if self.is_emma:
             files += [self.source / file for file in EMMA_SOURCES]
         return files
@@ -108,18 +106,10 @@ def all_programs():
 
 # The command line.
 
-def parse_variant(text):
-    name, separator, rest = text.partition("=")
-    folder, _, flags = rest.partition(":")
-    if not separator or not folder or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-        raise BenchError(f"--variant: '{text}' is not NAME=DIR or NAME=DIR:CFLAGS")
-    taken = [*RIVAL_NAMES, "emma", "floor"]
-    if name in taken or name.endswith(DISCARD_SUFFIX):
+def lua_variant(text):
+    name, source, flags = parse_variant(text, [*RIVAL_NAMES, "emma", "floor"], EMMA_SOURCES)
+    if name.endswith(DISCARD_SUFFIX):
         raise BenchError(f"--variant: the name '{name}' is taken")
-    source = Path(folder).expanduser().resolve()
-    for file in EMMA_SOURCES:
-        if not (source / file).is_file():
-            raise BenchError(f"--variant: there is no {file} in {folder}")
     return Allocator(name, "emma", note=f"emma from another tree{f', built with {flags}' if flags else ''}",
                      source=source, flags=shlex.split(flags))
 
@@ -127,41 +117,20 @@ def parse_variant(text):
 def known_allocators(variants):
     emma = Allocator("emma", "emma", note="instance per state", source=ROOT)
     emmas = [emma, emma.with_discard()]
-    extra = [parse_variant(text) for text in variants]
+    extra = [lua_variant(text) for text in variants]
     if len({variant.name for variant in extra}) != len(extra):
         raise BenchError("--variant: two variants have the same name")
     return [*emmas, *extra, *[variant.with_discard() for variant in extra], *RIVALS, FLOOR], extra
 
 
-def choose(option, wanted, known):
-    """The items of the list `known` that the comma-separated `wanted` names, in the order of `known`."""
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise BenchError(f"{option}: '{', '.join(unknown) or wanted}' is none of {', '.join(known)}")
-    return [name for name in known if name in names]
-
-
-def positive(text):
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return int(text)
-
-
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(
         prog="tests/bench/run lua", description="Runs Lua programs on emma and on its rivals, and reports.")
-    parser.add_argument("--rounds", type=positive, metavar="N", help="rounds of every timed row (default 7)")
     parser.add_argument("--only", metavar="PROGRAM,...", help="these programs only")
     parser.add_argument("--allocators", metavar="NAME,...", help="these allocators only (glibc is always among them)")
-    parser.add_argument("--rows", default="all", metavar="ROW,...", help=f"all, or some of {', '.join(ROWS)}")
     parser.add_argument("--variant", action="append", default=[], metavar="NAME=DIR[:CFLAGS]",
                         help="one more emma, built from the tree DIR; may be repeated")
-    parser.add_argument("--pin", metavar="CPU", help="CPU to pin to, or none (default: the last one)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes and 2 rounds: tries the tool, measures nothing")
-    parser.add_argument("--build-dir", type=Path, default=ROOT / "build" / "bench", metavar="DIR",
-                        help="for executables and the report (default build/bench)")
-    parser.add_argument("--no-install", action="store_true", help="fail where packages are missing")
+    add_common_options(parser, ROWS)
     return parser.parse_args(arguments)
 
 
@@ -170,7 +139,7 @@ class Plan:
 
     def __init__(self, options):
         self.quick = options.quick
-        self.rounds = options.rounds or (2 if options.quick else 7)
+        self.rounds = default_rounds(options)
         known, extra = known_allocators(options.variant)
         by_name = {allocator.name: allocator for allocator in known}
         names = list(by_name)
@@ -183,7 +152,7 @@ class Plan:
         programs = {program.name: program for program in all_programs()}
         self.programs = [programs[name] for name in choose("--only", options.only, list(programs))] \
             if options.only else list(programs.values())
-        self.rows = list(ROWS) if options.rows == "all" else choose("--rows", options.rows, list(ROWS))
+        self.rows = chosen_rows(options, ROWS)
         self.cpu = choose_cpu(options.pin)
         self.build_dir = options.build_dir.resolve()
 
@@ -217,13 +186,10 @@ def build_hosts(plan):
 
 # Measuring.
 
-class Bench:
-    """Runs the rows of a plan. Results and failures are kept here."""
+class Bench(Rounds):
+    """Runs the rows of a plan."""
 
-    def __init__(self, plan, scratch):
-        self.plan, self.scratch = plan, scratch
-        self.results, self.failures = {}, []
-        self.progress = Progress(self.expected_seconds())
+    SECONDS = SECONDS
 
     def expected_seconds(self):
         plan, total = self.plan, 0.0
@@ -240,21 +206,6 @@ class Bench:
             total += runs * (self.seconds("count") + self.seconds("callgrind") / os.cpu_count())
         return total
 
-    def seconds(self, kind):
-        return QUICK_SECONDS if self.plan.quick and kind != "callgrind" else SECONDS[kind]
-
-    def fail(self, text):
-        if text not in self.failures:  # the same in each round
-            self.failures.append(text)
-
-    def child(self, what, command):
-        """Runs a command; None, and a failure on the list, when that fails."""
-        try:
-            return run_child(command, self.scratch)
-        except ChildFailed as failure:
-            self.fail(f"{what}: {failure}")
-            return None
-
     def host(self, allocator, mode, *arguments):
         discard = ["--discard"] if allocator.discard else []
         command = [allocator.host, mode, "--json", "3", *discard, *arguments]
@@ -264,17 +215,6 @@ class Bench:
         for key in ("function", "version", "lua", "libc_malloc_from"):
             allocator.about[key] = run.figures.pop(key)
         return run
-
-    def rounds(self, row, kind, cases, measure):
-        """Measures each case once per round, the order rotated. `cases` is a list of (key, allocator, arguments).
-        Returns for each key the list of its figures, one per round, None where it failed."""
-        results = {key: [] for key, _, _ in cases}
-        for round_index in range(self.plan.rounds):
-            shift = round_index % len(cases) if cases else 0
-            for key, allocator, arguments in cases[shift:] + cases[:shift]:
-                self.progress.step(f"{row}: {key}, round {round_index + 1} of {self.plan.rounds}", self.seconds(kind))
-                results[key].append(measure(key, allocator, arguments))
-        return results
 
     # programs, growth
 
@@ -308,14 +248,8 @@ class Bench:
         arguments = self.program_arguments(program, self.plan.size(program, "full"))
         cases = [(allocator.name, allocator, arguments) for allocator in allocators]
         results = self.rounds(f"{row} {program.name}" if row != program.name else row, kind, cases, measure)
-        self.compare_outputs(program, outputs)
+        self.compare_outputs(program.name, outputs)
         return {"output": next(iter(outputs), ""), "runs": results}
-
-    def compare_outputs(self, program, outputs):
-        if len(outputs) <= 1:
-            return
-        told = "; ".join(f"{', '.join(sorted(set(names)))}: {text.strip()!r}" for text, names in outputs.items())
-        self.fail(f"{program.name}: the output differs between runs: {told}")
 
     def row_programs(self):
         return {program.name: self.run_scripts("programs", "programs", program, self.plan.allocators)
@@ -338,14 +272,10 @@ class Bench:
 
     def profile(self, allocator, *arguments):
         """Calls and instructions by function, callees included, of one run under callgrind; None when it fails."""
-        profile = Path(scratch_file(self.scratch))
-        command = ["valgrind", "--tool=callgrind", "--dump-line=no", f"--callgrind-out-file={profile}",
-                   allocator.host, *arguments]
-        run = self.child(f"{allocator.name}, callgrind", command)
+        run, profile = self.callgrind(f"{allocator.name}, callgrind", [allocator.host, *arguments])
         if run is None:
             return None
         costs = inclusive_costs(profile, ("main", run.figures["function"]))
-        profile.unlink()
         return {"main": costs["main"], "adapter": costs[run.figures["function"]]}
 
     def null_free_instructions(self, allocator):
@@ -426,42 +356,8 @@ class Bench:
 
         return {"megabytes": int(size), "runs": self.rounds("teardown", "teardown", cases, measure)}
 
-    def run(self):
-        for row in self.plan.rows:
-            pinned = Pinned(None if row == "instructions" else self.plan.cpu)
-            with pinned:
-                self.results[row] = getattr(self, f"row_{row}")()
-        self.progress.end()
-
-
-def inclusive_costs(profile, functions):
-    """Calls of and instructions inside each function, its callees included, from a callgrind profile."""
-    totals = {name: (0, 0) for name in functions}
-    names, target, calls = {}, None, None
-    for line in profile.read_text().splitlines():
-        if calls is not None:
-            if target in totals:
-                count, cost = totals[target]
-                totals[target] = (count + calls, cost + int(line.split()[1]))
-            calls = None
-        elif line.startswith("cfn="):
-            target = resolve_name(line[4:], names)
-        elif line.startswith("fn="):
-            resolve_name(line[3:], names)
-        elif line.startswith("calls="):
-            calls = int(line[6:].split()[0])
-    for name, (count, _) in totals.items():
-        if count == 0:
-            raise BenchError(f"the callgrind profile has no calls of {name}")
-    return totals
-
-
-def resolve_name(text, names):
-    """callgrind writes a name once, as "(id) name", and "(id)" from then on."""
-    number, _, name = text.partition(" ")
-    if name:
-        names[number] = name
-    return names.get(number, number)
+    def pin(self, row):
+        return None if row == "instructions" else self.plan.cpu
 
 
 # The command.
@@ -486,19 +382,13 @@ def main(arguments):
         "results": bench.results, "failures": bench.failures,
     }
     bench_lua_report.write(report, plan.build_dir)
-    for failure in bench.failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    return 1 if bench.failures else 0
+    return finish(bench)
 
 
 def describe_allocator(allocator):
     library = next((need.partition("=")[2] for need in allocator.needs), "libc6" if allocator.adapter == "glibc" else "")
     package = f"{library} {package_version(library)}" if library else ""
-    commit = ""
-    if allocator.is_emma:
-        described = subprocess.run(["git", "-C", str(allocator.source), "describe", "--always", "--dirty"],
-                                   capture_output=True, text=True)
-        commit = described.stdout.strip() if described.returncode == 0 else ""
+    commit = described_commit(allocator.source) if allocator.is_emma else ""
     served_by = allocator.about.get("libc_malloc_from", "")
     return {
         "name": allocator.name, "is_emma": allocator.is_emma, "discard": allocator.discard, "note": allocator.note,

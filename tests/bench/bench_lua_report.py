@@ -1,10 +1,9 @@
 """Turns the results of tests/bench/run lua into lua.md, lua.json and lua.svg."""
-import json
-
 from bench_chart import Chart
-from bench_lib import geometric_mean, median, paired_ratios
+from bench_lib import median, paired_ratios
+from bench_report import (MIB, QUIET_SHARE, cell, column, described_run, mean_over, median_or_none, present,
+                          ratio_of_least, render_end, render_title, scaled, table, verdict, write_report)
 
-MIB = 1 << 20
 EMMA = "emma"
 FLOOR = "floor"
 
@@ -20,45 +19,14 @@ TARGET_STATE_RATIO = 1          # to glibc's lua_newstate, libraries and lua_clo
 TARGET_TEARDOWN_RATIO = 7       # faster than lua_close on glibc
 TEARDOWN_TARGET_MB = 500
 
-QUIET_SHARE = 0.97  # of the wall time that a process has the CPU on a machine with nothing else to do
-
 
 def write(report, folder):
     summary = summarise(report)
     report["summary"] = summary
-    markdown = render(report, summary)
-    (folder / "lua.json").write_text(json.dumps(report, indent=1) + "\n")
-    (folder / "lua.md").write_text(markdown)
-    (folder / "lua.svg").write_text(draw(report, summary))
-    print(markdown)
-    print(f"written: {', '.join(str(folder / name) for name in ('lua.md', 'lua.json', 'lua.svg'))}")
+    write_report(report, "lua", folder, render(report, summary), draw(report, summary))
 
 
 # Figures.
-
-def column(runs, name, field):
-    return [run[field] if run else None for run in runs.get(name, [])]
-
-
-def present(values):
-    return [value for value in values if value is not None]
-
-
-def median_or_none(values):
-    values = present(values)
-    return median(values) if values else None
-
-
-def ratio_of_least(values, reference):
-    values, reference = present(values), present(reference)
-    return min(values) / min(reference) if values and reference else None
-
-
-def mean_over(rows, name):
-    """The geometric mean over the programs; None unless each has a figure."""
-    values = [row.get(name) for row in rows.values()]
-    return geometric_mean(values) if values and all(values) else None
-
 
 def summarise(report):
     names = [allocator["name"] for allocator in report["allocators"]]
@@ -115,20 +83,6 @@ def summarise_instructions(programs, names, reference):
 
 # Markdown.
 
-def cell(value, form="{:.3f}"):
-    return "-" if value is None else form.format(value)
-
-
-def table(header, rows):
-    """The first column is text, the others are figures."""
-    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
-    def line(row):
-        first = str(row[0]).ljust(widths[0])
-        return "| " + " | ".join([first] + [str(c).rjust(w) for c, w in zip(row[1:], widths[1:])]) + " |"
-    rule = "|" + "|".join(["-" * (widths[0] + 2)] + ["-" * (w + 1) + ":" for w in widths[1:]]) + "|"
-    return "\n".join([line(header), rule, *[line(row) for row in rows]]) + "\n"
-
-
 def render(report, summary):
     parts = [render_head(report)]
     sections = {
@@ -139,24 +93,15 @@ def render(report, summary):
         "growth": lambda: render_growth(report),
     }
     parts += [sections[row]() for row in report["rows"]]
-    parts.append(render_targets(report, summary))
-    if report["failures"]:
-        parts.append("## Failures\n\n" + "\n".join(f"- {failure}" for failure in report["failures"]) + "\n")
+    parts += render_end(report, summary, targets(report, summary))
     return "\n".join(parts)
 
 
 def render_head(report):
-    machine = report["machine"]
-    pinned = "not pinned" if report["pinned_cpu"] is None else f"pinned to CPU {report['pinned_cpu']}"
     lua = next((a["lua"] for a in report["allocators"] if a["lua"]), "Lua")
-    lines = ["# Lua benchmark\n"]
-    if report["quick"]:
-        lines.append("**A quick run with tiny sizes: it tries the tool, its figures mean nothing.**\n")
+    lines = render_title(report, "Lua benchmark")
     lines += [
-        f"`{report['command']}`, {machine['date']}: {report['rounds']} rounds, {pinned}. {machine['cpus']} CPUs "
-        f"({machine['cpu']}), {machine['memory_gib']} GiB, {machine['system']}, Linux {machine['kernel']}, "
-        f"{machine['compiler']}, {lua}, transparent huge pages: {machine['huge_pages'] or 'none'}, load at the start "
-        f"{machine['load_average']:.2f}.\n",
+        described_run(report, lua),
         "Each figure comes from a fresh process; within a round the allocators run in turn, in an order that rotates. "
         "Times are CPU time, user and system, from the start of `main` to the end of the process; ratios are "
         "medians of the round-by-round ratios to glibc, so below 1 is faster than glibc. All states end with "
@@ -286,10 +231,6 @@ def render_instances(report):
     return "\n".join(parts)
 
 
-def scaled(value, by):
-    return None if value is None else value / by
-
-
 def instance_ratio(runs):
     return median_or_none(paired_ratios(batch_medians(runs, "heap_ns"), batch_medians(runs, "kernel_ns")))
 
@@ -346,16 +287,6 @@ def render_growth(report):
 
 
 # Targets.
-
-def render_targets(report, summary):
-    rows = [[measure, target, measured, verdict] for measure, target, measured, verdict in targets(report, summary)]
-    summary["targets"] = [dict(zip(("measure", "target", "measured", "verdict"), row)) for row in rows]
-    return "## Targets\n\n" + table(["measure", "target", "measured", "verdict"], rows)
-
-
-def verdict(met):
-    return "not measured" if met is None else "met" if met else "**missed**"
-
 
 def targets(report, summary):
     results = report["results"]

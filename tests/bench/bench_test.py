@@ -1,6 +1,6 @@
-"""bench_test.py FOLDER: tries tests/bench/run lua with tiny sizes; FOLDER takes what it writes.
+"""bench_test.py BENCHMARK FOLDER: tries tests/bench/run BENCHMARK with tiny sizes; FOLDER takes what it writes.
 
-Checks that the report is complete, that each program prints the same on every allocator and on plain Lua, and that bad
+Checks that the report is complete, that each Lua program prints the same on every allocator and on plain Lua, and that bad
 options are refused by name. Exit status 77: packages of the rivals are missing here."""
 import json
 import re
@@ -20,9 +20,18 @@ ROUNDS = 2
 COUNTED_PROGRAMS = ["binary_trees", "strings"]
 LEAST_PROGRAMS = 10
 TARGETS = 12
+MALLOCS = ["emma", "glibc", "mimalloc", "jemalloc", "tcmalloc"]
+MALLOC_WORKLOADS = ["own", "false_passive"]
+MALLOC_THREADS = ["1", "3"]
+MALLOC_TARGETS = 10
+PEER = "peer"
 
 # Arguments, the exit status, and what the message must name.
-REFUSED = [
+REFUSED_BY_ALL = [
+    ([], 2, "usage"),
+    (["no_such_benchmark"], 2, "no_such_benchmark"),
+]
+REFUSED_BY_LUA = [
     (["lua", "--rounds", "0"], 2, "'0'"),
     (["lua", "--rounds", "many"], 2, "'many'"),
     (["lua", "--only", "no_such_program"], 1, "no_such_program"),
@@ -35,7 +44,22 @@ REFUSED = [
     (["lua", "--variant", f"glibc={ROOT}"], 1, "glibc"),
     (["lua", "--variant", f"x={ROOT}:-fno-such-flag"], 1, "-fno-such-flag"),
     (["lua", "--no-such-option"], 2, "--no-such-option"),
-    (["no_such_benchmark"], 2, "no_such_benchmark"),
+]
+REFUSED_BY_MALLOC = [
+    (["malloc", "--rounds", "0"], 2, "'0'"),
+    (["malloc", "--only", "no_such_workload"], 1, "no_such_workload"),
+    (["malloc", "--allocators", "no_such_allocator"], 1, "no_such_allocator"),
+    (["malloc", "--rows", "no_such_row"], 1, "no_such_row"),
+    (["malloc", "--threads", "0"], 2, "'0'"),
+    (["malloc", "--threads", "1,many"], 2, "'many'"),
+    (["malloc", "--threads", "1000"], 2, "'1000'"),
+    (["malloc", "--peer", "nonsense"], 1, "nonsense"),
+    (["malloc", "--peer", "mimalloc=/no/matter"], 1, "mimalloc"),
+    (["malloc", "--peer", "x=/no/such/library.so"], 1, "/no/such/library.so"),
+    (["malloc", "--peer", f"x={RUN}"], 1, "is not an ELF shared library"),
+    (["malloc", "--variant", "x=/no/such/tree"], 1, "/no/such/tree"),
+    (["malloc", "--rust-crate", "/no/such/crate"], 1, "/no/such/crate"),
+    (["malloc", "--no-such-option"], 2, "--no-such-option"),
 ]
 
 problems = []
@@ -46,17 +70,17 @@ def check(condition, problem):
         problems.append(problem)
 
 
-def run_tool(folder, *arguments):
-    command = [RUN, "lua", "--quick", "--no-install", "--build-dir", folder, *arguments]
+def run_tool(benchmark, folder, *arguments):
+    command = [RUN, benchmark, "--quick", "--no-install", "--build-dir", folder, *arguments]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode == SKIPPED:
         print(done.stderr)
         sys.exit(SKIPPED)
     check(done.returncode == 0, f"exit status {done.returncode} of {' '.join(map(str, arguments))}:\n{done.stderr}")
-    report = json.loads((folder / "lua.json").read_text())
+    report, markdown = (json.loads((folder / f"{benchmark}.json").read_text()), (folder / f"{benchmark}.md").read_text())
     check(report["failures"] == [], f"failures: {report['failures']}")
-    check(done.stdout.startswith((folder / "lua.md").read_text()), "the report on stdout is not that in lua.md")
-    return report, (folder / "lua.md").read_text()
+    check(done.stdout.startswith(markdown), f"the report on stdout is not that in {benchmark}.md")
+    return report, markdown
 
 
 def check_programs(report, markdown, names):
@@ -98,9 +122,9 @@ def check_rows(report, markdown, names):
         check(title in markdown, f"'{title}' is not in the Markdown")
 
 
-def check_targets(report, unmeasured):
+def check_targets(report, count, unmeasured):
     targets = report["summary"]["targets"]
-    check(len(targets) == TARGETS, f"{len(targets)} targets")
+    check(len(targets) == count, f"{len(targets)} targets")
     for target in targets:
         expected = "not measured" if re.search(unmeasured, target["measure"]) else "met|[*]*missed[*]*"
         check(re.fullmatch(expected, target["verdict"]), f"verdict on '{target['measure']}': {target['verdict']}")
@@ -117,10 +141,10 @@ def check_instructions(report, names):
             check(figures["calls"] > 0, f"no calls in {program} on {name}")
 
 
-def check_chart(folder):
-    chart = ElementTree.parse(folder / "lua.svg").getroot()
+def check_chart(file, least_bars):
+    chart = ElementTree.parse(file).getroot()
     bars = [element for element in chart.iter() if element.tag.endswith("rect")]
-    check(len(bars) > LEAST_PROGRAMS, f"the chart has only {len(bars)} bars")
+    check(len(bars) > least_bars, f"the chart has only {len(bars)} bars")
 
 
 def check_outputs(folder, names):
@@ -139,29 +163,82 @@ def check_outputs(folder, names):
         check(len(outputs) == 1, f"{script.name}: outputs differ: {outputs}")
 
 
-def check_refusals(folder):
-    for arguments, status, word in REFUSED:
-        done = subprocess.run([RUN, *arguments, *(["--build-dir", folder] if arguments[0] == "lua" else [])],
-                              capture_output=True, text=True)
-        said = f"{' '.join(arguments)}: exit status {done.returncode}, {done.stderr!r}"
+def check_refusals(refused, *more):
+    for arguments, status, word in refused:
+        done = subprocess.run([RUN, *arguments, *(more if arguments else [])], capture_output=True, text=True)
+        said = f"{' '.join(map(str, arguments))}: exit status {done.returncode}, {done.stderr!r}"
         check(done.returncode == status and word in done.stderr and "Traceback" not in done.stderr, said)
 
 
-def main():
-    folder = Path(sys.argv[1]).resolve()
-    shutil.rmtree(folder, ignore_errors=True)
+def try_lua(folder):
     names = [*ALLOCATORS, VARIANT]
-    report, markdown = run_tool(folder / "rows", "--rows", "programs,instances,teardown,growth",
+    report, markdown = run_tool("lua", folder / "rows", "--rows", "programs,instances,teardown,growth",
                                 "--variant", f"{VARIANT}={ROOT}:-O1")
     check_programs(report, markdown, names)
     check_rows(report, markdown, names)
-    check_targets(report, "instructions")
-    check_chart(folder / "rows")
+    check_targets(report, TARGETS, "instructions")
+    check_chart(folder / "rows" / "lua.svg", LEAST_PROGRAMS)
     check_outputs(folder / "rows", [name for name in names if not name.endswith("-destroyed")])
-    report, _ = run_tool(folder / "counted", "--rows", "instructions", "--only", ",".join(COUNTED_PROGRAMS))
+    report, _ = run_tool("lua", folder / "counted", "--rows", "instructions", "--only", ",".join(COUNTED_PROGRAMS))
     check_instructions(report, [name for name in ALLOCATORS if not name.endswith("-destroyed")])
-    check_targets(report, "^(?!.*instructions)")
-    check_refusals(folder / "refused")
+    check_targets(report, TARGETS, "^(?!.*instructions)")
+    check_refusals(REFUSED_BY_LUA, "--build-dir", folder / "refused")
+
+
+def check_mixes(report, markdown, names):
+    mixes = report["results"]["mixes"]
+    check(list(mixes) == MALLOC_WORKLOADS, f"the workloads are {list(mixes)}")
+    for workload in MALLOC_WORKLOADS:
+        for threads in MALLOC_THREADS:
+            check(f"| {workload} {threads} " in markdown, f"{workload} {threads} is not in the Markdown")
+            for name in names:
+                runs = mixes.get(workload, {}).get(threads, {}).get(name, [])
+                check(len(runs) == 1, f"{workload} {threads}: {len(runs)} runs on {name}")
+                for run in filter(None, runs):
+                    for field in ("cpu_ns", "wall_ns", "operations", "peak_kib", "minor_faults"):
+                        check(run[field] > 0, f"{workload} {threads} on {name}: {field} is {run[field]}")
+    served = {allocator["name"]: allocator["served_by"] for allocator in report["allocators"]}
+    for name in MALLOCS:
+        library = "libc.so" if name == "glibc" else name
+        check(library in served.get(name, ""), f"malloc of {name} is served by {served.get(name)}")
+
+
+def check_own_checks(folder):
+    """The program of the workloads refuses what it does not know."""
+    for arguments in (["no_such_workload", "1", "1"], ["own", "0", "1"], ["own", "1", "x"], []):
+        done = subprocess.run([folder / "malloc_mix", *arguments], capture_output=True, text=True)
+        check(done.returncode != 0 and done.stderr, f"malloc_mix {' '.join(arguments)} was not refused")
+
+
+def try_malloc(folder):
+    rows = ["--rounds", "1", "--rust-crate", "none", "--only", ",".join(MALLOC_WORKLOADS)]
+    report, markdown = run_tool("malloc", folder, *rows, "--rows", "mixes,alternate", "--threads", ",".join(MALLOC_THREADS))
+    check_mixes(report, markdown, MALLOCS)
+    check_targets(report, MALLOC_TARGETS, "Lua|Rust|programs|producers")
+    check_chart(folder / "malloc.svg", len(MALLOC_WORKLOADS) * len(MALLOCS))
+    check_own_checks(folder)
+    library = folder / "peer.so"
+    shutil.copy(folder / "malloc-emma" / "libemma-malloc.so", library)
+    report, _ = run_tool("malloc", folder, *rows, "--rows", "mixes", "--allocators", "glibc", "--threads", "1",
+                         "--peer", f"{PEER}={library}")
+    check(PEER in report["rivals"] and report["results"]["mixes"]["own"]["1"].get(PEER), "the peer was not measured")
+    check_refusals(REFUSED_BY_MALLOC, "--build-dir", folder)
+    check_useless_peer(folder)
+
+
+def check_useless_peer(folder):
+    """A library that has no malloc."""
+    useless = folder / "useless.so"
+    subprocess.run(["gcc", "-shared", "-x", "c", "/dev/null", "-o", useless], check=True)
+    check_refusals([(["malloc", "--allocators", "glibc", "--rows", "mixes", "--peer", f"x={useless}"], 1,
+                     "malloc is not served by")], "--no-install", "--build-dir", folder)
+
+
+def main():
+    benchmark, folder = sys.argv[1], Path(sys.argv[2]).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    {"lua": try_lua, "malloc": try_malloc}[benchmark](folder)
+    check_refusals(REFUSED_BY_ALL)
     for problem in problems:
         print(f"problem: {problem}")
     return 1 if problems else 0

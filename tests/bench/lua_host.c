@@ -14,15 +14,11 @@
  * code with the same static liblua, whose hash seed is made the same for all (see
  * __wrap_luaS_hash). */
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,16 +26,14 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "bench_child.h"
 #include "lua_adapter.h"
 
 #define EXIT_USAGE          2
 #define RESIDENT_MAX_STATES 10000
-#define PROC_BUFFER_BYTES   8192
 #define KIB_SHIFT           10
-#define NS_PER_SECOND       INT64_C(1000000000)
 
 typedef struct host_options {
-    int json_fd;
     bool discard; /* end states by adapter_discard instead of lua_close, where heaps are private */
     bool reset;   /* mode_states: one heap lives on and is reset after each state */
     bool count;   /* count calls: the lua_Alloc is wrapped */
@@ -50,18 +44,6 @@ typedef struct host_options {
     const char *script_argument;
     adapter_options heap;
 } host_options;
-
-typedef struct stamp {
-    int64_t wall_ns; /* CLOCK_MONOTONIC */
-    int64_t cpu_ns;  /* of the process, user and system */
-} stamp;
-
-typedef struct memory_figures {
-    int64_t rss_kib; /* exact, from smaps_rollup */
-    int64_t page_table_kib;
-    int64_t peak_rss_kib;
-    int64_t minor_faults;
-} memory_figures;
 
 /* What a Lua state asked its lua_Alloc for. */
 typedef struct call_counter {
@@ -77,8 +59,9 @@ typedef struct call_counter {
     uint64_t moved_bytes;
 } call_counter;
 
+const char host_name[] = "lua_host";
+
 static host_options options = {
-    .json_fd = STDERR_FILENO,
     .batches = 20,
     .per_batch = 50,
     .states = 1000,
@@ -98,151 +81,12 @@ unsigned int __wrap_luaS_hash(const char *text, size_t length, unsigned int seed
     return 0x5bd1e995u;
 }
 
-static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("lua_host: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(EXIT_FAILURE);
-}
-
-/* Clocks and memory. */
-
-static int64_t clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
-static stamp stamp_now(void)
-{
-    return (stamp){ .wall_ns = clock_ns(CLOCK_MONOTONIC),
-                    .cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) };
-}
-
-static const char *read_proc(const char *path)
-{
-    static char buffer[PROC_BUFFER_BYTES];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        fail("cannot open %s", path);
-    size_t length = 0;
-    ssize_t got;
-    while ((got = read(fd, buffer + length, sizeof buffer - 1 - length)) > 0)
-        length += (size_t)got;
-    close(fd);
-    buffer[length] = '\0';
-    return buffer;
-}
-
-static int64_t proc_field(const char *text, const char *name)
-{
-    const char *at = strstr(text, name);
-    if (at == NULL)
-        fail("the kernel does not tell %s", name);
-    return strtoll(at + strlen(name), NULL, 10);
-}
-
-static int64_t minor_faults(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_minflt;
-}
-
-static memory_figures memory_now(void)
-{
-    memory_figures figures = { .minor_faults = minor_faults() };
-    const char *status = read_proc("/proc/self/status");
-    figures.page_table_kib = proc_field(status, "\nVmPTE:");
-    figures.peak_rss_kib = proc_field(status, "\nVmHWM:");
-    figures.rss_kib = proc_field(read_proc("/proc/self/smaps_rollup"), "\nRss:");
-    return figures;
-}
-
-static int64_t mapping_count(void)
-{
-    static char buffer[PROC_BUFFER_BYTES];
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    int64_t lines = 0;
-    ssize_t got;
-    while ((got = read(fd, buffer, sizeof buffer)) > 0) {
-        for (ssize_t i = 0; i < got; i++)
-            lines += buffer[i] == '\n';
-    }
-    close(fd);
-    return lines;
-}
-
-/* The JSON object, written member by member. */
-
-static const char *json_separator = "{";
-
-static void json_name(const char *name)
-{
-    dprintf(options.json_fd, "%s\"%s\": ", json_separator, name);
-    json_separator = ", ";
-}
-
-static void json_integer(const char *name, int64_t value)
-{
-    json_name(name);
-    dprintf(options.json_fd, "%" PRId64, value);
-}
-
-static void json_text(const char *name, const char *value)
-{
-    json_name(name);
-    dprintf(options.json_fd, "\"");
-    for (; *value != '\0'; value++)
-        dprintf(options.json_fd, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
-    dprintf(options.json_fd, "\"");
-}
-
-static void json_phase(const char *name, stamp from, stamp to)
-{
-    json_name(name);
-    dprintf(options.json_fd, "{\"wall_ns\": %" PRId64 ", \"cpu_ns\": %" PRId64 "}",
-            to.wall_ns - from.wall_ns, to.cpu_ns - from.cpu_ns);
-}
-
-static void json_memory(const char *name, memory_figures figures)
-{
-    json_name(name);
-    dprintf(options.json_fd,
-            "{\"rss_kib\": %" PRId64 ", \"page_table_kib\": %" PRId64 ", \"peak_rss_kib\": %" PRId64
-            ", \"minor_faults\": %" PRId64 "}",
-            figures.rss_kib, figures.page_table_kib, figures.peak_rss_kib, figures.minor_faults);
-}
-
-static void json_list(const char *name, const int64_t *values, unsigned count)
-{
-    json_name(name);
-    for (unsigned i = 0; i < count; i++)
-        dprintf(options.json_fd, "%s%" PRId64, i == 0 ? "[" : ", ", values[i]);
-    dprintf(options.json_fd, "]");
-}
-
 static void json_about(void)
 {
-    Dl_info libc_malloc = { 0 };
-    void *(*address)(size_t) = malloc;
-    void *plain;
-    memcpy(&plain, &address, sizeof plain);
-    dladdr(plain, &libc_malloc);
     json_text("function", adapter_function);
     json_text("version", adapter_version());
     json_text("lua", LUA_RELEASE);
-    json_text("libc_malloc_from", libc_malloc.dli_fname != NULL ? libc_malloc.dli_fname : "");
-}
-
-static void json_end(void)
-{
-    dprintf(options.json_fd, "}\n");
+    json_malloc_from();
 }
 
 /* Lua. */
@@ -271,7 +115,7 @@ static void *counting_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 static void json_counter(const call_counter *counter)
 {
     json_name("calls");
-    dprintf(options.json_fd,
+    dprintf(json_fd,
             "{\"null_frees\": %" PRIu64 ", \"allocs\": %" PRIu64 ", \"frees\": %" PRIu64
             ", \"grows\": %" PRIu64 ", \"shrinks\": %" PRIu64 ", \"moves\": %" PRIu64
             ", \"requested_bytes\": %" PRIu64 ", \"moved_bytes\": %" PRIu64 "}",
@@ -563,7 +407,7 @@ static void read_options(char **argv)
         else if (strcmp(option, "--count") == 0)
             options.count = true;
         else if (strcmp(option, "--json") == 0 && argv[1] != NULL)
-            options.json_fd = (int)read_count(option, *++argv);
+            json_fd = (int)read_count(option, *++argv);
         else if (strcmp(option, "--batches") == 0 && argv[1] != NULL)
             options.batches = read_count(option, *++argv);
         else if (strcmp(option, "--per-batch") == 0 && argv[1] != NULL)

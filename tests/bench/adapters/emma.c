@@ -3,6 +3,11 @@
 
 #include "emma_lua.h"
 
+/* More of emma_flags than Lua's instances have. */
+#ifndef ADAPTER_EXTRA_FLAGS
+#define ADAPTER_EXTRA_FLAGS 0
+#endif
+
 _Static_assert(ADAPTER_UNLIMITED == EMMA_UNLIMITED, "a limit is passed on as it is");
 
 const char adapter_function[] = "emma_lua_alloc";
@@ -11,6 +16,7 @@ const bool adapter_has_private_heaps = true;
 bool adapter_open(const adapter_options *options, adapter_heap *heap)
 {
     emma_options own = EMMA_LUA_OPTIONS_INIT;
+    own.flags |= ADAPTER_EXTRA_FLAGS;
     own.limit_bytes = options->limit_bytes;
     own.reserve_bytes = options->reserve_bytes;
     *heap = (adapter_heap){ .alloc = emma_lua_alloc, .ud = emma_create(&own) };
