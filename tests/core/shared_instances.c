@@ -2,7 +2,7 @@
  * address: no thread takes one for another, and maps, descriptors and memory do not grow. */
 #include "emma_threads.h"
 
-enum { INSTANCES = 100, THREADS = 8, CYCLES = 25, BLOCKS = 3 };
+enum { INSTANCES = 100, THREADS = 8, CYCLES = 20, BLOCKS = 3 };
 
 static emma *instances[INSTANCES];
 static pthread_barrier_t barrier;
@@ -76,7 +76,7 @@ int main(void)
     const size_t mappings = count_mappings(&maps);
     const size_t resident = resident_bytes();
     const uint64_t descriptors = test_descriptors();
-    run(CYCLES);
+    run(test_scaled(CYCLES));
     CHECK_EQ(test_descriptors(), descriptors);
     if (TEST_SHADOW_MEMORY)
         return 0;

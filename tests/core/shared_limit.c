@@ -7,6 +7,7 @@ enum { THREADS = 4, ROUNDS = 60, BLOCKS = 3000 };
 
 static test_maps own;
 static emma *instance;
+static size_t rounds;
 static unsigned refused; /* atomic */
 
 static void *work(void *arg)
@@ -16,7 +17,7 @@ static void *work(void *arg)
         void *at;
         size_t bytes;
     } blocks[BLOCKS];
-    for (size_t round = 0; round < ROUNDS; round++) {
+    for (size_t round = 0; round < rounds; round++) {
         size_t count = 0;
         while (count < BLOCKS) {
             const size_t bytes = test_random_size(&rng, 30000);
@@ -47,6 +48,7 @@ int main(int argc, char **argv)
     options.flags = EMMA_SHARED;
     instance = test_create_mapped(&options, &own);
     test_thread threads[THREADS];
+    rounds = test_scaled(ROUNDS);
     test_threads_start(threads, THREADS, work, seed);
     test_threads_join(threads, THREADS);
     CHECK_GT(refused, 0);
