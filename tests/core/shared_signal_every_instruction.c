@@ -1,8 +1,8 @@
 /* test: uninstrumented */
-/* As signal_every_instruction, in two shared instances: a handler that runs after every instruction of a
+/* As signal_every_instruction, in three shared instances: a handler that runs after every instruction of a
  * thread's first allocation, of allocating, resizing, freeing what is its own and what is another's,
  * trimming, leaving the instance and taking over a heap that was left, is served, in the
- * instance that it interrupts and in another, and all contents stay. */
+ * instance that it interrupts and in others, and all contents stay. */
 #include "emma_step.h"
 #include "emma_threads.h"
 
@@ -11,7 +11,7 @@ enum { LIVES = 3, STEPS = 6, SLOTS = 40, HANDLER_SLOTS = 16, FEW_CLASSES_BYTES =
  * more of them. */
 enum { ACTS_MAX = 3000 };
 
-enum { INSTANCES = 2 };
+enum { INSTANCES = 3 }; /* one more than a thread remembers */
 
 typedef struct block {
     emma *from;
