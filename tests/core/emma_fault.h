@@ -2,7 +2,8 @@
  * owns the clock.
  *
  * A test that includes this compiles the core itself. A refusal is -ENOMEM, and the call is not
- * made. munmap is never refused: releasing a whole mapping cannot fail. */
+ * made. munmap is never refused: releasing a whole mapping cannot fail; nor is what tells a thread
+ * its id. Any thread may be in here at any time. */
 #ifndef EMMA_FAULT_H
 #define EMMA_FAULT_H
 
@@ -14,8 +15,8 @@
 #include "../../core/emma.c"
 
 static struct {
-    uint64_t calls;              /* that could have been refused */
-    uint64_t failures;           /* that were */
+    uint64_t calls;              /* that could have been refused; atomic */
+    uint64_t failures;           /* that were; atomic */
     uint64_t at;                 /* the call to refuse, counted from 1; 0: none */
     uint64_t from;               /* this and all later ones are refused; 0: none */
     uint64_t every;              /* each n-th is refused; 0: none */
@@ -23,11 +24,19 @@ static struct {
     void (*before)(long number); /* runs before each call, as a signal handler would */
 } fault;
 
+static _Thread_local uint64_t fault_mine; /* failures of this thread's calls */
+
+static inline bool fault_may_refuse(long number)
+{
+    return number != SYS_munmap && number != SYS_write && number != SYS_gettid &&
+           number != SYS_getpid;
+}
+
 static inline bool fault_refuses(void)
 {
-    fault.calls++;
-    return (fault.at && fault.calls == fault.at) || (fault.from && fault.calls >= fault.from) ||
-           (fault.every && fault.calls % fault.every == 0);
+    const uint64_t call = __atomic_add_fetch(&fault.calls, 1, __ATOMIC_RELAXED);
+    return (fault.at && call == fault.at) || (fault.from && call >= fault.from) ||
+           (fault.every && call % fault.every == 0);
 }
 
 long fault_syscall(long number, long a, long b, long c, long d, long e, long f)
@@ -40,8 +49,9 @@ long fault_syscall(long number, long a, long b, long c, long d, long e, long f)
         now[1] = (long)(fault.clock_ms % 1000 * 1000000);
         return 0;
     }
-    if (number != SYS_munmap && number != SYS_write && fault_refuses()) {
-        fault.failures++;
+    if (fault_may_refuse(number) && fault_refuses()) {
+        __atomic_add_fetch(&fault.failures, 1, __ATOMIC_RELAXED);
+        fault_mine++;
         return -ENOMEM;
     }
     const int saved = errno;
@@ -53,7 +63,7 @@ long fault_syscall(long number, long a, long b, long c, long d, long e, long f)
 
 static inline uint64_t fault_failures(void)
 {
-    return fault.failures;
+    return fault_mine;
 }
 
 static inline void fault_none(void)

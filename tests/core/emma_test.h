@@ -275,16 +275,23 @@ static inline void test_need_own_maps(void)
         test_skip("this tool changes the process's mappings");
 }
 
+/* A number of steps, by the scale that was asked for. */
+static inline size_t test_scaled(size_t usual)
+{
+    const char *percent = getenv("EMMA_TEST_SCALE");
+    if (percent && *percent)
+        usual = usual * strtoul(percent, NULL, 10) / 100;
+    return usual > 0 ? usual : 1;
+}
+
 /* The number of steps to make: fewer where each one is slow. */
 static inline size_t test_steps(size_t usual)
 {
     enum { SLOW_DIVISOR = 20 };
-    const char *percent = getenv("EMMA_TEST_SCALE");
-    if (percent && *percent)
-        usual = usual * strtoul(percent, NULL, 10) / 100;
+    const size_t steps = test_scaled(usual);
     if (TEST_SLOW_BUILD || test_under_valgrind())
-        usual /= SLOW_DIVISOR;
-    return usual > 0 ? usual : 1;
+        return steps < SLOW_DIVISOR ? 1 : steps / SLOW_DIVISOR;
+    return steps;
 }
 
 /* ---- /proc/self/maps ---- */

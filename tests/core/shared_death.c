@@ -1,8 +1,7 @@
 /* Threads that end without a word, by the kernel's own call, leave heaps that the next threads take
  * over: a thousand such deaths in a row take no more memory than a few. Those that say so leave
  * theirs at once. */
-#include "emma_test.h"
-#include <pthread.h>
+#include "emma_threads.h"
 #include <sys/syscall.h>
 
 enum { DEATHS = 1000, WARM_UP = 20, BLOCKS = 40 };
@@ -37,13 +36,6 @@ static void *die(void *arg)
     return NULL;
 }
 
-static void run_thread(void *(*body)(void *))
-{
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, body, NULL), 0);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
 /* Frees from this thread what the other had. */
 static void free_all(void)
 {
@@ -57,7 +49,7 @@ static void run(void *(*body)(void *), bool detach, unsigned deaths)
     instance = test_create(EMMA_UNLIMITED, EMMA_SHARED);
     size_t warm = 0;
     for (unsigned i = 0; i < deaths; i++) {
-        run_thread(body);
+        test_thread_run(body, NULL);
         free_all();
         if (i == WARM_UP)
             warm = test_stats(instance).footprint_bytes;

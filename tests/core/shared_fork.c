@@ -1,7 +1,6 @@
 /* A fork by the raw system call while other threads allocate: in the child, which has one thread, the
  * instance works, old blocks can be freed, and new threads come and go. */
-#include "emma_test.h"
-#include <pthread.h>
+#include "emma_threads.h"
 #include <sys/syscall.h>
 
 enum { THREADS = 3, FORKS = 40, BLOCKS = 400, CHILD_THREADS = 4 };
@@ -12,7 +11,7 @@ static void *kept[BLOCKS];
 
 static void *churn(void *arg)
 {
-    test_rng rng = *(test_rng *)arg;
+    test_rng rng = ((test_thread *)arg)->rng;
     void *own[64] = { NULL };
     while (!__atomic_load_n(&ending, __ATOMIC_RELAXED)) {
         void **slot = &own[test_below(&rng, TEST_COUNT(own))];
@@ -39,7 +38,7 @@ static void use(test_rng *rng)
 
 static void *use_in_thread(void *arg)
 {
-    use(arg);
+    use(&((test_thread *)arg)->rng);
     return NULL;
 }
 
@@ -52,11 +51,10 @@ static void be_child(uint64_t seed)
         emma_free(instance, kept[i]);
     }
     for (size_t i = 0; i < CHILD_THREADS; i++) {
-        pthread_t thread;
-        test_rng own = test_rng_from(seed + i + 1);
-        CHECK_EQ(pthread_create(&thread, NULL, use_in_thread, &own), 0);
+        test_thread thread;
+        test_threads_start(&thread, 1, use_in_thread, seed + i + 1);
         use(&rng); /* while it runs */
-        CHECK_EQ(pthread_join(thread, NULL), 0);
+        test_threads_join(&thread, 1);
     }
     use(&rng);
     _exit(0);
@@ -72,12 +70,8 @@ int main(int argc, char **argv)
         kept[i] = emma_malloc(instance, 100);
         test_fill(kept[i], 100, i);
     }
-    pthread_t threads[THREADS];
-    test_rng rngs[THREADS];
-    for (size_t i = 0; i < THREADS; i++) {
-        rngs[i] = test_rng_from(seed + 100 + i);
-        CHECK_EQ(pthread_create(&threads[i], NULL, churn, &rngs[i]), 0);
-    }
+    test_thread threads[THREADS];
+    test_threads_start(threads, THREADS, churn, seed + 100);
     for (size_t i = 0; i < FORKS; i++) {
         /* Not fork(): the C library would take its own locks first. */
         const long child = syscall(SYS_fork);
@@ -89,8 +83,7 @@ int main(int argc, char **argv)
         CHECK_EQ(status, 0);
     }
     __atomic_store_n(&ending, true, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    test_threads_join(threads, THREADS);
     CHECK_EQ(emma_check(instance), EMMA_OK);
     emma_destroy(instance);
     return 0;

@@ -1,7 +1,6 @@
 /* Threads allocate, resize, hand blocks to each other and free them, at random, in one shared
  * instance: contents stay, nothing is lost, and afterwards the state verifies and all is free. */
-#include "emma_test.h"
-#include <pthread.h>
+#include "emma_threads.h"
 
 enum { THREADS = 6, STEPS = 120000, SLOTS = 512, OWN = 64 };
 
@@ -66,7 +65,7 @@ static size_t steps;
 
 static void *work(void *arg)
 {
-    test_rng rng = *(test_rng *)arg;
+    test_rng rng = ((test_thread *)arg)->rng;
     parcel *own[OWN] = { NULL };
     for (size_t i = 0; i < steps; i++) {
         parcel **mine = &own[test_random(&rng) % OWN];
@@ -87,14 +86,9 @@ int main(int argc, char **argv)
     const uint64_t seed = test_choose_seed(argc, argv, 31000);
     steps = test_steps(STEPS);
     instance = test_create(64 * TEST_MIB, EMMA_SHARED);
-    pthread_t threads[THREADS];
-    test_rng rngs[THREADS];
-    for (size_t i = 0; i < THREADS; i++) {
-        rngs[i] = test_rng_from(seed + i);
-        CHECK_EQ(pthread_create(&threads[i], NULL, work, &rngs[i]), 0);
-    }
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    test_thread threads[THREADS];
+    test_threads_start(threads, THREADS, work, seed);
+    test_threads_join(threads, THREADS);
     CHECK_EQ(emma_check(instance), EMMA_OK);
     size_t left = 0;
     for (size_t i = 0; i < SLOTS; i++)

@@ -1,14 +1,12 @@
 /* Many shared instances times many threads, made and destroyed again and again, also at the same
  * address: no thread takes one for another, and maps, descriptors and memory do not grow. */
-#include "emma_test.h"
-#include <pthread.h>
+#include "emma_threads.h"
 
-enum { INSTANCES = 100, THREADS = 8, CYCLES = 25, BLOCKS = 3 };
+enum { INSTANCES = 100, THREADS = 8, CYCLES = 20, BLOCKS = 3 };
 
 static emma *instances[INSTANCES];
 static pthread_barrier_t barrier;
 static size_t cycles;
-static test_rng rngs[THREADS];
 
 static void use(emma *instance, test_rng *rng)
 {
@@ -26,8 +24,8 @@ static void use(emma *instance, test_rng *rng)
 /* The first thread makes and destroys, all use. */
 static void *work(void *arg)
 {
-    const size_t self = (size_t)arg;
-    test_rng rng = rngs[self];
+    const size_t self = ((test_thread *)arg)->number;
+    test_rng rng = ((test_thread *)arg)->rng;
     for (size_t cycle = 0; cycle < cycles; cycle++) {
         if (self == 0)
             for (size_t i = 0; i < INSTANCES; i++)
@@ -48,14 +46,10 @@ static void *work(void *arg)
 
 static void run(size_t count)
 {
-    pthread_t threads[THREADS];
+    test_thread threads[THREADS];
     cycles = count;
-    for (size_t i = 0; i < THREADS; i++)
-        rngs[i] = test_rng_from(35000 + i);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK_EQ(pthread_create(&threads[i], NULL, work, (void *)i), 0);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    test_threads_start(threads, THREADS, work, 35000);
+    test_threads_join(threads, THREADS);
 }
 
 static size_t count_mappings(test_maps *maps)
@@ -82,7 +76,7 @@ int main(void)
     const size_t mappings = count_mappings(&maps);
     const size_t resident = resident_bytes();
     const uint64_t descriptors = test_descriptors();
-    run(CYCLES);
+    run(test_scaled(CYCLES));
     CHECK_EQ(test_descriptors(), descriptors);
     if (TEST_SHADOW_MEMORY)
         return 0;

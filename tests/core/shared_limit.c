@@ -1,23 +1,23 @@
 /* Several threads at the hard limit at once: some are refused, the footprint and what is resident
  * stay within it, every block keeps its contents, and memory can be used again. */
-#include "emma_test.h"
-#include <pthread.h>
+#include "emma_threads.h"
 
 enum { THREADS = 4, ROUNDS = 60, BLOCKS = 3000 };
 #define LIMIT_BYTES (3 * TEST_MIB)
 
 static test_maps own;
 static emma *instance;
+static size_t rounds;
 static unsigned refused; /* atomic */
 
 static void *work(void *arg)
 {
-    test_rng rng = *(test_rng *)arg;
+    test_rng rng = ((test_thread *)arg)->rng;
     static _Thread_local struct {
         void *at;
         size_t bytes;
     } blocks[BLOCKS];
-    for (size_t round = 0; round < ROUNDS; round++) {
+    for (size_t round = 0; round < rounds; round++) {
         size_t count = 0;
         while (count < BLOCKS) {
             const size_t bytes = test_random_size(&rng, 30000);
@@ -47,14 +47,10 @@ int main(int argc, char **argv)
     options.limit_bytes = LIMIT_BYTES;
     options.flags = EMMA_SHARED;
     instance = test_create_mapped(&options, &own);
-    pthread_t threads[THREADS];
-    test_rng rngs[THREADS];
-    for (size_t i = 0; i < THREADS; i++) {
-        rngs[i] = test_rng_from(seed + i);
-        CHECK_EQ(pthread_create(&threads[i], NULL, work, &rngs[i]), 0);
-    }
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    test_thread threads[THREADS];
+    rounds = test_scaled(ROUNDS);
+    test_threads_start(threads, THREADS, work, seed);
+    test_threads_join(threads, THREADS);
     CHECK_GT(refused, 0);
     CHECK_EQ(emma_check(instance), EMMA_OK);
     const emma_stats stats = test_stats(instance);

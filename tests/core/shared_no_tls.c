@@ -1,9 +1,8 @@
 /* test: whole plain */
 /* A core without thread-local storage finds each thread's heap by asking the kernel who calls. */
-#include "emma_test.h"
+#include "emma_threads.h"
 #define EMMA_TLS 0
 #include "../../core/emma.c"
-#include <pthread.h>
 
 enum { THREADS = 4, STEPS = 20000, SLOTS = 100 };
 
@@ -12,7 +11,7 @@ static void *handed_over[SLOTS]; /* atomic */
 
 static void *work(void *arg)
 {
-    test_rng rng = *(test_rng *)arg;
+    test_rng rng = ((test_thread *)arg)->rng;
     for (size_t i = 0; i < STEPS; i++) {
         const size_t bytes = 8 + test_below(&rng, 500);
         unsigned char *block = emma_malloc(instance, bytes);
@@ -28,14 +27,9 @@ int main(int argc, char **argv)
 {
     const uint64_t seed = test_choose_seed(argc, argv, 36000);
     instance = test_create(EMMA_UNLIMITED, EMMA_SHARED);
-    pthread_t threads[THREADS];
-    test_rng rngs[THREADS];
-    for (size_t i = 0; i < THREADS; i++) {
-        rngs[i] = test_rng_from(seed + i);
-        CHECK_EQ(pthread_create(&threads[i], NULL, work, &rngs[i]), 0);
-    }
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    test_thread threads[THREADS];
+    test_threads_start(threads, THREADS, work, seed);
+    test_threads_join(threads, THREADS);
     for (size_t i = 0; i < SLOTS; i++)
         emma_free(instance, handed_over[i]);
     CHECK_EQ(emma_check(instance), EMMA_OK);

@@ -1,8 +1,7 @@
 /* What threads that are gone allocated and others freed can be had again, at the limit and by a trim;
  * and a thread that is refused a heap there, however often it asks, takes nothing from those that
  * come later, frees what others allocated, and may shrink it. */
-#include "emma_test.h"
-#include <pthread.h>
+#include "emma_threads.h"
 
 enum { BLOCKS = 4000, TRIES = 70000 };
 #define LIMIT_BYTES (2 * TEST_MIB)
@@ -46,13 +45,6 @@ static void *have_no_heap(void *arg)
     return NULL;
 }
 
-static void run_thread(void *(*body)(void *))
-{
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, body, NULL), 0);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
 static void *allocate(void *arg)
 {
     (void)arg;
@@ -68,7 +60,7 @@ static void run(bool detach)
     instance = test_create(LIMIT_BYTES, EMMA_SHARED);
     void *own = emma_malloc(instance, 10); /* this thread has a heap */
     CHECK(own != NULL);
-    run_thread(fill);
+    test_thread_run(fill, NULL);
     CHECK_LT(count, BLOCKS);
     while (count > 0)
         emma_free(instance, blocks[--count]);
@@ -85,10 +77,10 @@ static void run_without_heap(void)
     instance = test_create(LIMIT_BYTES, EMMA_SHARED);
     detaches = false;
     fill(NULL);
-    run_thread(have_no_heap);
+    test_thread_run(have_no_heap, NULL);
     emma_trim(instance);
     CHECK_EQ(test_stats(instance).live_blocks, 0);
-    run_thread(allocate);
+    test_thread_run(allocate, NULL);
     allocate(NULL);
     CHECK_EQ(emma_check(instance), EMMA_OK);
     emma_destroy(instance);

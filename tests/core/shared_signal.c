@@ -1,7 +1,6 @@
 /* A signal handler that allocates and frees in the shared instance that it interrupts, many thousand
  * times a second, in several threads: it is served, and nothing is damaged. */
-#include "emma_test.h"
-#include <pthread.h>
+#include "emma_threads.h"
 
 enum { THREADS = 2, RUN_MS = 1500, SLOTS = 200 };
 
@@ -29,7 +28,7 @@ static uint64_t now_ms(void)
 
 static void *work(void *arg)
 {
-    test_rng rng = *(test_rng *)arg;
+    test_rng rng = ((test_thread *)arg)->rng;
     struct block {
         void *at;
         size_t bytes;
@@ -56,17 +55,12 @@ int main(int argc, char **argv)
     instance = test_create(EMMA_UNLIMITED, EMMA_SHARED);
     struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART };
     CHECK_EQ(sigaction(SIGPROF, &action, NULL), 0);
-    pthread_t threads[THREADS];
-    test_rng rngs[THREADS];
-    for (size_t i = 0; i < THREADS; i++) {
-        rngs[i] = test_rng_from(seed + i);
-        CHECK_EQ(pthread_create(&threads[i], NULL, work, &rngs[i]), 0);
-    }
+    test_thread threads[THREADS];
+    test_threads_start(threads, THREADS, work, seed);
     for (const uint64_t end = now_ms() + RUN_MS - 100; now_ms() < end;)
         for (size_t i = 0; i < THREADS; i++)
-            CHECK_EQ(pthread_kill(threads[i], SIGPROF), 0);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+            CHECK_EQ(pthread_kill(threads[i].id, SIGPROF), 0);
+    test_threads_join(threads, THREADS);
     emma_free(instance, handed_over);
     CHECK_EQ(emma_check(instance), EMMA_OK);
     CHECK_EQ(test_stats(instance).live_blocks, 0);

@@ -1,8 +1,7 @@
 /* A child that shares the parent's memory until it ends (vfork) is served as the thread that it
  * suspends, and not at all where that has no heap; no heap of a living thread is taken for a dead
  * one's, neither by the child nor afterwards. */
-#include "emma_test.h"
-#include <pthread.h>
+#include "emma_threads.h"
 #include <semaphore.h>
 #include <sys/syscall.h>
 
@@ -52,8 +51,8 @@ int main(void)
     instance = test_create(EMMA_UNLIMITED, EMMA_SHARED);
     sem_init(&go_on, 0, 0);
     sem_init(&done, 0, 0);
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, sibling, NULL), 0);
+    test_thread thread;
+    test_threads_start(&thread, 1, sibling, 0);
     sem_wait(&done);
     in_vfork(); /* this thread has no heap yet */
     CHECK_EQ(in_child, NULL);
@@ -62,7 +61,7 @@ int main(void)
     CHECK(in_child != NULL);
     emma_free(instance, in_child);
     sem_post(&go_on);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
+    test_threads_join(&thread, 1);
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         CHECK(test_filled(blocks[i], 64, i));
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
