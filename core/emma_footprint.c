@@ -34,7 +34,8 @@ static void footprint_flatten(emma *instance, size_t pages)
     emmai_control *control = instance->control;
     size_t now = emmai_sync_get(&control->footprint_pages);
     size_t peak = emmai_sync_get(&control->peak_pages);
-    size_t kept = emmai_max(EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT, now / EMMAI_RETAIN_FRACTION);
+    size_t fraction = instance->shared ? EMMAI_RETAIN_FRACTION_SHARED : EMMAI_RETAIN_FRACTION;
+    size_t kept = emmai_max(EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT, now / fraction);
     if (now + pages > peak && emmai_sync_get(&control->retained_pages) > kept)
         emmai_chunk_purge(instance, emmai_max(now + pages - peak, EMMAI_FLATTEN_MIN_PAGES));
 }
