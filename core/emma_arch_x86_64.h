@@ -43,6 +43,12 @@ static inline long emmai_arch_syscall(long number, long a, long b, long c, long 
 }
 #endif
 
+/* A number that grows with time. */
+static inline uint64_t emmai_arch_ticks(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
 /* NULL, though the compiler does not know it: where a function ends in it, clang keeps the call of
  * the function a jump. */
 static inline void *emmai_arch_null(void)

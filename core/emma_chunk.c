@@ -312,7 +312,9 @@ static size_t kept_fit(const emma *instance, const emmai_heap *heap, size_t chun
             return chunk & ~(size_t)1;
         *count = 1;
         const emmai_slab *other = emmai_slab_of_id(instance, (ptrdiff_t)(chunk ^ 1));
-        if (emmai_sync_get(&other->owner) == heap->number)
+        bool is_free =
+            !emmai_bits_get(instance->chunk_map, chunk); /* else: just about to be unlisted */
+        if (is_free && emmai_sync_get(&other->owner) == heap->number)
             return chunk;
     }
     return 0;
@@ -384,8 +386,17 @@ static void emmai_chunk_hold(emma *instance, size_t chunk)
 /* Shorter ones are cheaper to copy than fresh pages are to take: they go where memory is kept. */
 #define ROOMY_MIN_CHUNKS ((256 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
 
-/* Where a run of `count` chunks finds room to grow: at the start of a zone without runs, else well
- * inside the longest free stretch; chunk_count when no stretch is worth it. */
+/* The first of these free chunks that keeps memory; `end` if none does. */
+static size_t chunk_first_kept(const emma *instance, size_t chunk, size_t end)
+{
+    size_t bound = emmai_min(end, emmai_sync_get(&instance->run_end));
+    size_t kept = emmai_bits_find(instance->retained_map, chunk, bound, true);
+    return kept < bound ? kept : end;
+}
+
+/* Where a run of `count` chunks finds room to grow: where memory is kept, with several times its length
+ * behind; at the start of a zone without runs; else well inside the longest free stretch. chunk_count
+ * when no stretch is worth it. */
 static size_t chunk_roomy(const emma *instance, size_t count)
 {
     size_t start = instance->run_zone;
@@ -393,6 +404,9 @@ static size_t chunk_roomy(const emma *instance, size_t count)
     size_t best_length = 0;
     while (start < instance->chunk_count) {
         size_t end = emmai_chunk_next_used(instance, start);
+        size_t kept = chunk_first_kept(instance, start, end);
+        if (end - kept >= ROOMY_FACTOR * count)
+            return kept;
         if (end - start > best_length) {
             best = start;
             best_length = end - start;
@@ -467,9 +481,8 @@ static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_
 static void chunk_decay(emma *instance)
 {
     emmai_control *control = instance->control;
-    if (__atomic_sub_fetch(&control->decay_countdown, 1, __ATOMIC_RELAXED))
+    if (__atomic_add_fetch(&control->releases, 1, __ATOMIC_RELAXED) % EMMAI_DECAY_RELEASES)
         return;
-    emmai_sync_set(&control->decay_countdown, (uint32_t)EMMAI_DECAY_RELEASES);
     uint64_t now = emmai_os_now_ms();
     if (now - emmai_sync_get(&control->decay_ms) < EMMAI_DECAY_PERIOD_MS)
         return;

@@ -159,7 +159,6 @@ static void control_init(emmai_control *control, const emma_options *options)
     bool soft = options->soft_limit_bytes != EMMA_UNLIMITED;
     control->soft_pages = soft ? options->soft_limit_bytes >> EMMAI_PAGE_SHIFT : SIZE_MAX;
     control->footprint_pages = control->peak_pages = control->metadata_pages = 1;
-    control->decay_countdown = EMMAI_DECAY_RELEASES;
     control->misuse_handler = options->misuse_handler;
     control->misuse_arg = options->misuse_arg;
     control->limit_handler = options->limit_handler;

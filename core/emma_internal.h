@@ -160,6 +160,7 @@ typedef struct emmai_thread {
     emmai_thread_heap *heap;
     uint64_t nonce_before;
     emmai_thread_heap *heap_before;
+    uint32_t changes;   /* of the words before */
     uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
     bool forked;        /* it came through a fork */
 } emmai_thread;
@@ -183,7 +184,7 @@ typedef struct emmai_control {
     size_t retained_pages;     /* of FREE chunks */
     size_t retained_low_pages; /* the least of retained_pages since decay_ms */
     uint64_t decay_ms;         /* start of the decay period */
-    uint32_t decay_countdown;  /* releases until the clock is read again */
+    uint32_t releases;         /* since the clock was read: see chunk_decay */
     uint32_t low_committed;    /* I7, chunks */
     uint32_t run_committed;    /* I7, chunk index */
     uint32_t low_covered; /* chunks below, and from run_zone to run_covered, have metadata that */
@@ -519,7 +520,7 @@ static EMMAI_ALWAYS_INLINE void emmai_gate_open_fast(emmai_heap *heap, bool shar
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (shared)
-        emmai_sync_set(&heap->gate, EMMAI_GATE_OPEN);
+        __atomic_store_n(&heap->gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
     else
         heap->gate = EMMAI_GATE_OPEN;
 }
@@ -587,15 +588,15 @@ static inline emmai_heap *emmai_enter(emma *instance)
 static inline void emmai_leave(emmai_heap *heap)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    emmai_sync_set(&heap->gate, EMMAI_GATE_OPEN);
+    __atomic_store_n(&heap->gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
 }
 
 /* Marks that the host's code runs while the gate is closed: on a consistent state, so that it may
  * ask for figures and change the limit, as a signal handler may not. Returns the mark there was. */
 static inline bool emmai_callback_begin(const emma *instance)
 {
-    bool nested = instance->control->in_callback;
-    instance->control->in_callback = true;
+    bool nested = emmai_sync_get(&instance->control->in_callback);
+    emmai_sync_set(&instance->control->in_callback, true);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     return nested;
 }
@@ -603,7 +604,7 @@ static inline bool emmai_callback_begin(const emma *instance)
 static inline void emmai_callback_end(const emma *instance, bool nested)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    instance->control->in_callback = nested;
+    emmai_sync_set(&instance->control->in_callback, nested);
 }
 
 /* Marks that what runs now only looks at a block, and has not entered: if the gate is closed, it is
@@ -611,8 +612,8 @@ static inline void emmai_callback_end(const emma *instance, bool nested)
  */
 static inline bool emmai_outside_begin(const emma *instance)
 {
-    bool nested = instance->control->outside;
-    instance->control->outside = true;
+    bool nested = emmai_sync_get(&instance->control->outside);
+    emmai_sync_set(&instance->control->outside, true);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     return nested;
 }
@@ -620,7 +621,7 @@ static inline bool emmai_outside_begin(const emma *instance)
 static inline void emmai_outside_end(const emma *instance, bool nested)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    instance->control->outside = nested;
+    emmai_sync_set(&instance->control->outside, nested);
 }
 
 /* emmai_enter for what callbacks may call too; sets *nested when it is one that does. The mark is

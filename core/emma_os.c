@@ -119,7 +119,9 @@ static uint64_t emmai_os_random(const void *fallback)
     uint64_t value = 0;
     emmai_arch_syscall(EMMAI_SYS_GETRANDOM, (long)&value, sizeof value, GETRANDOM_NONBLOCK, 0, 0,
                        0);
-    return value ? value : (uint64_t)(uintptr_t)fallback * 0x9e3779b97f4a7c15u;
+    if (!value) /* two instances at the same address are not of the same moment */
+        value = ((uint64_t)(uintptr_t)fallback + emmai_arch_ticks()) * 0x9e3779b97f4a7c15u;
+    return value;
 }
 
 /* The kernel's id of the calling thread. */

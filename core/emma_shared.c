@@ -47,27 +47,43 @@ static uint64_t thread_id(const emmai_thread *self)
     return (uint64_t)kernel_id << 32 | thread_place();
 }
 
-/* Remembers which heap serves the thread in this instance. A signal handler in between leaves the
- * words alone: they would be a mix of two instances'. */
-static void thread_remember(emmai_thread *self, const emma *instance, emmai_thread_heap *heap)
+/* Marks the thread's words as being changed, and returns which nonce was there; EMMAI_NONCE_CHANGING
+ * in a signal handler in between, which leaves the words alone: they would be a mix of two
+ * instances'. Who reads them sees by `changes` that a handler changed them meanwhile. */
+static uint64_t thread_begin_change(emmai_thread *self)
 {
-    if (!self || self->nonce == EMMAI_NONCE_CHANGING)
-        return;
-    uint64_t before = self->nonce;
-    self->nonce = EMMAI_NONCE_CHANGING;
+    uint64_t before = __atomic_exchange_n(&self->nonce, EMMAI_NONCE_CHANGING, __ATOMIC_RELAXED);
+    if (before == EMMAI_NONCE_CHANGING)
+        return before;
+    emmai_sync_set(&self->changes, self->changes + 1);
     self->nonce_before = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    self->heap_before = self->heap;
-    self->heap = heap;
+    return before;
+}
+
+static void thread_end_change(emmai_thread *self, uint64_t nonce, uint64_t before)
+{
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     self->nonce_before = before;
-    self->nonce = instance->nonce;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    self->nonce = nonce;
+}
+
+/* Remembers which heap serves the thread in this instance. */
+static void thread_remember(emmai_thread *self, const emma *instance, emmai_thread_heap *heap)
+{
+    uint64_t before = self ? thread_begin_change(self) : EMMAI_NONCE_CHANGING;
+    if (before == EMMAI_NONCE_CHANGING)
+        return;
+    self->heap_before = self->heap;
+    self->heap = heap;
+    thread_end_change(self, instance->nonce, before);
 }
 
 static void thread_forget(emmai_thread *self)
 {
-    if (self && self->nonce != EMMAI_NONCE_CHANGING)
-        self->nonce = self->nonce_before = 0;
+    if (self && thread_begin_change(self) != EMMAI_NONCE_CHANGING)
+        thread_end_change(self, 0, 0);
 }
 
 /* Asks the kernel who this is before it takes a heap; 0 when it must not have one. A thread that has
@@ -184,7 +200,7 @@ static void emmai_shared_shed(emma *instance, emmai_heap *heap)
 
 static bool heap_is_idle(const emmai_thread_heap *heap)
 {
-    return emmai_sync_get(&heap->heap.gate) != 0;
+    return __atomic_load_n(&heap->heap.gate, __ATOMIC_ACQUIRE) != 0;
 }
 
 static bool heap_take(emmai_thread_heap *heap, uint64_t owner, uint64_t id, uint32_t generation)
@@ -246,6 +262,11 @@ static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emm
         !heap_is_left(instance, heap, owner, id, generation, self && self->forked) ||
         !heap_is_idle(heap) || !heap_take(heap, owner, id, generation))
         return false;
+    if (!heap_is_idle(
+            heap)) { /* had, and just left, by another thread, who opens it the next moment */
+        __atomic_store_n(&heap->owner, owner, __ATOMIC_RELEASE);
+        return false;
+    }
     if (!owner)
         emmai_sync_sub(&instance->control->heaps_detached, (size_t)1);
     return true;
@@ -369,12 +390,16 @@ static inline emmai_heap *emmai_shared_last(const emma *instance)
     const emmai_thread *self = thread_self();
     if (EMMAI_UNLIKELY(!self))
         return NULL;
-    emmai_thread_heap *heap = self->heap;
-    if (EMMAI_UNLIKELY(self->nonce != instance->nonce)) {
-        heap = self->heap_before;
-        if (self->nonce_before != instance->nonce)
-            return NULL;
-    }
+    uint32_t changes = self->changes;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    bool is_last = EMMAI_LIKELY(self->nonce == instance->nonce);
+    if (!is_last && self->nonce_before != instance->nonce)
+        return NULL;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_thread_heap *heap = is_last ? self->heap : self->heap_before;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (EMMAI_UNLIKELY(self->changes != changes))
+        return NULL;
     if (!heap)
         __builtin_unreachable(); /* there is none without a nonce */
     return &heap->heap;
@@ -426,10 +451,12 @@ void emma_thread_detach(emma *instance)
         return;
     uint64_t id = thread_id(self);
     emmai_thread_heap *heap;
-    while ((heap = heap_find_own(instance, id))) {
+    size_t number = 0;
+    while ((heap = emmai_shared_next_heap(instance, &number))) {
+        if (emmai_sync_get(&heap->owner) != id || !heap_is_idle(heap))
+            continue;
         emmai_gate_close(&heap->heap);
-        thread_forget(
-            self); /* a handler from here on finds this heap closed, and then not its own */
+        thread_forget(self); /* from here on handlers find this heap closed, then not their own */
         heap_leave_for_good(instance, heap);
     }
 }
