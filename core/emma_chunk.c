@@ -138,8 +138,8 @@ static void chunk_list_retained(emma *instance, size_t chunk, size_t count)
         size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)i));
         if (!resident)
             continue;
+        emmai_sync_add(&instance->control->retained_pages, resident); /* first: never too few */
         emmai_bits_set(instance->retained_map, i, 1);
-        emmai_sync_add(&instance->control->retained_pages, resident);
     }
 }
 

@@ -93,6 +93,7 @@ static void fork_once(void (*after)(void))
 static void end_child(void)
 {
     test_thread_run(use_in_thread, NULL);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
     _exit(0);
 }
 
