@@ -58,15 +58,16 @@ static size_t map_fit(const emma *instance, size_t from, size_t count, size_t al
 
 /* ---- access ---- */
 
-/* Threads that grow an extent at once make some of it accessible twice. */
-static bool extent_grow(emma *instance, uint32_t *committed, size_t end, size_t bound)
+/* Makes an extent of chunks that starts at `first` accessible up to `end`, and some more up to `bound`.
+ * Threads that do so at once make some of it accessible twice. */
+static bool extent_grow(emma *instance, uint32_t *committed, size_t first, size_t end, size_t bound)
 {
     size_t from = emmai_sync_get(committed);
     if (end <= from)
         return true;
     char *start = emmai_chunk_start(instance, from);
     size_t least = end - from;
-    size_t step = emmai_max(EMMAI_COMMIT_STEP_BYTES >> EMMA_CHUNK_SHIFT, from / 4);
+    size_t step = emmai_max(EMMAI_COMMIT_STEP_BYTES >> EMMA_CHUNK_SHIFT, (from - first) / 4);
     step = emmai_min(emmai_max(step, least), bound - from);
     if (!emmai_os_commit(start, step << EMMA_CHUNK_SHIFT)) {
         step = least;
@@ -83,10 +84,11 @@ static bool chunk_commit(emma *instance, size_t chunk, size_t count)
     emmai_control *control = instance->control;
     size_t end = chunk + count;
     size_t zone = instance->run_zone;
-    if (chunk < zone && !extent_grow(instance, &control->low_committed, emmai_min(end, zone), zone))
+    if (chunk < zone &&
+        !extent_grow(instance, &control->low_committed, 0, emmai_min(end, zone), zone))
         return false;
     return end <= zone ||
-           extent_grow(instance, &control->run_committed, end, instance->chunk_count);
+           extent_grow(instance, &control->run_committed, zone, end, instance->chunk_count);
 }
 
 /* ---- counting ---- */

@@ -205,7 +205,8 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     instance->chunk_map = instance->page_map + geometry->page_map_bytes / sizeof(uint64_t);
     instance->retained_map = instance->chunk_map + geometry->map_bytes / sizeof(uint64_t);
     instance->chunk_count = (uint32_t)geometry->chunk_count;
-    instance->run_zone = (uint32_t)emmai_max(geometry->chunk_count / 2, control->low_committed);
+    size_t zone = emmai_max(geometry->chunk_count / 2, control->low_committed);
+    instance->run_zone = (uint32_t)emmai_round_up(zone, 2); /* a pair of chunks is in one zone */
     control->run_committed = control->run_covered = instance->run_end = instance->run_zone;
     control->low_covered = EMMAI_YOUNG_CHUNKS;
     instance->low_end = EMMAI_YOUNG_CHUNKS;

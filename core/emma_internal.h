@@ -149,8 +149,8 @@ typedef struct emmai_thread_heap {
     uint64_t owner;      /* any thread, atomic */
     uint32_t generation; /* who becomes the owner; others look, atomic */
     uint32_t returned;   /* id of a slab, see emma_remote.c; 0: none. Any thread, atomic */
-    uint32_t held;       /* a chunk that is the heap's and in no use; 0: none. Owner thread; others
-                            look, atomic */
+    uint32_t held;       /* a chunk that is the heap's and in no use; 0: none. Owner thread */
+    bool stocked;        /* it may have empty slabs. Owner thread; others look, atomic */
 } emmai_thread_heap;
 
 /* What a thread keeps of its own, for all shared instances of this copy of emma: which heaps served

@@ -159,7 +159,7 @@ static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
     emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
     size_t chunk = owner->held;
     if (chunk) {
-        emmai_sync_set(&owner->held, (uint32_t)0);
+        owner->held = 0;
         emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
         return chunk;
     }
@@ -169,7 +169,7 @@ static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
         return emmai_chunk_take_slab(instance);
     if (count > 1) {
         emmai_chunk_hold(instance, chunk + 1);
-        emmai_sync_set(&owner->held, (uint32_t)chunk + 1);
+        owner->held = (uint32_t)chunk + 1;
     }
     return chunk;
 }
@@ -183,7 +183,7 @@ static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chu
         return;
     }
     emmai_chunk_hold(instance, chunk);
-    emmai_sync_set(&owner->held, (uint32_t)chunk);
+    owner->held = (uint32_t)chunk;
 }
 
 /* Gives the one on hold back too. */
@@ -191,7 +191,7 @@ static void emmai_shared_shed(emma *instance, emmai_heap *heap)
 {
     emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
     size_t chunk = owner->held;
-    emmai_sync_set(&owner->held, (uint32_t)0);
+    owner->held = 0;
     if (chunk)
         emmai_chunk_release(instance, chunk, 1);
 }
@@ -209,6 +209,7 @@ static bool heap_take(emmai_thread_heap *heap, uint64_t owner, uint64_t id, uint
                                      __ATOMIC_RELAXED))
         return false;
     emmai_sync_set(&heap->generation, generation);
+    emmai_sync_set(&heap->stocked, true);
     return true;
 }
 
@@ -332,6 +333,7 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
     emmai_heap_init(instance, &heap->heap);
     heap->owner = id;
     heap->generation = generation;
+    heap->stocked = true;
     if (heap_publish(instance, heap, chunk))
         return heap;
     emmai_chunk_release(instance, chunk, 1);
@@ -340,10 +342,12 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
 
 /* Leaves a heap that the calling thread owns and has entered to whoever comes. The owner is gone before
  * the gate is open, so that nobody takes it while this thread is inside. */
-static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap)
+static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool stocked)
 {
     emmai_remote_drain(instance, &heap->heap);
-    emmai_slab_shed(instance, &heap->heap);
+    if (!stocked)
+        emmai_slab_shed(instance, &heap->heap);
+    emmai_sync_set(&heap->stocked, stocked);
     emmai_sync_add(&instance->control->heaps_detached, (size_t)1); /* first: see there */
     __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
@@ -358,11 +362,11 @@ static void emmai_shared_reclaim(emma *instance)
     emmai_thread_heap *heap;
     size_t number = 0;
     while (id && (heap = emmai_shared_next_heap(instance, &number))) {
-        bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->held);
+        bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->stocked);
         if (!pending || !heap_take_if_left(instance, heap, self, id, generation))
             continue;
         emmai_gate_close(&heap->heap);
-        heap_leave_for_good(instance, heap);
+        heap_leave_for_good(instance, heap, false);
     }
 }
 
@@ -444,6 +448,10 @@ static EMMAI_NOINLINE emmai_heap *emmai_shared_enter(emma *instance)
     return heap;
 }
 
+/* So many heaps are left with their empty slabs, for threads that come next: opening and closing a
+ * slab for a few blocks is what a short-lived thread mostly does. */
+#define STOCKED_MAX 4
+
 void emma_thread_detach(emma *instance)
 {
     emmai_thread *self = thread_self();
@@ -457,6 +465,7 @@ void emma_thread_detach(emma *instance)
             continue;
         emmai_gate_close(&heap->heap);
         thread_forget(self); /* from here on handlers find this heap closed, then not their own */
-        heap_leave_for_good(instance, heap);
+        bool stocked = emmai_sync_get(&instance->control->heaps_detached) < STOCKED_MAX;
+        heap_leave_for_good(instance, heap, stocked);
     }
 }
