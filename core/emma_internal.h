@@ -160,8 +160,8 @@ typedef struct emmai_thread {
     emmai_thread_heap *heap;
     uint64_t nonce_before;
     emmai_thread_heap *heap_before;
-    uint32_t changes;   /* of the words before */
     uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
+    uint16_t changes;   /* of the words before */
     bool forked;        /* it came through a fork */
 } emmai_thread;
 

@@ -55,8 +55,8 @@ static uint64_t thread_begin_change(emmai_thread *self)
     uint64_t before = __atomic_exchange_n(&self->nonce, EMMAI_NONCE_CHANGING, __ATOMIC_RELAXED);
     if (before == EMMAI_NONCE_CHANGING)
         return before;
-    emmai_sync_set(&self->changes, self->changes + 1);
-    self->nonce_before = 0;
+    emmai_sync_set(&self->changes, (uint16_t)(self->changes + 1));
+    emmai_sync_set(&self->nonce_before, (uint64_t)0);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     return before;
 }
@@ -64,9 +64,9 @@ static uint64_t thread_begin_change(emmai_thread *self)
 static void thread_end_change(emmai_thread *self, uint64_t nonce, uint64_t before)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    self->nonce_before = before;
+    emmai_sync_set(&self->nonce_before, before);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    self->nonce = nonce;
+    emmai_sync_set(&self->nonce, nonce);
 }
 
 /* Remembers which heap serves the thread in this instance. */
@@ -75,8 +75,8 @@ static void thread_remember(emmai_thread *self, const emma *instance, emmai_thre
     uint64_t before = self ? thread_begin_change(self) : EMMAI_NONCE_CHANGING;
     if (before == EMMAI_NONCE_CHANGING)
         return;
-    self->heap_before = self->heap;
-    self->heap = heap;
+    emmai_sync_set(&self->heap_before, self->heap);
+    emmai_sync_set(&self->heap, heap);
     thread_end_change(self, instance->nonce, before);
 }
 
@@ -394,15 +394,16 @@ static inline emmai_heap *emmai_shared_last(const emma *instance)
     const emmai_thread *self = thread_self();
     if (EMMAI_UNLIKELY(!self))
         return NULL;
-    uint32_t changes = self->changes;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    bool is_last = EMMAI_LIKELY(self->nonce == instance->nonce);
-    if (!is_last && self->nonce_before != instance->nonce)
+    /* In this order: compilers move plain loads across a fence where no address was taken. */
+    uint16_t changes = emmai_sync_get(&self->changes);
+    emmai_thread_heap *heap;
+    if (EMMAI_LIKELY(emmai_sync_get(&self->nonce) == instance->nonce))
+        heap = emmai_sync_get(&self->heap);
+    else if (emmai_sync_get(&self->nonce_before) == instance->nonce)
+        heap = emmai_sync_get(&self->heap_before);
+    else
         return NULL;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    emmai_thread_heap *heap = is_last ? self->heap : self->heap_before;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (EMMAI_UNLIKELY(self->changes != changes))
+    if (EMMAI_UNLIKELY(emmai_sync_get(&self->changes) != changes))
         return NULL;
     if (!heap)
         __builtin_unreachable(); /* there is none without a nonce */

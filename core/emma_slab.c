@@ -39,13 +39,13 @@ EMMAI_LOOKS_AT_OTHERS static size_t list_length(const emma *instance, const emma
     return length;
 }
 
-/* Blocks that are in no list of the owner's. */
+/* Blocks that are in no list of the owner's; none, rather, where the owner is in the middle of a change. */
 EMMAI_LOOKS_AT_OTHERS static size_t slab_out(const emma *instance, const emmai_slab *slab)
 {
     if (slab->kind == EMMAI_FULL)
         return slab->carved;
-    return (size_t)(slab->plain_frees + 1) -
-           list_length(instance, slab, emmai_slab_bin(instance, slab));
+    size_t out = (size_t)(slab->plain_frees + 1);
+    return out - emmai_min(out, list_length(instance, slab, emmai_slab_bin(instance, slab)));
 }
 
 /* Blocks handed out. */
