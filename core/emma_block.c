@@ -66,7 +66,7 @@ static EMMAI_NOINLINE void block_event_run(emma *instance, emmai_slab *slab, voi
         emmai_run_free(instance, slab);
         return;
     }
-    if (kind == EMMAI_FREE)
+    if (kind == EMMAI_FREE && !instance->shared) /* there the entry was only read */
         emmai_metadata_forget_entry(instance, slab);
     emmai_misuse(instance, block_crime(kind), block);
 }

@@ -141,7 +141,8 @@ static void chunk_list_retained(emma *instance, size_t chunk, size_t count)
         if (!resident)
             continue;
         emmai_sync_add(&instance->control->retained_pages, resident); /* first: never too few */
-        emmai_bits_set(instance->retained_map, i, 1);
+        if (!emmai_bits_add(instance->retained_map, i)) /* a lost thread had not unlisted it */
+            emmai_sync_sub(&instance->control->retained_pages, resident);
     }
 }
 
@@ -253,16 +254,30 @@ static size_t chunk_retained(const emma *instance, size_t count)
     return chunk < end ? chunk : 0;
 }
 
+/* Whether to look again where the region is full: what threads that are gone left was taken back, which
+ * happens once. */
+static bool chunk_look_again(emma *instance, bool *reclaimed)
+{
+    if (!instance->shared || *reclaimed)
+        return false;
+    emmai_shared_reclaim(instance);
+    return *reclaimed = true;
+}
+
 /* Takes a chunk for a slab, one that keeps memory if there is one, else the lowest. Returns its
  * index, or 0 when there is none or the kernel or the limit refuses. */
 static size_t emmai_chunk_take_slab(emma *instance)
 {
+    bool reclaimed = false;
     for (;;) {
         uint32_t hint = emmai_sync_get(&instance->low_hint);
         size_t retained = chunk_retained(instance, 1);
         size_t chunk = retained ? retained : chunk_next_free(instance, hint);
-        if (chunk == instance->chunk_count)
+        if (chunk == instance->chunk_count) {
+            if (chunk_look_again(instance, &reclaimed))
+                continue;
             return 0;
+        }
         if (!retained)
             emmai_huge_prepare(instance, chunk);
         enum chunk_result result = chunk_use(instance, chunk, 1, chunk, 0);
@@ -276,15 +291,17 @@ static size_t emmai_chunk_take_slab(emma *instance)
     }
 }
 
-/* What a chunk was is over; its memory stays with it. */
+/* What a chunk was is over; its memory stays with it. First of all no run of no bytes is left, should
+ * the thread stop in here. */
 static void entry_clear(emmai_slab *entry)
 {
+    emmai_sync_set(&entry->kind, (uint8_t)EMMAI_FREE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     entry->free = NULL;
     entry->plain_frees = 0;
     entry->carved = 0;
     emmai_sync_set(&entry->owner, (uint16_t)0);
     entry->next = entry->prev = 0;
-    entry->kind = EMMAI_FREE;
     entry->size_class = 0;
     emmai_sync_set(&entry->remote, (uint32_t)0);
 }
@@ -295,7 +312,7 @@ static void entry_clear(emmai_slab *entry)
 /* Whether both chunks of a pair, whose first has an even index, are free. */
 static bool pair_is_free(const emma *instance, size_t first)
 {
-    return first + 2 <= instance->chunk_count &&
+    return first >= EMMAI_YOUNG_CHUNKS && first + 2 <= instance->chunk_count &&
            emmai_bits_find(instance->chunk_map, first, first + 2, true) == first + 2;
 }
 
@@ -448,6 +465,7 @@ static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignmen
     size_t count = emmai_chunks_of(bytes);
     roomy = roomy && count >= ROOMY_MIN_CHUNKS && chunk_may_spread(instance->control);
     enum chunk_result result;
+    bool reclaimed = false;
     do {
         size_t chunk = roomy ? chunk_roomy(instance, count) : none;
         result = run_use(instance, chunk, count, bytes);
@@ -461,6 +479,8 @@ static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignmen
             size_t hint = emmai_sync_get(&instance->low_hint);
             chunk = map_fit(instance, hint, count, alignment);
             result = run_use(instance, chunk, count, bytes);
+            if (chunk == none && count < none && chunk_look_again(instance, &reclaimed))
+                result = CHUNK_LOST;
         }
         if (result == CHUNK_TAKEN)
             return chunk;
@@ -485,10 +505,12 @@ static void chunk_decay(emma *instance)
     emmai_control *control = instance->control;
     if (__atomic_add_fetch(&control->releases, 1, __ATOMIC_RELAXED) % EMMAI_DECAY_RELEASES)
         return;
+    uint64_t start = emmai_sync_get(&control->decay_ms);
     uint64_t now = emmai_os_now_ms();
-    if (now - emmai_sync_get(&control->decay_ms) < EMMAI_DECAY_PERIOD_MS)
+    if ((int64_t)(now - start) < EMMAI_DECAY_PERIOD_MS ||
+        !__atomic_compare_exchange_n(&control->decay_ms, &start, now, false, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED))
         return;
-    emmai_sync_set(&control->decay_ms, now);
     emmai_chunk_purge(instance, emmai_sync_get(&control->retained_low_pages));
     emmai_sync_set(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
 }

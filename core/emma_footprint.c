@@ -80,6 +80,11 @@ static bool emmai_footprint_take(emma *instance, size_t pages)
         if (now + pages > emmai_footprint_limit_pages(control))
             return false;
     while (!emmai_sync_replace(&control->footprint_pages, &now, now + pages));
+    /* Who lowers the limit looks at the footprint afterwards: one of the two sees the other. */
+    if (EMMAI_UNLIKELY(now + pages > emmai_footprint_limit_pages(control))) {
+        emmai_sync_sub(&control->footprint_pages, pages);
+        return false;
+    }
     emmai_sync_raise_size(&control->peak_pages, now + pages);
     footprint_watch(instance);
     return true;
@@ -100,7 +105,7 @@ static void emmai_footprint_give(emma *instance, size_t pages)
 static enum emma_status footprint_set_limit(emma *instance, emmai_heap *heap, size_t limit_pages)
 {
     emmai_control *control = instance->control;
-    size_t before = __atomic_exchange_n(&control->limit_pages, limit_pages, __ATOMIC_RELAXED);
+    size_t before = __atomic_exchange_n(&control->limit_pages, limit_pages, __ATOMIC_SEQ_CST);
     if (footprint_excess(control, 0) && heap) {
         emmai_block_drain(instance, heap);
         emmai_slab_shed(instance, heap);

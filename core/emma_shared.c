@@ -263,43 +263,58 @@ static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emm
         !heap_is_left(instance, heap, owner, id, generation, self && self->forked) ||
         !heap_is_idle(heap) || !heap_take(heap, owner, id, generation))
         return false;
-    if (!heap_is_idle(
-            heap)) { /* had, and just left, by another thread, who opens it the next moment */
-        __atomic_store_n(&heap->owner, owner, __ATOMIC_RELEASE);
-        return false;
-    }
     if (!owner)
         emmai_sync_sub(&instance->control->heaps_detached, (size_t)1);
-    return true;
+    /* Had, and just left, by another thread, it is open the next moment: then the thread finds it. */
+    return heap_is_idle(heap);
 }
 
 /* Heaps whose owners the kernel is asked about by a thread that needs one. */
-#define ADOPT_ASKS_MAX 8
+#define ADOPT_ASKS ((size_t)8)
 
-/* Takes an idle heap that somebody left: any that was detached, or one of a dead thread's among the
- * next few. Where all of many threads live, the kernel is not asked about each by each; the dead are
- * found in turn, while they are an eighth of all or more at once. */
+/* A search for heaps that somebody left. */
+typedef struct heap_search {
+    size_t number; /* of the heap looked at last */
+    size_t left;   /* to be looked at */
+    size_t asks;   /* owners that the kernel may still be asked about */
+} heap_search;
+
+static heap_search heap_search_begin(const emma *instance, size_t asks)
+{
+    return (heap_search){ emmai_sync_get(&instance->control->adopt_cursor), heap_count(instance),
+                          asks };
+}
+
+/* The next heap that has no owner, or one that may be asked about; NULL when there is none. Where all
+ * of many threads live, not each asks about each: the dead are found in turn. */
+static emmai_thread_heap *heap_search_next(emma *instance, heap_search *search)
+{
+    emmai_control *control = instance->control;
+    while (search->left && (search->asks || emmai_sync_get(&control->heaps_detached))) {
+        search->left--;
+        search->number = search->number < heap_count(instance) ? search->number + 1 : 1;
+        emmai_thread_heap *heap = heap_at(instance, search->number);
+        bool has_owner = heap && emmai_sync_get(&heap->owner);
+        if (!heap || (has_owner && !search->asks))
+            continue;
+        if (has_owner) {
+            search->asks--;
+            emmai_sync_set(&control->adopt_cursor, search->number);
+        }
+        return heap;
+    }
+    return NULL;
+}
+
+/* Takes an idle heap that somebody left: any that was detached, or a dead thread's. */
 static emmai_thread_heap *heap_adopt(emma *instance, const emmai_thread *self, uint64_t id,
                                      uint32_t generation)
 {
-    emmai_control *control = instance->control;
-    size_t count = heap_count(instance);
-    size_t number = emmai_sync_get(&control->adopt_cursor);
-    unsigned asks = 0;
-    for (size_t left = count; left; left--) {
-        if (asks == ADOPT_ASKS_MAX && !emmai_sync_get(&control->heaps_detached))
-            break;
-        number = number < count ? number + 1 : 1;
-        emmai_thread_heap *heap = heap_at(instance, number);
-        bool has_owner = heap && emmai_sync_get(&heap->owner);
-        if (!heap || (has_owner && asks == ADOPT_ASKS_MAX))
-            continue;
-        asks += has_owner;
-        if (has_owner)
-            emmai_sync_set(&control->adopt_cursor, number);
+    heap_search search = heap_search_begin(instance, ADOPT_ASKS);
+    emmai_thread_heap *heap;
+    while ((heap = heap_search_next(instance, &search)))
         if (heap_take_if_left(instance, heap, self, id, generation))
             return heap;
-    }
     return NULL;
 }
 
@@ -341,27 +356,33 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
 }
 
 /* Leaves a heap that the calling thread owns and has entered to whoever comes. The owner is gone before
- * the gate is open, so that nobody takes it while this thread is inside. */
+ * the gate is open, so that nobody takes it while this thread is inside; in between the thread forgets
+ * it, since before handlers can find it by its owner, and afterwards it may be another's. */
 static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool stocked)
 {
+    emmai_thread *self = thread_self();
     emmai_remote_drain(instance, &heap->heap);
     if (!stocked)
         emmai_slab_shed(instance, &heap->heap);
     emmai_sync_set(&heap->stocked, stocked);
     emmai_sync_add(&instance->control->heaps_detached, (size_t)1); /* first: see there */
     __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (self && (self->heap == heap || self->heap_before == heap))
+        thread_forget(self);
     __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
 }
 
-/* Takes back what was freed into heaps that nobody has any more, for when memory is short. */
+/* Takes back what was freed into heaps that nobody has any more, for when memory is short: rather than
+ * that a request is refused, all owners are asked about. */
 static void emmai_shared_reclaim(emma *instance)
 {
     emmai_thread *self = thread_self();
     uint32_t generation = shared_generation(instance);
     uint64_t id = thread_identify(self, instance);
+    heap_search search = heap_search_begin(instance, SIZE_MAX);
     emmai_thread_heap *heap;
-    size_t number = 0;
-    while (id && (heap = emmai_shared_next_heap(instance, &number))) {
+    while (id && (heap = heap_search_next(instance, &search))) {
         bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->stocked);
         if (!pending || !heap_take_if_left(instance, heap, self, id, generation))
             continue;
@@ -410,11 +431,16 @@ static inline emmai_heap *emmai_shared_last(const emma *instance)
     return &heap->heap;
 }
 
-/* Whether the calling thread is interrupted inside that heap. */
+/* Whether the calling thread is interrupted inside a heap of its own. */
 static bool emmai_shared_is_inside(const emma *instance)
 {
-    const emmai_heap *heap = emmai_shared_last(instance);
-    return heap && !heap->gate;
+    uint64_t id = thread_id(thread_self());
+    emmai_thread_heap *heap;
+    size_t number = 0;
+    while ((heap = emmai_shared_next_heap(instance, &number)))
+        if (emmai_sync_get(&heap->owner) == id && !heap_is_idle(heap))
+            return true;
+    return false;
 }
 
 /* The heap that served it earlier: the one that the thread's slot names. */
@@ -465,7 +491,6 @@ void emma_thread_detach(emma *instance)
         if (emmai_sync_get(&heap->owner) != id || !heap_is_idle(heap))
             continue;
         emmai_gate_close(&heap->heap);
-        thread_forget(self); /* from here on handlers find this heap closed, then not their own */
         bool stocked = emmai_sync_get(&instance->control->heaps_detached) < STOCKED_MAX;
         heap_leave_for_good(instance, heap, stocked);
     }

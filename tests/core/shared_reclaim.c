@@ -86,8 +86,29 @@ static void run_without_heap(void)
     emma_destroy(instance);
 }
 
+/* Where the region, not the limit, is full. */
+static void run_in_small_region(void)
+{
+    emma_options options = test_options();
+    options.flags = EMMA_SHARED;
+    options.reserve_bytes = LIMIT_BYTES + TEST_MIB;
+    instance = emma_create(&options);
+    CHECK(instance != NULL);
+    void *own = emma_malloc(instance, 10);
+    CHECK(own != NULL);
+    detaches = false;
+    test_thread_run(fill, NULL);
+    CHECK_LT(count, BLOCKS);
+    while (count > 0)
+        emma_free(instance, blocks[--count]);
+    void *block = emma_malloc(instance, LIMIT_BYTES / 4);
+    CHECK(block != NULL);
+    emma_destroy(instance);
+}
+
 int main(void)
 {
+    run_in_small_region();
     run(false);
     run(true);
     run_without_heap();
