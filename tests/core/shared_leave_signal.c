@@ -39,11 +39,11 @@ static void *use_and_leave(void *arg)
     return arg;
 }
 
-/* More instances than a thread remembers, so that it finds its heap by its slot. */
+/* More instances than a thread remembers, again and again, so that it finds its heap by its slot. */
 static void use_all(void)
 {
-    for (size_t i = 0; i < INSTANCES; i++)
-        use(instances[i]);
+    for (size_t i = 0; i < 2 * INSTANCES; i++)
+        use(instances[i % INSTANCES]);
 }
 
 static void leave_once(void)
