@@ -213,7 +213,10 @@ static enum chunk_result chunk_use(emma *instance, size_t chunk, size_t count, s
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
         if (run_bytes && i == run)
             entry->run_bytes = run_bytes;
-        entry->kind = (uint8_t)(!run_bytes ? EMMAI_SLAB : i == run ? EMMAI_RUN : EMMAI_BODY);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST); /* at no instruction a run of no bytes */
+        emmai_sync_set(&entry->kind, (uint8_t)(!run_bytes ? EMMAI_SLAB
+                                               : i == run ? EMMAI_RUN
+                                                          : EMMAI_BODY));
     }
     return result;
 }

@@ -76,16 +76,17 @@ static bool emmai_footprint_take(emma *instance, size_t pages)
     footprint_make_room(instance, pages);
     footprint_flatten(instance, pages);
     size_t now = emmai_sync_get(&control->footprint_pages);
-    do
+    do {
         if (now + pages > emmai_footprint_limit_pages(control))
             return false;
-    while (!emmai_sync_replace(&control->footprint_pages, &now, now + pages));
+        /* First: it is never below the footprint, wherever a thread stops. */
+        emmai_sync_raise_size(&control->peak_pages, now + pages);
+    } while (!emmai_sync_replace(&control->footprint_pages, &now, now + pages));
     /* Who lowers the limit looks at the footprint afterwards: one of the two sees the other. */
     if (EMMAI_UNLIKELY(now + pages > emmai_footprint_limit_pages(control))) {
         emmai_sync_sub(&control->footprint_pages, pages);
         return false;
     }
-    emmai_sync_raise_size(&control->peak_pages, now + pages);
     footprint_watch(instance);
     return true;
 }

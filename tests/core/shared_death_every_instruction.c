@@ -215,6 +215,7 @@ static size_t kill_many(const act *a, uint64_t seed)
     free_churned(slots);
     /* Those that did not die keep what they allocated, too: the first and the last. */
     CHECK_LE(test_stats(instance).live_blocks, (deaths + 2) * LOST_BLOCKS);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
     emma_destroy(instance);
     return deaths;
 }
