@@ -266,7 +266,7 @@ static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
 {
     if (EMMA_CHECKS || !instance->shared)
         return block_malloc_gated(instance, bytes);
-    emmai_heap *heap = emmai_shared_last(instance);
+    emmai_heap *heap = emmai_thread_last(instance);
     if (EMMAI_UNLIKELY(!heap))
         return block_malloc_earlier(instance, bytes);
     if (EMMAI_LIKELY(bytes - 1 < heap->gate))
@@ -336,7 +336,7 @@ static EMMAI_NOINLINE void *block_free_gated(emma *instance, void *block, const 
 /* Frees for a thread that used other instances meanwhile, or whose heap does not own the slab. */
 static EMMAI_NOINLINE void *block_free_away(emma *instance, emmai_slab *slab, void *block)
 {
-    emmai_heap *heap = emmai_shared_last(instance);
+    emmai_heap *heap = emmai_thread_last(instance);
     if (!heap)
         heap = emmai_shared_earlier(instance);
     if (heap && slab->owner == heap->number && heap->gate)
@@ -355,7 +355,7 @@ static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const s
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return block_free_foreign(instance, block);
     emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
-    emmai_heap *heap = emmai_shared_last(instance);
+    emmai_heap *heap = emmai_thread_last(instance);
     if (EMMAI_LIKELY(heap && slab->owner == heap->number && heap->gate))
         return block_push(instance, heap, slab, block, true);
     return block_free_away(instance, slab, block);

@@ -1,4 +1,4 @@
-/* emma_check.c - verifies the invariants of emma_internal.h, each by its number.
+/* emma_check.c - verifies the invariants of emma_layout.h, each by its number.
  *
  * A thread of a shared instance that died in the middle of a change, or was left in the parent by a
  * fork, leaves its heap closed, chunks claimed for nothing, pages counted that nobody has: lost, but
@@ -154,8 +154,8 @@ static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size
 static bool check_used(const emma *instance, check_sum *sum)
 {
     size_t next;
-    for (size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
-         chunk < instance->chunk_count; chunk = emmai_chunk_next_used(instance, next))
+    for (size_t chunk = emmai_place_next_used(instance, EMMAI_YOUNG_CHUNKS);
+         chunk < instance->chunk_count; chunk = emmai_place_next_used(instance, next))
         if (!check_chunk(instance, chunk, sum, &next))
             return false;
     size_t hint = emmai_min(instance->low_hint, instance->chunk_count);

@@ -260,7 +260,7 @@ void emma_destroy(emma *instance)
 /* Makes every chunk behind the young area free. */
 static void reset_chunks(emma *instance)
 {
-    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
+    size_t chunk = emmai_place_next_used(instance, EMMAI_YOUNG_CHUNKS);
     while (chunk < instance->chunk_count) {
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = 1;
@@ -270,7 +270,7 @@ static void reset_chunks(emma *instance)
         }
         if (entry->kind != EMMAI_HEAP)
             emmai_chunk_release(instance, chunk, count);
-        chunk = emmai_chunk_next_used(instance, chunk + count);
+        chunk = emmai_place_next_used(instance, chunk + count);
     }
 }
 

@@ -112,12 +112,12 @@ static size_t squeeze_chunk(const emma *instance, size_t chunk, size_t bytes)
 static size_t emmai_chunk_squeeze(emma *instance)
 {
     size_t done = 0;
-    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
+    size_t chunk = emmai_place_next_used(instance, EMMAI_YOUNG_CHUNKS);
     while (chunk < instance->chunk_count) {
         size_t count;
         size_t needed = squeeze_needed(emmai_slab_of_id(instance, (ptrdiff_t)chunk), &count);
         done += squeeze_chunk(instance, chunk + count - 1, needed);
-        chunk = emmai_chunk_next_used(instance, chunk + count);
+        chunk = emmai_place_next_used(instance, chunk + count);
     }
     emmai_sync_add(&instance->control->returned_bytes, (uint64_t)done << EMMAI_PAGE_SHIFT);
     emmai_footprint_give(instance, done);

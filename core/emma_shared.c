@@ -19,90 +19,6 @@
  * changed) may take heaps of an older one. */
 #include "emma_internal.h"
 
-/* ---- the calling thread ---- */
-
-#if EMMA_TLS
-static __thread emmai_thread emmai_self EMMA_TLS_MODEL;
-#endif
-
-static inline emmai_thread *thread_self(void)
-{
-#if EMMA_TLS
-    return &emmai_self;
-#else
-    return NULL;
-#endif
-}
-
-/* Tells threads that are alive at the same time apart, together with the kernel's id. */
-static uint32_t thread_place(void)
-{
-    return (uint32_t)((uintptr_t)thread_self() / sizeof(void *));
-}
-
-/* The calling thread's name as an owner, as it was when it last took a heap. */
-static uint64_t thread_id(const emmai_thread *self)
-{
-    uint32_t kernel_id = self ? self->kernel_id : (uint32_t)emmai_os_thread_id();
-    return (uint64_t)kernel_id << 32 | thread_place();
-}
-
-/* Marks the thread's words as being changed, and returns which nonce was there; EMMAI_NONCE_CHANGING
- * in a signal handler in between, which leaves the words alone: they would be a mix of two
- * instances'. Who reads them sees by `changes` that a handler changed them meanwhile. */
-static uint64_t thread_begin_change(emmai_thread *self)
-{
-    uint64_t before = __atomic_exchange_n(&self->nonce, EMMAI_NONCE_CHANGING, __ATOMIC_RELAXED);
-    if (before == EMMAI_NONCE_CHANGING)
-        return before;
-    emmai_sync_set(&self->changes, (uint16_t)(self->changes + 1));
-    emmai_sync_set(&self->nonce_before, (uint64_t)0);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    return before;
-}
-
-static void thread_end_change(emmai_thread *self, uint64_t nonce, uint64_t before)
-{
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    emmai_sync_set(&self->nonce_before, before);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    emmai_sync_set(&self->nonce, nonce);
-}
-
-/* Remembers which heap serves the thread in this instance. */
-static void thread_remember(emmai_thread *self, const emma *instance, emmai_thread_heap *heap)
-{
-    uint64_t before = self ? thread_begin_change(self) : EMMAI_NONCE_CHANGING;
-    if (before == EMMAI_NONCE_CHANGING)
-        return;
-    emmai_sync_set(&self->heap_before, self->heap);
-    emmai_sync_set(&self->heap, heap);
-    thread_end_change(self, instance->nonce, before);
-}
-
-static void thread_forget(emmai_thread *self)
-{
-    if (self && thread_begin_change(self) != EMMAI_NONCE_CHANGING)
-        thread_end_change(self, 0, 0);
-}
-
-/* Asks the kernel who this is before it takes a heap; 0 when it must not have one. A thread that has
- * another id than before came through a fork: alone, so that no heap of before is in use by anyone
- * else. Not so a child that shares the parent's memory (vfork): it goes on as the thread that it
- * suspends, and has no heap where that has none. */
-static uint64_t thread_identify(emmai_thread *self, const emma *instance)
-{
-    uint32_t kernel_id = (uint32_t)emmai_os_thread_id();
-    if ((uint32_t)emmai_os_process_id() != emmai_sync_get(&instance->control->process_id))
-        return self && self->kernel_id ? thread_id(self) : 0;
-    if (self && self->kernel_id != kernel_id) {
-        self->forked = self->forked || self->kernel_id;
-        thread_forget(self);
-        self->kernel_id = kernel_id;
-    }
-    return (uint64_t)kernel_id << 32 | thread_place();
-}
-
 /* ---- all heaps of an instance ---- */
 
 static emmai_thread_heap *heap_at(const emma *instance, size_t number)
@@ -360,7 +276,7 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
  * it, since before handlers can find it by its owner, and afterwards it may be another's. */
 static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool stocked)
 {
-    emmai_thread *self = thread_self();
+    emmai_thread *self = emmai_thread_self();
     emmai_remote_drain(instance, &heap->heap);
     if (!stocked)
         emmai_slab_shed(instance, &heap->heap);
@@ -369,7 +285,7 @@ static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool st
     __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (self && (self->heap == heap || self->heap_before == heap))
-        thread_forget(self);
+        emmai_thread_forget(self);
     __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
 }
 
@@ -377,9 +293,9 @@ static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool st
  * that a request is refused, all owners are asked about. */
 static void emmai_shared_reclaim(emma *instance)
 {
-    emmai_thread *self = thread_self();
+    emmai_thread *self = emmai_thread_self();
     uint32_t generation = shared_generation(instance);
-    uint64_t id = thread_identify(self, instance);
+    uint64_t id = emmai_thread_identify(self, instance);
     heap_search search = heap_search_begin(instance, SIZE_MAX);
     emmai_thread_heap *heap;
     while (id && (heap = heap_search_next(instance, &search))) {
@@ -397,10 +313,10 @@ static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
     emmai_thread_heap *heap = NULL;
     uint32_t generation = shared_generation(instance);
     if (!self || self->kernel_id)
-        heap = heap_find_own(instance, thread_id(self));
+        heap = heap_find_own(instance, emmai_thread_id(self));
     if (heap)
         return heap;
-    uint64_t id = thread_identify(self, instance);
+    uint64_t id = emmai_thread_identify(self, instance);
     if (!id)
         return NULL;
     heap = heap_find_own(instance, id);
@@ -409,32 +325,10 @@ static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
     return heap ? heap : heap_create(instance, id, generation);
 }
 
-/* The heap that served the calling thread in this instance, if that was one of the last two. */
-static inline emmai_heap *emmai_shared_last(const emma *instance)
-{
-    const emmai_thread *self = thread_self();
-    if (EMMAI_UNLIKELY(!self))
-        return NULL;
-    /* In this order: compilers move plain loads across a fence where no address was taken. */
-    uint16_t changes = emmai_sync_get(&self->changes);
-    emmai_thread_heap *heap;
-    if (EMMAI_LIKELY(emmai_sync_get(&self->nonce) == instance->nonce))
-        heap = emmai_sync_get(&self->heap);
-    else if (emmai_sync_get(&self->nonce_before) == instance->nonce)
-        heap = emmai_sync_get(&self->heap_before);
-    else
-        return NULL;
-    if (EMMAI_UNLIKELY(emmai_sync_get(&self->changes) != changes))
-        return NULL;
-    if (!heap)
-        __builtin_unreachable(); /* there is none without a nonce */
-    return &heap->heap;
-}
-
 /* Whether the calling thread is interrupted inside a heap of its own. */
 static bool emmai_shared_is_inside(const emma *instance)
 {
-    uint64_t id = thread_id(thread_self());
+    uint64_t id = emmai_thread_id(emmai_thread_self());
     emmai_thread_heap *heap;
     size_t number = 0;
     while ((heap = emmai_shared_next_heap(instance, &number)))
@@ -446,30 +340,30 @@ static bool emmai_shared_is_inside(const emma *instance)
 /* The heap that served it earlier: the one that the thread's slot names. */
 static emmai_heap *emmai_shared_earlier(const emma *instance)
 {
-    emmai_thread *self = thread_self();
+    emmai_thread *self = emmai_thread_self();
     if (!self || !self->kernel_id)
         return NULL;
-    uint64_t id = thread_id(self);
+    uint64_t id = emmai_thread_id(self);
     emmai_thread_heap *heap = heap_at(instance, emmai_sync_get(heap_slot(instance, id)));
     if (!heap || emmai_sync_get(&heap->owner) != id)
         return NULL;
-    thread_remember(self, instance, heap);
+    emmai_thread_remember(self, instance, heap);
     return &heap->heap;
 }
 
 /* Enters an idle heap for the calling thread; NULL when there is no memory for one. */
 static EMMAI_NOINLINE emmai_heap *emmai_shared_enter(emma *instance)
 {
-    emmai_heap *last = emmai_shared_last(instance);
+    emmai_heap *last = emmai_thread_last(instance);
     emmai_heap *heap = last;
     if (!last || !last->gate) {
-        emmai_thread *self = thread_self();
+        emmai_thread *self = emmai_thread_self();
         emmai_thread_heap *found = heap_for_thread(instance, self);
         if (!found)
             return NULL;
         heap = &found->heap;
         if (!last)
-            thread_remember(self, instance, found);
+            emmai_thread_remember(self, instance, found);
     }
     emmai_gate_close(heap);
     return heap;
@@ -481,10 +375,10 @@ static EMMAI_NOINLINE emmai_heap *emmai_shared_enter(emma *instance)
 
 void emma_thread_detach(emma *instance)
 {
-    emmai_thread *self = thread_self();
+    emmai_thread *self = emmai_thread_self();
     if (!instance->shared || (self && self->nonce == EMMAI_NONCE_CHANGING))
         return;
-    uint64_t id = thread_id(self);
+    uint64_t id = emmai_thread_id(self);
     emmai_thread_heap *heap;
     size_t number = 0;
     while ((heap = emmai_shared_next_heap(instance, &number))) {

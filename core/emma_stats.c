@@ -37,7 +37,7 @@ EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned s
     for (unsigned i = 0; i < instance->young_count; i++)
         if (all || instance->young[i].size_class == size_class)
             sum_slab(instance, &instance->young[i], sum);
-    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
+    size_t chunk = emmai_place_next_used(instance, EMMAI_YOUNG_CHUNKS);
     while (chunk < instance->chunk_count) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = 1;
@@ -50,7 +50,7 @@ EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned s
         } else if (entry->size_class && (all || entry->size_class == size_class)) {
             sum_slab(instance, entry, sum);
         }
-        chunk = emmai_chunk_next_used(instance, chunk + count);
+        chunk = emmai_place_next_used(instance, chunk + count);
     }
 }
 

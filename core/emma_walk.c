@@ -73,7 +73,7 @@ static bool walk_all(const emma *instance, emma_walk_fn visit, void *arg)
     for (unsigned i = 0; i < instance->young_count; i++)
         if (!walk_slab(instance, &instance->young[i], visit, arg))
             return false;
-    size_t chunk = emmai_chunk_next_used(instance, EMMAI_YOUNG_CHUNKS);
+    size_t chunk = emmai_place_next_used(instance, EMMAI_YOUNG_CHUNKS);
     while (chunk < instance->chunk_count) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = 1;
@@ -85,7 +85,7 @@ static bool walk_all(const emma *instance, emma_walk_fn visit, void *arg)
         } else if (entry->size_class && !walk_slab(instance, entry, visit, arg)) {
             return false;
         }
-        chunk = emmai_chunk_next_used(instance, chunk + count);
+        chunk = emmai_place_next_used(instance, chunk + count);
     }
     return true;
 }

@@ -58,7 +58,7 @@ void emmai_malloc_leave_heap(emma *instance)
 /* After the thread has allocated. */
 static MALLOC_NOINLINE void learn_heap(emma *instance)
 {
-    emmai_heap *heap = emmai_shared_last(instance);
+    emmai_heap *heap = emmai_thread_last(instance);
     if (!heap || heap == own_heap || own_heap == &heap_left)
         return;
     const bool is_new = own_heap == &no_heap;

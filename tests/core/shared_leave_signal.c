@@ -61,8 +61,8 @@ static void leave_once(void)
     test_trap_on();
     emma_thread_detach(instances[0]);
     test_trap_off();
-    emmai_thread_heap *heap = (emmai_thread_heap *)(void *)emmai_shared_last(instances[0]);
-    CHECK(!heap || heap->owner == thread_id(thread_self()));
+    emmai_thread_heap *heap = (emmai_thread_heap *)(void *)emmai_thread_last(instances[0]);
+    CHECK(!heap || heap->owner == emmai_thread_id(emmai_thread_self()));
     for (size_t i = 0; i < INSTANCES; i++) {
         CHECK_EQ(emma_check(instances[i]), EMMA_OK);
         emma_destroy(instances[i]);

@@ -1,0 +1,343 @@
+/* emma_layout.h - the structures of an instance, their invariants, and where things lie.
+ *
+ *   page_map        origin                                     origin + region_bytes
+ *   | maps | entries ... 2 1 0 | struct emma | chunk 0 ... | chunk 1 | ... | zone of runs ...
+ *                     \________ page 0 _________/
+ *
+ * Page 0 is the first page of chunk 0. The first chunks are the young area. The entry of chunk i is
+ * the i-th slab *before* struct emma, so that a young instance touches page 0 and the blocks behind
+ * it and nothing else, whatever its region could grow to.
+ *
+ * Invariants (emma_check verifies them):
+ * I1  A slab's `plain_frees` is the number of its blocks that are out, less one, while its kind is
+ *     SLAB, and 0 for every other kind: so the decrement in a free makes it negative exactly when
+ *     more than a free list must change. Out are the blocks handed out and, for the head of a ring,
+ *     those in its bin.
+ * I2  A SLAB is in the ring of its class, and only there; heads[class] is its head. A FULL slab is
+ *     in no ring, has an empty free list and no uncarved block left.
+ * I3  blocks out + length of the free list = blocks carved; every free block lies on a block
+ *     boundary and was carved.
+ * I4  The chunk map has a bit set for just the chunks whose kind is not FREE (the young area has
+ *     none: it is never looked for), the retained map for just the FREE ones with resident pages.
+ * I5  footprint = the pages of metadata + `resident` of every chunk; retained = `resident` of the
+ *     FREE ones. No page outside these was ever touched, so resident memory is at most the
+ *     footprint.
+ * I6  footprint <= limit, as of the last change of either.
+ * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other
+ *     chunk is. */
+#ifndef EMMA_LAYOUT_H
+#define EMMA_LAYOUT_H
+
+#include "emma_arch_x86_64.h"
+#include "emma_config.h"
+#include "emma_sync.h"
+
+#define EMMAI_NOINLINE            __attribute__((noinline))
+#define EMMAI_ALWAYS_INLINE       inline __attribute__((always_inline))
+#define EMMAI_LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define EMMAI_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* A function that adds up what other threads may be changing; what it finds need not fit together. */
+#define EMMAI_LOOKS_AT_OTHERS __attribute__((no_sanitize("thread")))
+#define EMMAI_ASSERT(condition)         \
+    do {                                \
+        if (EMMA_AUDIT && !(condition)) \
+            __builtin_trap();           \
+    } while (0)
+
+/* ---- size classes: steps of 8 bytes to 128, then 4 per doubling ---- */
+
+#define EMMAI_CLASS_STEP_BYTES ((size_t)8)
+#define EMMAI_LINEAR_SHIFT     7 /* classes are linear up to 1 << 7 = 128 bytes */
+#define EMMAI_LINEAR_CLASSES   16
+#define EMMAI_STEPS_SHIFT      2 /* 1 << 2 = 4 classes per doubling above */
+/* Blocks above go to runs: a slab of one chunk holds at least two blocks. */
+#define EMMAI_SLAB_MAX_SHIFT (EMMA_CHUNK_SHIFT - 1)
+#define EMMAI_SLAB_MAX_BYTES ((size_t)1 << EMMAI_SLAB_MAX_SHIFT)
+/* Classes are numbered from 1: 0 is what the entry of a chunk that is no slab has. */
+#define EMMAI_CLASS_COUNT \
+    (1 + EMMAI_LINEAR_CLASSES + ((EMMAI_SLAB_MAX_SHIFT - EMMAI_LINEAR_SHIFT) << EMMAI_STEPS_SHIFT))
+/* Up to here the class is looked up in a table by size; above it is computed. */
+#define EMMAI_SMALL_MAX_BYTES ((size_t)1024)
+#define EMMAI_SMALL_STEPS     (EMMAI_SMALL_MAX_BYTES / EMMAI_CLASS_STEP_BYTES)
+
+/* ---- slabs, runs and chunks ---- */
+
+enum emmai_kind {
+    EMMAI_FREE,  /* chunk that belongs to nobody; all zero but for `resident` */
+    EMMAI_SLAB,  /* has a free or an uncarved block, or is the head of its ring */
+    EMMAI_FULL,  /* slab with neither */
+    EMMAI_RUN,   /* first chunk of a large block */
+    EMMAI_BODY,  /* further chunk of a large block */
+    EMMAI_YOUNG, /* chunk of the young area: page 0 and the young slabs */
+    EMMAI_HEAP   /* chunk of a shared instance that holds a heap, or is held by one */
+};
+
+/* A slab, or what else a chunk is used for. */
+typedef struct emmai_slab {
+    union {
+        void *free; /* SLAB: last freed block, linked through the blocks' first words; NULL: none */
+        size_t run_bytes; /* RUN: bytes of the block, a multiple of 8 */
+    };
+    int32_t plain_frees; /* I1: frees to come that are a push and nothing more */
+    union {
+        uint16_t carved;       /* SLAB, FULL: blocks from its start on that were ever on a list */
+        uint16_t huge_advised; /* RUN: 1 while the kernel may use huge pages for it */
+    };
+    uint16_t owner; /* SLAB, FULL: number of the heap that it belongs to */
+    int32_t next;   /* SLAB: neighbours in the ring of its class, as slab ids */
+    int32_t prev;
+    uint8_t kind;       /* enum emmai_kind */
+    uint8_t size_class; /* SLAB, FULL; other kinds: 0 */
+    uint16_t resident;  /* chunks: pages from the chunk's start that count in the footprint */
+    union {
+        struct {
+            uint16_t first_unit; /* young slabs: where they start in the young area, in units */
+            uint16_t unit_count; /* young slabs: their length */
+        };
+        uint32_t remote; /* chunks of a shared instance: see emma_remote.c; any thread, atomic */
+    };
+} emmai_slab;
+
+/* plain_frees of a SLAB that has no block out. */
+#define EMMAI_NO_BLOCK_OUT (-1)
+
+_Static_assert(sizeof(emmai_slab) == 32, "entries are found by a shift");
+
+/* The young area: the region's first chunks, for young slabs, which are of a few units, so that an
+ * instance with a few blocks of many classes stays small. */
+#define EMMAI_YOUNG_BYTES     ((size_t)64 * EMMAI_KIB)
+#define EMMAI_YOUNG_CHUNKS    (EMMAI_YOUNG_BYTES >> EMMA_CHUNK_SHIFT)
+#define EMMAI_UNIT_SHIFT      7
+#define EMMAI_UNIT_BYTES      ((size_t)1 << EMMAI_UNIT_SHIFT)
+#define EMMAI_UNIT_COUNT      (EMMAI_YOUNG_BYTES >> EMMAI_UNIT_SHIFT)
+#define EMMAI_YOUNG_SLABS     64
+#define EMMAI_YOUNG_MAX_BYTES ((size_t)2048)
+
+_Static_assert(EMMAI_YOUNG_SLABS < 256, "unit_slab holds numbers of young slabs in a byte");
+
+/* ---- an instance ---- */
+
+/* Bytes above which an allocation leaves the fast path; 0 while a call is inside the heap, so that
+ * the comparison by which every allocation begins also refuses re-entry from a signal handler.
+ * Written by the thread that uses the instance, with plain stores: a handler on that thread sees
+ * either value whole. */
+#define EMMAI_GATE_OPEN EMMAI_SMALL_MAX_BYTES
+
+/* EMMAI_CLASS_COUNT, rounded up so that the array is of whole words. */
+#define EMMAI_SLAB_COUNTS ((EMMAI_CLASS_COUNT + 3) / 4 * 4)
+
+/* A set of slabs that one thread at a time allocates from. */
+typedef struct emmai_heap {
+    size_t gate;                          /* EMMAI_GATE_OPEN, or 0: a call is inside */
+    void *bins[EMMAI_CLASS_COUNT];        /* free blocks of each class, of its head */
+    emmai_slab *heads[EMMAI_CLASS_COUNT]; /* head of each class's ring; emmai_no_slab: empty */
+    uint8_t
+        class_map[EMMAI_SMALL_STEPS]; /* (size - 1) / 8 -> class, for this instance's alignment */
+    /* Chunk slabs of each class, saturating: how much to populate. */
+    uint16_t slab_count[EMMAI_SLAB_COUNTS];
+    uint16_t number; /* its slabs bear it */
+} emmai_heap;
+
+_Static_assert(sizeof(uint16_t) * EMMAI_SLAB_COUNTS % 8 == 0, "cleared by words");
+
+/* A heap of a shared instance; see emma_shared.c. */
+typedef struct emmai_thread_heap {
+    emmai_heap heap;     /* owner thread */
+    uint64_t owner;      /* any thread, atomic */
+    uint32_t generation; /* who becomes the owner; others look, atomic */
+    uint32_t returned;   /* id of a slab, see emma_remote.c; 0: none. Any thread, atomic */
+    uint32_t held;       /* a chunk that is the heap's and in no use; 0: none. Owner thread */
+    bool stocked;        /* it may have empty slabs. Owner thread; others look, atomic */
+} emmai_thread_heap;
+
+/* What a thread keeps of its own, for all shared instances of this copy of emma: which heaps served
+ * it in the last two. */
+typedef struct emmai_thread {
+    uint64_t nonce; /* of that heap's instance; 0: none */
+    emmai_thread_heap *heap;
+    uint64_t nonce_before;
+    emmai_thread_heap *heap_before;
+    uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
+    uint16_t changes;   /* of the words before */
+    bool forked;        /* it came through a fork */
+} emmai_thread;
+
+#define EMMAI_NONCE_CHANGING 1
+
+/* Numbers of heaps are of 16 bits, from 1. */
+#define EMMAI_HEAPS_MAX  ((size_t)UINT16_MAX)
+#define EMMAI_HEAP_SLOTS 128
+
+enum emmai_answer { EMMAI_UNKNOWN, EMMAI_NO, EMMAI_YES };
+
+/* Options, limits, extents and lifetime counters: what is about the heap rather than in it. */
+typedef struct emmai_control {
+    size_t limit_pages;
+    size_t spare_pages;
+    size_t soft_pages; /* SIZE_MAX: none */
+    size_t footprint_pages;
+    size_t peak_pages;
+    size_t metadata_pages;
+    size_t retained_pages;     /* of FREE chunks */
+    size_t retained_low_pages; /* the least of retained_pages since decay_ms */
+    uint64_t decay_ms;         /* start of the decay period */
+    uint32_t releases;         /* since the clock was read: see chunk_decay */
+    uint32_t low_committed;    /* I7, chunks */
+    uint32_t run_committed;    /* I7, chunk index */
+    uint32_t low_covered; /* chunks below, and from run_zone to run_covered, have metadata that */
+    uint32_t run_covered; /* counts; so may others */
+    uint8_t overcommits;  /* enum emmai_answer: see place_may_spread */
+    bool spare_open;
+    bool resetting;   /* every block is being freed: a signal handler's free is none of its own */
+    bool in_callback; /* the host's code runs inside a call; see emmai_callback_begin */
+    bool outside;     /* what looks at a block now has not entered; see emmai_outside_begin */
+    bool over_soft;
+    uint16_t huge_pause;   /* huge pages to do without */
+    uint16_t huge_backoff; /* how many that were when it began */
+    uint64_t moved_bytes;
+    uint64_t returned_bytes;
+    uint64_t refused_count;
+    uint64_t reentered_count; /* written by signal handlers too */
+    uint64_t cookie;          /* EMMA_CHECKS: mixed into the trailers */
+    size_t heap_count;        /* shared: numbers of heaps handed out; any thread, atomic */
+    size_t heaps_detached;    /* shared: at most so many have no owner; any thread, atomic */
+    size_t adopt_cursor;      /* shared: number of the heap asked about last; any thread, atomic */
+    uint32_t generation;      /* shared: the last one; any thread, atomic */
+    uint32_t process_id;      /* shared: of that generation; any thread, atomic */
+    emma_misuse_fn misuse_handler;
+    void *misuse_arg;
+    emma_limit_fn limit_handler;
+    void *limit_arg;
+    uint64_t audit_steps; /* EMMA_AUDIT: changes of the region's structure so far */
+    void *mapping;        /* what munmap takes */
+    size_t mapping_bytes;
+    char name[EMMA_NAME_MAX_BYTES + 1];
+} emmai_control;
+
+struct emma {
+    emmai_slab young[EMMAI_YOUNG_SLABS]; /* must be first: young slab j has id -1 - j */
+    emmai_heap heap;
+    size_t region_bytes;
+    size_t foreign_max;     /* ~region_bytes: see emmai_beyond */
+    uint64_t *chunk_map;    /* I4; see emma_bits.c */
+    uint64_t *retained_map; /* I4 */
+    uint64_t *page_map;     /* pages from here to the origin in use */
+    uint32_t chunk_count;
+    uint32_t run_zone;    /* runs are looked for from this chunk on, slabs below it */
+    uint32_t low_hint;    /* no chunk below this one is free */
+    uint32_t young_count; /* young slabs made */
+    uint32_t young_units; /* units of the young area given to them or to page 0 */
+    bool align8;
+    bool shared;
+    uint64_t nonce;        /* shared: of this instance and no other, whatever address it had */
+    uint32_t *fork_word;   /* shared: the generation; the kernel clears it in a child */
+    uint32_t *heap_chunks; /* shared: number of a heap -> its chunk; 0: none. Any thread, atomic */
+    uint16_t *heap_slots;  /* shared: a thread's hash -> number of a heap that may be its own */
+    uint32_t low_end; /* one past the highest chunk ever used below run_zone: bounds searches */
+    uint32_t run_end; /* the same above */
+    void *deferred;   /* blocks that signal handlers freed; any, atomic */
+    emmai_control *control; /* here `local`; of its own where a page of its own is needed */
+    emmai_control local;
+    uint8_t unit_slab
+        [EMMAI_UNIT_COUNT]; /* unit of the young area -> 1 + index of its young slab; 0: none */
+};
+
+/* Entries of chunks that share page 0 with struct emma. */
+#define EMMAI_HEAD_ENTRIES ((EMMAI_PAGE_BYTES - sizeof(struct emma)) / sizeof(emmai_slab))
+#define EMMAI_HEAD_BYTES   (EMMAI_HEAD_ENTRIES * sizeof(emmai_slab))
+
+_Static_assert(sizeof(struct emma) <= EMMAI_PAGE_BYTES - 2 * sizeof(emmai_slab),
+               "page 0 holds struct emma");
+_Static_assert(offsetof(struct emma, young) == 0, "young slabs continue the entries of the chunks");
+
+/* The head of an empty ring: no free block, nothing to carve. Never written. */
+static const emmai_slab emmai_no_slab;
+
+/* ---- geometry: addresses, chunks, entries ---- */
+
+static inline char *emmai_origin(const emma *instance)
+{
+    return (char *)(uintptr_t)instance - EMMAI_HEAD_BYTES;
+}
+
+/* Bytes from the region's start; at least region_bytes for a foreign address. */
+static inline size_t emmai_offset(const emma *instance, const void *address)
+{
+    return (uintptr_t)address - (uintptr_t)emmai_origin(instance);
+}
+
+/* ~emmai_offset: in this form the check is a comparison with foreign_max (not above it: foreign),
+ * the arithmetic shift yields -1 - chunk, and the entry is a sum instead of a difference; the free
+ * path is two instructions shorter. */
+static inline ptrdiff_t emmai_beyond(const emma *instance, const void *address)
+{
+    return (ptrdiff_t)((uintptr_t)instance - (EMMAI_HEAD_BYTES + 1) - (uintptr_t)address);
+}
+
+static inline emmai_slab *emmai_slab_of_beyond(const emma *instance, ptrdiff_t beyond)
+{
+    return (emmai_slab *)(uintptr_t)instance + (beyond >> EMMA_CHUNK_SHIFT);
+}
+
+/* The entry of the chunk with this index; a negative id is a young slab's. */
+static inline emmai_slab *emmai_slab_of_id(const emma *instance, ptrdiff_t id)
+{
+    return (emmai_slab *)(uintptr_t)instance - 1 - id;
+}
+
+static inline int32_t emmai_id_of_slab(const emma *instance, const emmai_slab *slab)
+{
+    return (int32_t)((const emmai_slab *)(const void *)instance - 1 - slab);
+}
+
+static inline bool emmai_slab_is_young(const emma *instance, const emmai_slab *slab)
+{
+    return (uintptr_t)slab - (uintptr_t)instance < sizeof instance->young;
+}
+
+/* Of what emmai_block_slab found: run or slab. */
+static inline bool emmai_slab_is_run(const emmai_slab *slab)
+{
+    return !slab->size_class;
+}
+
+static inline emmai_slab *emmai_slab_of_offset(const emma *instance, size_t offset)
+{
+    return emmai_slab_of_id(instance, (ptrdiff_t)(offset >> EMMA_CHUNK_SHIFT));
+}
+
+static inline char *emmai_chunk_start(const emma *instance, size_t chunk)
+{
+    return emmai_origin(instance) + (chunk << EMMA_CHUNK_SHIFT);
+}
+
+static inline size_t emmai_round_up(size_t bytes, size_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
+
+/* Pages from the chunk's start that count in the footprint. Its owner changes them; other threads may
+ * look, and then no longer be right. */
+static inline size_t emmai_chunk_resident(const emmai_slab *entry)
+{
+    return emmai_sync_get(&entry->resident);
+}
+
+static inline void emmai_chunk_set_resident(emmai_slab *entry, size_t pages)
+{
+    emmai_sync_set(&entry->resident, (uint16_t)pages);
+}
+
+/* Pages that `bytes` take. */
+static inline size_t emmai_pages_of(size_t bytes)
+{
+    return (bytes >> EMMAI_PAGE_SHIFT) + (bytes % EMMAI_PAGE_BYTES != 0);
+}
+
+/* Chunks that a run of `bytes` takes. */
+static inline size_t emmai_chunks_of(size_t bytes)
+{
+    return emmai_round_up(bytes, EMMAI_CHUNK_BYTES) >> EMMA_CHUNK_SHIFT;
+}
+
+#endif

@@ -1,0 +1,109 @@
+/* emma_thread.c - what a thread keeps of its own: who it is, and which heaps served it last.
+ *
+ * One record for all shared instances of this copy of emma, read and written by its thread alone; but
+ * signal handlers come at any instruction, and may use other instances. */
+#include "emma_internal.h"
+
+#if EMMA_TLS
+static __thread emmai_thread emmai_self EMMA_TLS_MODEL;
+#endif
+
+static inline emmai_thread *emmai_thread_self(void)
+{
+#if EMMA_TLS
+    return &emmai_self;
+#else
+    return NULL;
+#endif
+}
+
+/* Tells threads that are alive at the same time apart, together with the kernel's id. */
+static uint32_t thread_place(void)
+{
+    return (uint32_t)((uintptr_t)emmai_thread_self() / sizeof(void *));
+}
+
+/* The calling thread's name as an owner, as it was when it last took a heap. */
+static uint64_t emmai_thread_id(const emmai_thread *self)
+{
+    uint32_t kernel_id = self ? self->kernel_id : (uint32_t)emmai_os_thread_id();
+    return (uint64_t)kernel_id << 32 | thread_place();
+}
+
+/* Marks the thread's words as being changed, and returns which nonce was there; EMMAI_NONCE_CHANGING
+ * in a signal handler in between, which leaves the words alone: they would be a mix of two
+ * instances'. Who reads them sees by `changes` that a handler changed them meanwhile. */
+static uint64_t thread_begin_change(emmai_thread *self)
+{
+    uint64_t before = __atomic_exchange_n(&self->nonce, EMMAI_NONCE_CHANGING, __ATOMIC_RELAXED);
+    if (before == EMMAI_NONCE_CHANGING)
+        return before;
+    emmai_sync_set(&self->changes, (uint16_t)(self->changes + 1));
+    emmai_sync_set(&self->nonce_before, (uint64_t)0);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return before;
+}
+
+static void thread_end_change(emmai_thread *self, uint64_t nonce, uint64_t before)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_sync_set(&self->nonce_before, before);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_sync_set(&self->nonce, nonce);
+}
+
+/* Remembers which heap serves the thread in this instance. */
+static void emmai_thread_remember(emmai_thread *self, const emma *instance, emmai_thread_heap *heap)
+{
+    uint64_t before = self ? thread_begin_change(self) : EMMAI_NONCE_CHANGING;
+    if (before == EMMAI_NONCE_CHANGING)
+        return;
+    emmai_sync_set(&self->heap_before, self->heap);
+    emmai_sync_set(&self->heap, heap);
+    thread_end_change(self, instance->nonce, before);
+}
+
+static void emmai_thread_forget(emmai_thread *self)
+{
+    if (self && thread_begin_change(self) != EMMAI_NONCE_CHANGING)
+        thread_end_change(self, 0, 0);
+}
+
+/* Asks the kernel who this is before it takes a heap; 0 when it must not have one. A thread that has
+ * another id than before came through a fork: alone, so that no heap of before is in use by anyone
+ * else. Not so a child that shares the parent's memory (vfork): it goes on as the thread that it
+ * suspends, and has no heap where that has none. */
+static uint64_t emmai_thread_identify(emmai_thread *self, const emma *instance)
+{
+    uint32_t kernel_id = (uint32_t)emmai_os_thread_id();
+    if ((uint32_t)emmai_os_process_id() != emmai_sync_get(&instance->control->process_id))
+        return self && self->kernel_id ? emmai_thread_id(self) : 0;
+    if (self && self->kernel_id != kernel_id) {
+        self->forked = self->forked || self->kernel_id;
+        emmai_thread_forget(self);
+        self->kernel_id = kernel_id;
+    }
+    return (uint64_t)kernel_id << 32 | thread_place();
+}
+
+/* The heap that served the calling thread in this instance, if that was one of the last two. */
+static inline emmai_heap *emmai_thread_last(const emma *instance)
+{
+    const emmai_thread *self = emmai_thread_self();
+    if (EMMAI_UNLIKELY(!self))
+        return NULL;
+    /* In this order: compilers move plain loads across a fence where no address was taken. */
+    uint16_t changes = emmai_sync_get(&self->changes);
+    emmai_thread_heap *heap;
+    if (EMMAI_LIKELY(emmai_sync_get(&self->nonce) == instance->nonce))
+        heap = emmai_sync_get(&self->heap);
+    else if (emmai_sync_get(&self->nonce_before) == instance->nonce)
+        heap = emmai_sync_get(&self->heap_before);
+    else
+        return NULL;
+    if (EMMAI_UNLIKELY(emmai_sync_get(&self->changes) != changes))
+        return NULL;
+    if (!heap)
+        __builtin_unreachable(); /* there is none without a nonce */
+    return &heap->heap;
+}
