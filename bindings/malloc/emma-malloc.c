@@ -55,16 +55,23 @@ void emmai_malloc_leave_heap(emma *instance)
     own_heap = &no_heap;
 }
 
-/* After the thread has allocated. */
-static MALLOC_NOINLINE void learn_heap(emma *instance)
+static MALLOC_NOINLINE void follow_heap(emma *instance, emmai_heap *heap)
 {
-    emmai_heap *heap = emmai_thread_last(instance);
-    if (!heap || heap == own_heap || own_heap == &heap_left)
+    if (own_heap == &heap_left)
         return;
     const bool is_new = own_heap == &no_heap;
-    own_heap = heap; /* before what may allocate */
-    if (is_new)
+    own_heap = heap ? heap : &no_heap; /* before what may allocate */
+    if (heap && is_new)
         emmai_malloc_meet_thread(instance);
+}
+
+/* After the core has served the thread: it may have found a heap, or forgotten one that a signal handler
+ * had found in between. */
+static inline void learn_heap(emma *instance)
+{
+    emmai_heap *heap = emmai_thread_last(instance);
+    if (MALLOC_UNLIKELY(heap != own_heap))
+        follow_heap(instance, heap);
 }
 
 /* ---- allocation ---- */
@@ -147,8 +154,7 @@ static MALLOC_NOINLINE void *calloc_slowly(size_t count, size_t bytes)
     if (MALLOC_UNLIKELY(!instance))
         return no_memory();
     void *block = emma_calloc(instance, count, bytes);
-    if (MALLOC_UNLIKELY(own_heap == &no_heap))
-        learn_heap(instance);
+    learn_heap(instance);
     return or_no_memory(block);
 }
 
@@ -218,8 +224,7 @@ static inline void *resize(void *block, size_t bytes)
     if (MALLOC_UNLIKELY(!instance))
         return no_memory();
     void *target = emma_realloc(instance, block, bytes);
-    if (MALLOC_UNLIKELY(own_heap == &no_heap))
-        learn_heap(instance);
+    learn_heap(instance);
     return or_no_memory(target);
 }
 
