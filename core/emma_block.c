@@ -90,10 +90,10 @@ static EMMAI_ALWAYS_INLINE void block_event(emma *instance, emmai_heap *heap, em
 }
 
 /* Frees a block of a slab of another heap, or a run, which is no heap's. */
-static EMMAI_NOINLINE void block_free_other(emma *instance, emmai_slab *slab, void *block)
+static void block_free_other(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block)
 {
     if (EMMAI_LIKELY(slab->size_class))
-        emmai_remote_free(instance, slab, block);
+        emmai_remote_free(instance, heap, slab->size_class, block);
     else
         block_event_run(instance, slab, block);
 }
@@ -106,8 +106,8 @@ static inline void emmai_block_free(emma *instance, emmai_heap *heap, void *bloc
         return;
     }
     emmai_slab *slab = emmai_slab_of_offset(instance, offset);
-    if (slab->owner != heap->number)
-        block_free_other(instance, slab, block);
+    if (emmai_slab_owner(instance, slab) != heap->number)
+        block_free_other(instance, heap, slab, block);
     else if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         block_event(instance, heap, slab, block);
     else
@@ -187,6 +187,8 @@ static bool emmai_enter_to_look(emma *instance, emmai_heap **heap)
     *heap = instance->shared ? NULL : emmai_enter(instance);
     if (*heap)
         emmai_block_drain(instance, *heap);
+    else if (instance->shared)
+        emmai_remote_settle(instance);
     return *heap || instance->shared;
 }
 
@@ -305,14 +307,23 @@ static EMMAI_ALWAYS_INLINE void *block_push(emma *instance, emmai_heap *heap, em
     return NULL;
 }
 
-/* Frees for a thread that has no heap, and no memory for one: as if the block were another's. */
+/* Frees without a heap, as if the block were another's. */
+static void block_free_alone(emma *instance, emmai_slab *slab, void *block)
+{
+    if (EMMAI_LIKELY(slab->size_class))
+        emmai_remote_free_alone(instance, slab, block);
+    else
+        block_event_run(instance, slab, block);
+}
+
+/* Frees for a thread that has no heap, and no memory for one. */
 static void block_free_heapless(emma *instance, void *block, const size_t *size)
 {
     if (EMMA_CHECKS && !emmai_checked_retire(instance, block, size))
         return;
     emmai_slab *slab = emmai_block_slab(instance, block);
     if (slab)
-        block_free_other(instance, slab, block);
+        block_free_alone(instance, slab, block);
 }
 
 static EMMAI_NOINLINE void *block_free_gated(emma *instance, void *block, const size_t *size)
@@ -333,15 +344,36 @@ static EMMAI_NOINLINE void *block_free_gated(emma *instance, void *block, const 
     return emmai_arch_null();
 }
 
-/* Frees for a thread that used other instances meanwhile, or whose heap does not own the slab. */
+/* Frees a block of a slab of another heap than this one, whose gate is open; or a run. */
+static EMMAI_NOINLINE void *block_free_remote(emma *instance, emmai_heap *heap, emmai_slab *slab,
+                                              unsigned size_class, void *block)
+{
+    if (EMMAI_UNLIKELY(!size_class)) {
+        block_event_run(instance, slab, block);
+        return emmai_arch_null();
+    }
+    emmai_gate_close_fast(heap, true);
+    emmai_remote_free(instance, heap, size_class, block);
+    emmai_gate_open_fast(heap, true);
+    return emmai_arch_null();
+}
+
+/* Frees for a thread that used other instances meanwhile, has no heap here, or is interrupted in it. */
 static EMMAI_NOINLINE void *block_free_away(emma *instance, emmai_slab *slab, void *block)
 {
     emmai_heap *heap = emmai_thread_last(instance);
     if (!heap)
         heap = emmai_shared_earlier(instance);
-    if (heap && slab->owner == heap->number && heap->gate)
-        return block_push(instance, heap, slab, block, true);
-    block_free_other(instance, slab, block);
+    if (!heap && emmai_thread_wants_heap()) {
+        block_free_gated(instance, block, NULL);
+        return emmai_arch_null();
+    }
+    if (!heap || !emmai_sync_get(&heap->gate))
+        block_free_alone(instance, slab, block);
+    else if (emmai_slab_owner(instance, slab) == heap->number)
+        block_push(instance, heap, slab, block, true);
+    else
+        block_free_remote(instance, heap, slab, slab->size_class, block);
     return emmai_arch_null();
 }
 
@@ -356,9 +388,12 @@ static EMMAI_NOINLINE void *block_free_slow(emma *instance, void *block, const s
         return block_free_foreign(instance, block);
     emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
     emmai_heap *heap = emmai_thread_last(instance);
-    if (EMMAI_LIKELY(heap && slab->owner == heap->number && heap->gate))
+    if (EMMAI_UNLIKELY(!heap || !emmai_sync_get(&heap->gate)))
+        return block_free_away(instance, slab, block);
+    const emmai_tag *tag = emmai_tag_of_beyond(instance, beyond);
+    if (EMMAI_LIKELY(tag->owner == heap->number))
         return block_push(instance, heap, slab, block, true);
-    return block_free_away(instance, slab, block);
+    return block_free_remote(instance, heap, slab, tag->size_class, block);
 }
 
 /* ---- the fast paths ---- */

@@ -98,19 +98,13 @@ static bool check_young(const emma *instance, check_sum *sum)
     return units == instance->young_units;
 }
 
-static bool chunk_is_accessible(const emma *instance, size_t chunk)
-{
-    const emmai_control *control = instance->control;
-    return chunk < control->low_committed ||
-           (chunk >= instance->run_zone && chunk < control->run_committed);
-}
-
 /* I4, I5, I7 for a chunk of a run; `rest` bytes of the run lie in it and behind. */
 static bool check_run_chunk(const emma *instance, size_t chunk, size_t rest, check_sum *sum)
 {
     const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     sum->resident_pages += entry->resident;
-    return emmai_bits_get(instance->chunk_map, chunk) && chunk_is_accessible(instance, chunk) &&
+    return emmai_bits_get(instance->chunk_map, chunk) &&
+           emmai_chunk_is_accessible(instance, chunk) &&
            (size_t)entry->resident << EMMAI_PAGE_SHIFT >= emmai_min(rest, EMMAI_CHUNK_BYTES);
 }
 
@@ -136,7 +130,7 @@ static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size
 {
     const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     *next = chunk + 1;
-    if (entry->resident > EMMAI_CHUNK_PAGES || !chunk_is_accessible(instance, chunk))
+    if (entry->resident > EMMAI_CHUNK_PAGES || !emmai_chunk_is_accessible(instance, chunk))
         return false;
     if (entry->kind == EMMAI_RUN) {
         *next = chunk + emmai_run_chunks(entry);
@@ -147,6 +141,8 @@ static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size
         return true;
     if (entry->kind != EMMAI_SLAB && entry->kind != EMMAI_FULL)
         return false;
+    if (instance->shared && emmai_tag_of_slab(instance, entry)->size_class != entry->size_class)
+        return false; /* I8 */
     return check_slab(instance, entry, sum) && check_carved_bytes(entry) <= (size_t)entry->resident
                                                                                 << EMMAI_PAGE_SHIFT;
 }
@@ -173,7 +169,7 @@ static bool check_retained(const emma *instance, check_sum *sum)
         bool is_used = emmai_bits_get(instance->chunk_map, end);
         if (is_used && instance->shared)
             continue; /* lost, and seen as one in use */
-        if (is_used || !chunk_is_accessible(instance, end))
+        if (is_used || !emmai_chunk_is_accessible(instance, end))
             return false;
         if (entry->kind != EMMAI_FREE || entry->plain_frees || entry->free || !entry->resident)
             return false;
@@ -206,8 +202,8 @@ static bool check_rings(const emma *instance, const emmai_heap *heap, size_t exp
         const emmai_slab *slab = head;
         do {
             const emmai_slab *next = emmai_slab_of_id(instance, slab->next);
-            if (slab->kind != EMMAI_SLAB || slab->size_class != i || slab->owner != heap->number ||
-                ++*seen > expected)
+            if (slab->kind != EMMAI_SLAB || slab->size_class != i ||
+                emmai_slab_owner(instance, slab) != heap->number || ++*seen > expected)
                 return false;
             if (emmai_slab_of_id(instance, next->prev) != slab)
                 return false;

@@ -219,17 +219,20 @@ static size_t emmai_chunk_take_slab(emma *instance)
 
 /* What a chunk was is over; its memory stays with it. First of all no run of no bytes is left, should
  * the thread stop in here. */
-static void entry_clear(emmai_slab *entry)
+static void entry_clear(const emma *instance, emmai_slab *entry)
 {
     emmai_sync_set(&entry->kind, (uint8_t)EMMAI_FREE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     entry->free = NULL;
     entry->plain_frees = 0;
     entry->carved = 0;
-    emmai_sync_set(&entry->owner, (uint16_t)0);
     entry->next = entry->prev = 0;
     entry->size_class = 0;
-    emmai_sync_set(&entry->remote, (uint32_t)0);
+    if (!instance->shared)
+        return;
+    emmai_tag *tag = emmai_tag_of_slab(instance, entry);
+    emmai_sync_set(&tag->owner, (uint16_t)0);
+    emmai_sync_set(&tag->size_class, (uint8_t)0);
 }
 
 /* Takes chunks for a heap of a shared instance, a pair if *count is 2 afterwards: the entries of a pair
@@ -262,7 +265,7 @@ static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size
 static void emmai_chunk_hold(emma *instance, size_t chunk)
 {
     emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    entry_clear(entry);
+    entry_clear(instance, entry);
     entry->kind = EMMAI_HEAP;
 }
 
@@ -336,7 +339,7 @@ static void chunk_decay(emma *instance)
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count)
 {
     for (size_t i = chunk; i < chunk + count; i++)
-        entry_clear(emmai_slab_of_id(instance, (ptrdiff_t)i));
+        entry_clear(instance, emmai_slab_of_id(instance, (ptrdiff_t)i));
     chunk_unclaim(instance, chunk, count);
     chunk_decay(instance);
 }

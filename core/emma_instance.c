@@ -59,12 +59,15 @@ enum emma_status emma_options_check(const emma_options *options)
 
 /* ---- geometry ---- */
 
+#define HEAP_SLOTS_BYTES  (EMMAI_HEAP_SLOTS * sizeof(uint16_t))
+#define HEAP_TABLES_BYTES (HEAP_SLOTS_BYTES + (EMMAI_HEAPS_MAX + 1) * sizeof(uint32_t))
+
 typedef struct instance_geometry {
     size_t chunk_count;
     size_t map_bytes; /* of a map of chunks */
     size_t page_map_bytes;
     size_t fork_bytes;     /* of the fork word's page, before all else; 0: local */
-    size_t heaps_bytes;    /* of the shared instance's tables of heaps */
+    size_t heaps_bytes;    /* of the shared instance's tables of heaps, and tags */
     size_t metadata_bytes; /* before the origin: all that and the entries, whole chunks */
     size_t mapping_bytes;
 } instance_geometry;
@@ -73,7 +76,7 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, bool shar
 {
     out->fork_bytes = shared ? EMMAI_PAGE_BYTES : 0;
     out->heaps_bytes =
-        shared ? EMMAI_HEAP_SLOTS * sizeof(uint16_t) + (EMMAI_HEAPS_MAX + 1) * sizeof(uint32_t) : 0;
+        shared ? HEAP_TABLES_BYTES + (reserve_bytes >> EMMA_CHUNK_SHIFT) * sizeof(emmai_tag) : 0;
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
     out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
     size_t bytes = 2 * out->map_bytes + out->heaps_bytes + out->chunk_count * sizeof(emmai_slab);
@@ -140,7 +143,7 @@ static void heaps_clear(emma *instance)
     while ((heap = emmai_heap_next(instance, &cursor))) {
         heap_clear(heap);
         if (instance->shared)
-            ((emmai_thread_heap *)(void *)heap)->returned = 0;
+            emmai_remote_clear(heap);
     }
     instance->young_count = 0;
     instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
@@ -172,7 +175,8 @@ static void instance_share(emma *instance, const instance_geometry *geometry)
     char *tables = (char *)instance->retained_map + geometry->map_bytes;
     instance->shared = true;
     instance->heap_slots = (uint16_t *)(void *)tables;
-    instance->heap_chunks = (uint32_t *)(void *)(tables + EMMAI_HEAP_SLOTS * sizeof(uint16_t));
+    instance->heap_chunks = (uint32_t *)(void *)(tables + HEAP_SLOTS_BYTES);
+    instance->tags_end = (emmai_tag *)(void *)(tables + HEAP_TABLES_BYTES) + geometry->chunk_count;
     instance->nonce = emmai_os_random(instance);
     if (instance->nonce <= EMMAI_NONCE_CHANGING)
         instance->nonce = (uintptr_t)instance;

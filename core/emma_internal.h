@@ -106,7 +106,7 @@ static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab 
 static void emmai_slab_shed(emma *instance, emmai_heap *heap);
 static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned size_class);
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab);
-static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab);
+static size_t emmai_slab_out(const emma *instance, const emmai_slab *slab);
 static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab);
 static char *emmai_slab_address(const emma *instance, const emmai_slab *slab);
 
@@ -206,6 +206,7 @@ static void emmai_thread_remember(emmai_thread *self, const emma *instance,
                                   emmai_thread_heap *heap);
 static void emmai_thread_forget(emmai_thread *self);
 static inline emmai_heap *emmai_thread_last(const emma *instance);
+static bool emmai_thread_wants_heap(void);
 
 /* ---- emma_shared.c ---- */
 
@@ -216,16 +217,22 @@ static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap);
 static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk);
 static void emmai_shared_shed(emma *instance, emmai_heap *heap);
 static void emmai_shared_reclaim(emma *instance);
+static emmai_thread_heap *emmai_shared_heap_numbered(const emma *instance, size_t number);
 static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
 static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number);
 
 /* ---- emma_remote.c ---- */
 
-static void emmai_remote_free(const emma *instance, emmai_slab *slab, void *block);
+static inline void emmai_remote_free(const emma *instance, emmai_heap *heap, unsigned size_class,
+                                     void *block);
+static void emmai_remote_free_alone(const emma *instance, const emmai_slab *slab, void *block);
+static void *emmai_remote_refill(emmai_heap *heap, unsigned size_class);
+static void *emmai_remote_take(emmai_heap *heap, unsigned size_class);
+static void emmai_remote_give_back(const emma *instance, emmai_heap *heap);
 static void emmai_remote_drain(emma *instance, emmai_heap *heap);
-static size_t emmai_remote_count(const emma *instance, const emmai_slab *slab);
-static const void *emmai_remote_next(const emma *instance, const emmai_slab *slab,
-                                     const void *block);
+static void emmai_remote_settle(emma *instance);
+static void emmai_remote_clear(emmai_heap *heap);
+static void emmai_remote_count(const emma *instance, size_t *counts, size_t bound);
 
 /* ---- heaps, and entering them ---- */
 

@@ -11,8 +11,8 @@
  * Invariants (emma_check verifies them):
  * I1  A slab's `plain_frees` is the number of its blocks that are out, less one, while its kind is
  *     SLAB, and 0 for every other kind: so the decrement in a free makes it negative exactly when
- *     more than a free list must change. Out are the blocks handed out and, for the head of a ring,
- *     those in its bin.
+ *     more than a free list must change. Out are the blocks handed out, those in bins, and those that
+ *     other threads freed and the owner has not taken back.
  * I2  A SLAB is in the ring of its class, and only there; heads[class] is its head. A FULL slab is
  *     in no ring, has an empty free list and no uncarved block left.
  * I3  blocks out + length of the free list = blocks carved; every free block lies on a block
@@ -24,7 +24,9 @@
  *     footprint.
  * I6  footprint <= limit, as of the last change of either.
  * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other
- *     chunk is. */
+ *     chunk is.
+ * I8  In a shared instance a chunk's tag bears the class of its entry, and an owner just if that is
+ *     not 0. */
 #ifndef EMMA_LAYOUT_H
 #define EMMA_LAYOUT_H
 
@@ -83,19 +85,13 @@ typedef struct emmai_slab {
         uint16_t carved;       /* SLAB, FULL: blocks from its start on that were ever on a list */
         uint16_t huge_advised; /* RUN: 1 while the kernel may use huge pages for it */
     };
-    uint16_t owner; /* SLAB, FULL: number of the heap that it belongs to */
-    int32_t next;   /* SLAB: neighbours in the ring of its class, as slab ids */
+    int32_t next; /* SLAB: neighbours in the ring of its class, as slab ids */
     int32_t prev;
-    uint8_t kind;       /* enum emmai_kind */
-    uint8_t size_class; /* SLAB, FULL; other kinds: 0 */
-    uint16_t resident;  /* chunks: pages from the chunk's start that count in the footprint */
-    union {
-        struct {
-            uint16_t first_unit; /* young slabs: where they start in the young area, in units */
-            uint16_t unit_count; /* young slabs: their length */
-        };
-        uint32_t remote; /* chunks of a shared instance: see emma_remote.c; any thread, atomic */
-    };
+    uint8_t kind;        /* enum emmai_kind */
+    uint8_t size_class;  /* SLAB, FULL; other kinds: 0 */
+    uint16_t resident;   /* chunks: pages from the chunk's start that count in the footprint */
+    uint16_t first_unit; /* young slabs: where they start in the young area, in units */
+    uint16_t unit_count; /* young slabs: their length */
 } emmai_slab;
 
 /* plain_frees of a SLAB that has no block out. */
@@ -114,6 +110,15 @@ _Static_assert(sizeof(emmai_slab) == 32, "entries are found by a shift");
 #define EMMAI_YOUNG_MAX_BYTES ((size_t)2048)
 
 _Static_assert(EMMAI_YOUNG_SLABS < 256, "unit_slab holds numbers of young slabs in a byte");
+
+/* What every free in a shared instance asks about a chunk. Apart from the entry, whose cache line the
+ * owner of the slab writes all the time: this one changes only when the chunk changes hands. */
+typedef struct emmai_tag {
+    uint16_t owner;     /* SLAB, FULL: number of the heap that it belongs to; 0: others */
+    uint8_t size_class; /* the entry's */
+} emmai_tag;
+
+_Static_assert(sizeof(emmai_tag) == 4, "16 tags in a cache line");
 
 /* ---- an instance ---- */
 
@@ -140,14 +145,27 @@ typedef struct emmai_heap {
 
 _Static_assert(sizeof(uint16_t) * EMMAI_SLAB_COUNTS % 8 == 0, "cleared by words");
 
+/* Blocks of one class, of slabs of other heaps, that this heap's thread freed. */
+typedef struct emmai_stash {
+    void *blocks;  /* the last one freed, linked through the blocks' first words; NULL: none */
+    uint16_t room; /* for so many more */
+    uint16_t size; /* what room was when it was empty; 0: it never held any */
+    bool was_full; /* since its class's bin last was empty */
+} emmai_stash;
+
+#define EMMAI_LINE_BYTES 64
+
 /* A heap of a shared instance; see emma_shared.c. */
 typedef struct emmai_thread_heap {
-    emmai_heap heap;     /* owner thread */
-    uint64_t owner;      /* any thread, atomic */
-    uint32_t generation; /* who becomes the owner; others look, atomic */
-    uint32_t returned;   /* id of a slab, see emma_remote.c; 0: none. Any thread, atomic */
-    uint32_t held;       /* a chunk that is the heap's and in no use; 0: none. Owner thread */
-    bool stocked;        /* it may have empty slabs. Owner thread; others look, atomic */
+    emmai_heap heap;                      /* owner thread */
+    emmai_stash stash[EMMAI_CLASS_COUNT]; /* owner thread */
+    uint64_t stashed;                     /* classes that have a stash, as bits. Owner thread */
+    uint64_t owner;                       /* any thread, atomic */
+    uint32_t generation;                  /* who becomes the owner; others look, atomic */
+    uint32_t held; /* a chunk that is the heap's and in no use; 0: none. Owner thread */
+    bool stocked;  /* it may have empty slabs. Owner thread; others look, atomic */
+    /* What other threads freed, see emma_remote.c; any thread, atomic. On a cache line of its own. */
+    _Alignas(EMMAI_LINE_BYTES) void *returned;
 } emmai_thread_heap;
 
 /* What a thread keeps of its own, for all shared instances of this copy of emma: which heaps served
@@ -160,6 +178,7 @@ typedef struct emmai_thread {
     uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
     uint16_t changes;   /* of the words before */
     bool forked;        /* it came through a fork */
+    uint8_t lone_frees; /* without a heap, since it last had one in mind */
 } emmai_thread;
 
 #define EMMAI_NONCE_CHANGING 1
@@ -233,6 +252,7 @@ struct emma {
     uint32_t *fork_word;   /* shared: the generation; the kernel clears it in a child */
     uint32_t *heap_chunks; /* shared: number of a heap -> its chunk; 0: none. Any thread, atomic */
     uint16_t *heap_slots;  /* shared: a thread's hash -> number of a heap that may be its own */
+    emmai_tag *tags_end;   /* shared: the tag of chunk i is the i-th before; I8 */
     uint32_t low_end; /* one past the highest chunk ever used below run_zone: bounds searches */
     uint32_t run_end; /* the same above */
     void *deferred;   /* blocks that signal handlers freed; any, atomic */
@@ -272,6 +292,27 @@ static inline size_t emmai_offset(const emma *instance, const void *address)
 static inline ptrdiff_t emmai_beyond(const emma *instance, const void *address)
 {
     return (ptrdiff_t)((uintptr_t)instance - (EMMAI_HEAD_BYTES + 1) - (uintptr_t)address);
+}
+
+static inline emmai_tag *emmai_tag_of_beyond(const emma *instance, ptrdiff_t beyond)
+{
+    return instance->tags_end + (beyond >> EMMA_CHUNK_SHIFT);
+}
+
+static inline emmai_tag *emmai_tag_of_slab(const emma *instance, const emmai_slab *slab)
+{
+    return instance->tags_end + (slab - (const emmai_slab *)(const void *)instance);
+}
+
+static inline emmai_tag *emmai_tag_of_block(const emma *instance, const void *block)
+{
+    return emmai_tag_of_beyond(instance, emmai_beyond(instance, block));
+}
+
+/* Number of the heap that a slab belongs to; of a local instance's it is 0. */
+static inline uint16_t emmai_slab_owner(const emma *instance, const emmai_slab *slab)
+{
+    return instance->shared ? emmai_sync_get(&emmai_tag_of_slab(instance, slab)->owner) : 0;
 }
 
 static inline emmai_slab *emmai_slab_of_beyond(const emma *instance, ptrdiff_t beyond)
@@ -314,6 +355,14 @@ static inline char *emmai_chunk_start(const emma *instance, size_t chunk)
 static inline size_t emmai_round_up(size_t bytes, size_t unit)
 {
     return (bytes + unit - 1) / unit * unit;
+}
+
+/* Whether a chunk was made accessible; it stays so (I7). */
+static inline bool emmai_chunk_is_accessible(const emma *instance, size_t chunk)
+{
+    const emmai_control *control = instance->control;
+    return chunk < emmai_sync_get(&control->low_committed) ||
+           (chunk >= instance->run_zone && chunk < emmai_sync_get(&control->run_committed));
 }
 
 /* Pages from the chunk's start that count in the footprint. Its owner changes them; other threads may

@@ -112,7 +112,7 @@ static size_t place_kept_fit(const emma *instance, const emmai_heap *heap, size_
         const emmai_slab *other = emmai_slab_of_id(instance, (ptrdiff_t)(chunk ^ 1));
         bool is_free =
             !emmai_bits_get(instance->chunk_map, chunk); /* else: just about to be unlisted */
-        if (is_free && emmai_sync_get(&other->owner) == heap->number)
+        if (is_free && emmai_slab_owner(instance, other) == heap->number)
             return chunk;
     }
     return 0;

@@ -13,10 +13,10 @@ static void *realloc_move(emma *instance, emmai_heap *heap, emmai_slab *slab, vo
     emmai_sync_add(&instance->control->moved_bytes, (uint64_t)kept);
     if (emmai_slab_is_run(slab))
         emmai_run_free(instance, slab);
-    else if (slab->owner == heap->number)
+    else if (emmai_slab_owner(instance, slab) == heap->number)
         emmai_slab_free(instance, heap, slab, block);
     else
-        emmai_remote_free(instance, slab, block);
+        emmai_remote_free(instance, heap, slab->size_class, block);
     return target;
 }
 

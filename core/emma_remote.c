@@ -1,102 +1,326 @@
 /* emma_remote.c - blocks that are freed by a thread that does not own their slab.
  *
- * They go on a list of the slab's, in its `remote` word: how many there are, and where the last one
- * lies. The first word of each block tells where the one before it lies. Who puts the first one
- * there also puts the slab on its heap's list of returned slabs, linked through that block's word;
- * so each slab is listed once, however many blocks come back, and the owner, who takes the whole
- * list when one of its bins is empty, finds also the slabs that it no longer looks at.
+ * They stay with the heap of the thread that freed them, in a stash for each class. A full stash goes back
+ * to the heaps whose slabs its blocks are of: each heap's share as a chain that is put on its
+ * `returned` list. But a thread that frees others' blocks all the time and allocates as many, which its
+ * stash tells by filling up again and again, uses them itself: the stash becomes the class's bin. Only
+ * then, since blocks of one cache line that several threads use make it travel between them.
  *
- *   remote    any thread adds (release), the owner takes all (acquire); no block of the list is handed
- *             out meanwhile, so a word that looks unchanged is
- *   returned  the same; a thread that stops between the two steps leaves one slab unlisted: what is
- *             freed into it by others stays there, as long as the instance lives */
+ * For its slab a block is out (I1) until the owner of the slab takes it back, which it does when one of
+ * its bins is empty.
+ *
+ *   returned  any thread adds a chain (release), the owner takes all there is (acquire): a thread that
+ *             stops has added its chain or not, and loses no more than a stash holds */
 #include "emma_internal.h"
 
-#define PLACE_BITS 16
-#define PLACE_MASK (((uint32_t)1 << PLACE_BITS) - 1)
-#define COUNT_ONE  ((uint32_t)1 << PLACE_BITS)
-#define LINK_SHIFT 32
+/* What a stash may hold at first, and at most. With a most of 16 KiB, two threads that free each other's
+ * blocks at random take a tenth longer, with 64 producers and consumers need a third more memory. */
+#define STASH_FIRST_BYTES ((size_t)2 * EMMAI_KIB)
+#define STASH_MOST_BYTES  ((size_t)16 * EMMAI_KIB)
+#define STASH_LEAST       ((size_t)4)
+#define STASH_MOST        ((size_t)512)
+/* Parts of what it may hold: what stays when it is full; what makes it worth to be a bin; and below what
+ * it may hold half as much from then on, unless it was full meanwhile. */
+#define STASH_KEPT(size) ((size) / 4)
+#define STASH_BIN(size)  ((size) / 8)
+#define STASH_FEW(size)  ((size) / 16)
 
-_Static_assert(EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES < PLACE_MASK, "a place fits");
-
-/* Blocks of a slab that were freed and not taken back. */
-static size_t emmai_remote_count(const emma *instance, const emmai_slab *slab)
+static emmai_thread_heap *remote_heap(emmai_heap *heap)
 {
-    if (emmai_slab_is_young(instance, slab))
-        return 0;
-    return emmai_sync_get(&slab->remote) >> PLACE_BITS;
+    return (emmai_thread_heap *)(void *)heap;
 }
 
-/* Where a block lies in its slab, from 1. */
-static uint32_t remote_place(const emma *instance, const emmai_slab *slab, const void *block)
-{
-    size_t offset = (size_t)((const char *)block - emmai_slab_address(instance, slab));
-    return (uint32_t)(offset / EMMAI_CLASS_STEP_BYTES) + 1;
-}
+/* ---- chains: blocks of slabs of one heap, linked through their first words ---- */
 
-static uint64_t *remote_block(const emma *instance, const emmai_slab *slab, uint32_t place)
-{
-    char *start = emmai_slab_address(instance, slab);
-    return (uint64_t *)(void *)(start + (place - 1) * EMMAI_CLASS_STEP_BYTES);
-}
+typedef struct remote_chain {
+    void *first;
+    void *last;
+    uint16_t owner; /* number of the heap */
+} remote_chain;
 
-/* The blocks of a slab's list, from the last one freed: NULL when there are no more. Only while
- * nobody frees. */
-static const void *emmai_remote_next(const emma *instance, const emmai_slab *slab,
-                                     const void *block)
-{
-    uint32_t place = block ? (uint32_t) * (const uint64_t *)block : emmai_sync_get(&slab->remote);
-    place &= PLACE_MASK;
-    return place ? remote_block(instance, slab, place) : NULL;
-}
+/* Chains that are made up at once; heaps share one by their numbers. */
+#define CHAINS 8
 
-static void remote_list_slab(const emma *instance, const emmai_slab *slab, uint64_t *block)
+/* Gives a chain to its heap. A slab without one is nobody's: what is freed into it was free already. */
+static void chain_send(const emma *instance, const remote_chain *chain)
 {
-    emmai_thread_heap *heap = (emmai_thread_heap *)(void *)emmai_heap_of(instance, slab);
-    uint32_t first = emmai_sync_get(&heap->returned);
-    do
-        *block = (uint64_t)first << LINK_SHIFT;
-    while (!__atomic_compare_exchange_n(&heap->returned, &first,
-                                        (uint32_t)emmai_id_of_slab(instance, slab), true,
-                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-}
-
-/* Frees a block of another heap's slab. */
-static void emmai_remote_free(const emma *instance, emmai_slab *slab, void *block)
-{
-    uint64_t *word = block;
-    uint32_t place = remote_place(instance, slab, block);
-    uint32_t now = emmai_sync_get(&slab->remote);
-    do
-        *word = now & PLACE_MASK;
-    while (!__atomic_compare_exchange_n(&slab->remote, &now,
-                                        ((now & ~PLACE_MASK) + COUNT_ONE) | place, true,
-                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-    if (!now)
-        remote_list_slab(instance, slab, word);
-}
-
-/* Takes the blocks of one slab back; returns the next returned slab's id. */
-static uint32_t remote_take_back(emma *instance, emmai_heap *heap, emmai_slab *slab)
-{
-    uint32_t place = __atomic_exchange_n(&slab->remote, 0, __ATOMIC_ACQUIRE) & PLACE_MASK;
-    uint64_t word = 0;
-    while (place) {
-        uint64_t *block = remote_block(instance, slab, place);
-        word = *block;
-        place = (uint32_t)word & PLACE_MASK;
-        emmai_slab_free(instance, heap, slab, block);
+    emmai_thread_heap *heap = emmai_shared_heap_numbered(instance, chain->owner);
+    if (!heap) {
+        emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, chain->first);
+        return;
     }
-    return (uint32_t)(word >> LINK_SHIFT);
+    void *before = emmai_sync_get(&heap->returned);
+    do
+        *(void **)chain->last = before;
+    while (!__atomic_compare_exchange_n(&heap->returned, &before, chain->first, true,
+                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
+
+/* Adds a block to the chain of its slab's heap; the one that another heap has in its place is sent. */
+static void chain_add(const emma *instance, remote_chain *chains, void *block)
+{
+    uint16_t owner = emmai_sync_get(&emmai_tag_of_block(instance, block)->owner);
+    remote_chain *chain = &chains[owner % CHAINS];
+    if (chain->first && chain->owner != owner) {
+        chain_send(instance, chain);
+        chain->first = NULL;
+    }
+    if (!chain->first) {
+        chain->owner = owner;
+        chain->last = block;
+    }
+    *(void **)block = chain->first;
+    chain->first = block;
+}
+
+/* Sends each block of a list to the heap whose slab it is of. */
+static void remote_send_list(const emma *instance, void *block)
+{
+    if (!block)
+        return;
+    remote_chain chains[CHAINS];
+    emmai_arch_zero(chains, sizeof chains);
+    while (block) {
+        void *next = *(void **)block;
+        chain_add(instance, chains, block);
+        block = next;
+    }
+    for (unsigned i = 0; i < CHAINS; i++)
+        if (chains[i].first)
+            chain_send(instance, &chains[i]);
+}
+
+/* ---- stashes ---- */
+
+_Static_assert(EMMAI_CLASS_COUNT <= 64, "a set of classes is a word");
+
+/* Blocks of a class in so many bytes, as far as a stash may hold as many or few. */
+static size_t stash_blocks(unsigned size_class, size_t bytes)
+{
+    size_t blocks = bytes / emmai_class_bytes(size_class);
+    return emmai_min(emmai_max(blocks, STASH_LEAST), STASH_MOST);
+}
+
+static size_t stash_first(unsigned size_class)
+{
+    return stash_blocks(size_class, STASH_FIRST_BYTES);
+}
+
+static size_t stash_most(unsigned size_class)
+{
+    return stash_blocks(size_class, STASH_MOST_BYTES);
+}
+
+/* Changes how many a stash may hold, of which it holds `count`. */
+static void stash_resize(emmai_stash *stash, size_t size, size_t count)
+{
+    stash->size = (uint16_t)size;
+    stash->room = (uint16_t)(size - count);
+}
+
+static void *stash_take(emmai_stash *stash)
+{
+    void *blocks = stash->blocks;
+    stash->blocks = NULL;
+    stash->room = stash->size;
+    return blocks;
+}
+
+/* Cuts a list behind its first `count` blocks, 0 or more; returns the rest. */
+static void *list_cut(void **list, size_t count)
+{
+    while (count--)
+        list = *list;
+    void *rest = *list;
+    *list = NULL;
+    return rest;
+}
+
+/* Makes room in a stash that has none: what came first goes, and from now on it may hold twice as much. */
+static EMMAI_NOINLINE void stash_make_room(const emma *instance, emmai_heap *heap,
+                                           unsigned size_class)
+{
+    emmai_stash *stash = &remote_heap(heap)->stash[size_class];
+    size_t kept = STASH_KEPT(stash->size);
+    size_t size = emmai_min(2 * (size_t)stash->size, stash_most(size_class));
+    void *rest = list_cut(&stash->blocks, kept);
+    stash_resize(stash, emmai_max(size, stash_first(size_class)), kept);
+    stash->was_full = true;
+    remote_heap(heap)->stashed |= (uint64_t)1 << size_class;
+    remote_send_list(instance, rest);
+}
+
+/* Frees a block of another heap's slab, by a thread that is inside `heap`. */
+static inline void emmai_remote_free(const emma *instance, emmai_heap *heap, unsigned size_class,
+                                     void *block)
+{
+    emmai_stash *stash = &remote_heap(heap)->stash[size_class];
+    if (EMMAI_UNLIKELY(!stash->room))
+        stash_make_room(instance, heap, size_class);
+    *(void **)block = stash->blocks;
+    stash->blocks = block;
+    stash->room--;
+}
+
+/* The same by a thread that has no heap, or is interrupted inside it. */
+static void emmai_remote_free_alone(const emma *instance, const emmai_slab *slab, void *block)
+{
+    remote_chain chain = { block, block, emmai_slab_owner(instance, slab) };
+    chain_send(instance, &chain);
+}
+
+/* Makes the class's stash its bin, which is empty, and pops a block; NULL when there is none. */
+static void *emmai_remote_take(emmai_heap *heap, unsigned size_class)
+{
+    void *block = stash_take(&remote_heap(heap)->stash[size_class]);
+    if (block)
+        heap->bins[size_class] = *(void **)block;
+    return block;
+}
+
+/* The same, but NULL unless that pays. */
+static void *emmai_remote_refill(emmai_heap *heap, unsigned size_class)
+{
+    emmai_stash *stash = &remote_heap(heap)->stash[size_class];
+    size_t size = stash->size;
+    size_t count = size - stash->room;
+    bool was_full = stash->was_full;
+    stash->was_full = false;
+    if (size == stash_most(size_class) && count > STASH_BIN(size))
+        return emmai_remote_take(heap, size_class);
+    if (!was_full && count < STASH_FEW(size) && size / 2 >= stash_first(size_class))
+        stash_resize(stash, size / 2, count);
+    return NULL;
+}
+
+/* Whether a class's bin was a stash: it is as a whole, or not at all. */
+EMMAI_LOOKS_AT_OTHERS static bool bin_is_remote(const emma *instance, const emmai_heap *heap,
+                                                unsigned size_class)
+{
+    const void *block = heap->bins[size_class];
+    return block &&
+           emmai_slab_of_offset(instance, emmai_offset(instance, block)) != heap->heads[size_class];
+}
+
+/* Takes all that a heap keeps of a class's blocks of other heaps, bin or stash; sends it back. */
+static void give_back_class(const emma *instance, emmai_heap *heap, unsigned size_class)
+{
+    emmai_stash *stash = &remote_heap(heap)->stash[size_class];
+    remote_send_list(instance, stash_take(stash));
+    stash_resize(stash, 0, 0);
+    if (!bin_is_remote(instance, heap, size_class))
+        return;
+    void *blocks = heap->bins[size_class];
+    heap->bins[size_class] = NULL;
+    remote_send_list(instance, blocks);
+}
+
+/* The lowest class in a set of bits, which it is taken out of. */
+static unsigned next_class(uint64_t *classes)
+{
+    unsigned size_class = (unsigned)__builtin_ctzll(*classes);
+    *classes &= *classes - 1;
+    return size_class;
+}
+
+/* Sends all that a heap keeps of other heaps' blocks back. */
+static void emmai_remote_give_back(const emma *instance, emmai_heap *heap)
+{
+    uint64_t *stashed = &remote_heap(heap)->stashed;
+    while (*stashed)
+        give_back_class(instance, heap, next_class(stashed));
+}
+
+/* ---- taking back ---- */
 
 /* Takes back what other threads freed; the caller is inside the heap. */
 static void emmai_remote_drain(emma *instance, emmai_heap *heap)
 {
-    uint32_t *returned = &((emmai_thread_heap *)(void *)heap)->returned;
+    void **returned = &remote_heap(heap)->returned;
     if (!emmai_sync_get(returned))
         return;
-    uint32_t id = __atomic_exchange_n(returned, 0, __ATOMIC_ACQUIRE);
-    while (id)
-        id = remote_take_back(instance, heap, emmai_slab_of_id(instance, (ptrdiff_t)id));
+    void *block = __atomic_exchange_n(returned, NULL, __ATOMIC_ACQUIRE);
+    while (block) {
+        void *next = *(void **)block;
+        emmai_slab_free(instance, heap,
+                        emmai_slab_of_offset(instance, emmai_offset(instance, block)), block);
+        block = next;
+    }
+}
+
+/* Does so for all heaps that are idle, so that every free block is in a list of its slab's or in a bin
+ * of its class's head. Only while no other thread uses the instance. */
+static void emmai_remote_settle(emma *instance)
+{
+    for (unsigned step = 0; step < 2; step++) {
+        size_t cursor = 0;
+        emmai_heap *heap;
+        while ((heap = emmai_heap_next(instance, &cursor))) {
+            if (!emmai_sync_get(&heap->gate))
+                continue;
+            emmai_gate_close(heap);
+            if (step == 0)
+                emmai_remote_give_back(instance, heap);
+            else
+                emmai_remote_drain(instance, heap);
+            emmai_leave(heap);
+        }
+    }
+}
+
+/* Forgets all: every block of the instance is being freed. */
+static void emmai_remote_clear(emmai_heap *heap)
+{
+    emmai_arch_zero(remote_heap(heap)->stash, sizeof remote_heap(heap)->stash);
+    remote_heap(heap)->stashed = 0;
+    remote_heap(heap)->returned = NULL;
+}
+
+/* ---- counting ---- */
+
+/* The class of a carved block; 0 when there is no such block, since another thread changes the list that
+ * this was found in. */
+EMMAI_LOOKS_AT_OTHERS static unsigned remote_class(const emma *instance, const void *block)
+{
+    size_t offset = emmai_offset(instance, block);
+    size_t chunk = offset >> EMMA_CHUNK_SHIFT;
+    if (offset >= instance->region_bytes || offset % EMMAI_CLASS_STEP_BYTES ||
+        !emmai_chunk_is_accessible(instance, chunk))
+        return 0;
+    const emmai_slab *slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    size_t end = slab->carved * emmai_class_bytes(slab->size_class);
+    return offset % EMMAI_CHUNK_BYTES < end ? slab->size_class : 0;
+}
+
+/* Counts the blocks of a list by classes, until *bound of all lists are seen. */
+EMMAI_LOOKS_AT_OTHERS static void count_list(const emma *instance, const void *block,
+                                             size_t *counts, size_t *bound)
+{
+    while (block && *bound) {
+        unsigned size_class = remote_class(instance, block);
+        if (!size_class)
+            return;
+        counts[size_class]++;
+        --*bound;
+        block = *(void *const *)block;
+    }
+}
+
+/* Adds to `counts`, by class, the blocks that are free but out for their slabs; at most `bound`, in case
+ * that other threads tie a list to itself meanwhile. */
+EMMAI_LOOKS_AT_OTHERS static void emmai_remote_count(const emma *instance, size_t *counts,
+                                                     size_t bound)
+{
+    size_t cursor = 0;
+    emmai_heap *heap;
+    while ((heap = emmai_heap_next(instance, &cursor))) {
+        count_list(instance, remote_heap(heap)->returned, counts, &bound);
+        uint64_t classes = remote_heap(heap)->stashed;
+        while (classes) {
+            unsigned i = next_class(&classes);
+            count_list(instance, remote_heap(heap)->stash[i].blocks, counts, &bound);
+            if (bin_is_remote(instance, heap, i))
+                count_list(instance, heap->bins[i], counts, &bound);
+        }
+    }
 }

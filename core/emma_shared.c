@@ -27,10 +27,16 @@ static emmai_thread_heap *heap_at(const emma *instance, size_t number)
     return chunk ? (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk) : NULL;
 }
 
+/* NULL: there is none of this number. */
+static emmai_thread_heap *emmai_shared_heap_numbered(const emma *instance, size_t number)
+{
+    return heap_at(instance, number);
+}
+
 EMMAI_LOOKS_AT_OTHERS static emmai_heap *emmai_shared_heap_of(const emma *instance,
                                                               const emmai_slab *slab)
 {
-    emmai_thread_heap *heap = heap_at(instance, slab->owner);
+    emmai_thread_heap *heap = heap_at(instance, emmai_slab_owner(instance, slab));
     return heap ? &heap->heap : NULL;
 }
 
@@ -277,6 +283,7 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
 static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool stocked)
 {
     emmai_thread *self = emmai_thread_self();
+    emmai_remote_give_back(instance, &heap->heap);
     emmai_remote_drain(instance, &heap->heap);
     if (!stocked)
         emmai_slab_shed(instance, &heap->heap);

@@ -39,20 +39,15 @@ EMMAI_LOOKS_AT_OTHERS static size_t list_length(const emma *instance, const emma
     return length;
 }
 
-/* Blocks that are in no list of the owner's; none, rather, where the owner is in the middle of a change. */
-EMMAI_LOOKS_AT_OTHERS static size_t slab_out(const emma *instance, const emmai_slab *slab)
+/* Blocks that are neither in the slab's list nor in the bin of the class that it is the head of; none,
+ * rather, where the owner is in the middle of a change. Of a shared instance's, some may be free: see
+ * emma_remote.c. */
+EMMAI_LOOKS_AT_OTHERS static size_t emmai_slab_out(const emma *instance, const emmai_slab *slab)
 {
     if (slab->kind == EMMAI_FULL)
         return slab->carved;
     size_t out = (size_t)(slab->plain_frees + 1);
     return out - emmai_min(out, list_length(instance, slab, emmai_slab_bin(instance, slab)));
-}
-
-/* Blocks handed out. */
-EMMAI_LOOKS_AT_OTHERS static size_t emmai_slab_live(const emma *instance, const emmai_slab *slab)
-{
-    size_t out = slab_out(instance, slab);
-    return out - emmai_min(out, emmai_remote_count(instance, slab));
 }
 
 static char *emmai_slab_address(const emma *instance, const emmai_slab *slab)
@@ -170,12 +165,19 @@ static bool slab_carve(emma *instance, const emmai_heap *heap, emmai_slab *slab)
 
 /* ---- allocation, when the bin is empty ---- */
 
-static emmai_slab *slab_init(const emmai_heap *heap, emmai_slab *slab, unsigned size_class)
+static emmai_slab *slab_init(emmai_slab *slab, unsigned size_class)
 {
-    emmai_sync_set(&slab->owner, heap->number);
     slab->size_class = (uint8_t)size_class;
     slab->plain_frees = EMMAI_NO_BLOCK_OUT;
     return slab;
+}
+
+static void slab_tag(const emma *instance, const emmai_slab *slab, uint16_t owner,
+                     unsigned size_class)
+{
+    emmai_tag *tag = emmai_tag_of_slab(instance, slab);
+    emmai_sync_set(&tag->size_class, (uint8_t)size_class);
+    emmai_sync_set(&tag->owner, owner);
 }
 
 static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size_class)
@@ -186,7 +188,10 @@ static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size
         return NULL;
     if (heap->slab_count[size_class] < UINT16_MAX)
         heap->slab_count[size_class]++;
-    return slab_init(heap, emmai_slab_of_id(instance, (ptrdiff_t)chunk), size_class);
+    emmai_slab *slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    if (instance->shared)
+        slab_tag(instance, slab, heap->number, size_class);
+    return slab_init(slab, size_class);
 }
 
 /* Whether the heap is so large that speed matters more than what a page for each class takes. */
@@ -200,7 +205,7 @@ static emmai_slab *slab_open(emma *instance, emmai_heap *heap, unsigned size_cla
 {
     emmai_slab *young =
         slab_has_outgrown_young(instance) ? NULL : emmai_young_open(instance, size_class);
-    return young ? slab_init(heap, young, size_class) : slab_of_chunk(instance, heap, size_class);
+    return young ? slab_init(young, size_class) : slab_of_chunk(instance, heap, size_class);
 }
 
 /* Takes an empty slab out of its ring and gives its chunk back; a young one stays. */
@@ -241,8 +246,8 @@ static bool slab_rotate(const emma *instance, emmai_heap *heap, unsigned size_cl
     return false;
 }
 
-/* Allocates a block of a class whose bin is empty; NULL when the limit or the kernel refuses. */
-static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
+/* Allocates from the heap's own slabs; NULL when the limit or the kernel refuses. */
+static void *slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
 {
     if (emmai_slab_is_young(instance, heap->heads[size_class]) && slab_has_outgrown_young(instance))
         emmai_slab_leave_young(instance, heap, size_class);
@@ -265,6 +270,17 @@ static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_c
             return NULL;
         }
     }
+}
+
+/* Allocates a block of a class whose bin is empty; NULL when the limit or the kernel refuses. */
+static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
+{
+    if (!instance->shared)
+        return slab_refill(instance, heap, size_class);
+    void *block = emmai_remote_refill(heap, size_class);
+    if (!block)
+        block = slab_refill(instance, heap, size_class);
+    return block ? block : emmai_remote_take(heap, size_class);
 }
 
 /* ---- frees that are more than a push ---- */
@@ -349,13 +365,15 @@ static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned si
     *head_of = slab;
 }
 
-/* Gives the chunks of empty slabs back, the heads' too. */
+/* Gives the chunks of empty slabs back, the heads' too, and what else the heap need not keep. */
 static void emmai_slab_shed(emma *instance, emmai_heap *heap)
 {
+    if (instance->shared)
+        emmai_remote_give_back(instance, heap);
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {
         emmai_slab *slab = heap->heads[i];
         if (slab == &emmai_no_slab || emmai_slab_is_young(instance, slab) ||
-            slab_out(instance, slab))
+            emmai_slab_out(instance, slab))
             continue;
         heap->bins[i] = NULL;
         slab_close(instance, heap, slab);

@@ -18,7 +18,7 @@ EMMAI_LOOKS_AT_OTHERS static void sum_slab(const emma *instance, const emmai_sla
                                            stats_sum *sum)
 {
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    size_t live = emmai_slab_live(instance, slab);
+    size_t live = emmai_slab_out(instance, slab);
     sum->slabs++;
     sum->live_blocks += live;
     sum->live_bytes += live * block_bytes;
@@ -26,6 +26,22 @@ EMMAI_LOOKS_AT_OTHERS static void sum_slab(const emma *instance, const emmai_sla
     sum->footprint_bytes += emmai_slab_is_young(instance, slab)
                                 ? slab->carved * block_bytes
                                 : (size_t)slab->resident << EMMAI_PAGE_SHIFT;
+}
+
+/* Takes off what is free, though for its slab it is out, of a class or all. */
+EMMAI_LOOKS_AT_OTHERS static void subtract_remote(const emma *instance, unsigned size_class,
+                                                  stats_sum *sum)
+{
+    size_t counts[EMMAI_CLASS_COUNT];
+    emmai_arch_zero(counts, sizeof counts);
+    size_t pages = emmai_sync_get(&instance->control->footprint_pages);
+    emmai_remote_count(instance, counts, pages * (EMMAI_PAGE_BYTES / EMMAI_CLASS_STEP_BYTES));
+    for (unsigned i = 1; i < EMMAI_CLASS_COUNT; i++) {
+        if (size_class != EMMAI_CLASS_COUNT && i != size_class)
+            continue;
+        sum->live_blocks -= emmai_min(sum->live_blocks, counts[i]);
+        sum->live_bytes -= emmai_min(sum->live_bytes, counts[i] * emmai_class_bytes(i));
+    }
 }
 
 /* Sums up the slabs of a class, or with EMMAI_CLASS_COUNT those of all classes, and the runs. */
@@ -52,6 +68,8 @@ EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned s
         }
         chunk = emmai_place_next_used(instance, chunk + count);
     }
+    if (instance->shared)
+        subtract_remote(instance, size_class, sum);
 }
 
 /* Sums up, if the heap can be looked at: not from a signal handler that interrupted a call, unless

@@ -107,3 +107,13 @@ static inline emmai_heap *emmai_thread_last(const emma *instance)
         __builtin_unreachable(); /* there is none without a nonce */
     return &heap->heap;
 }
+
+/* A thread that frees so often and has no heap takes one, for the stashes: it is a consumer. Not for a few
+ * frees, as at a thread's end. */
+#define LONE_FREES_MAX 64
+
+static bool emmai_thread_wants_heap(void)
+{
+    emmai_thread *self = emmai_thread_self();
+    return self && ++self->lone_frees % LONE_FREES_MAX == 0;
+}

@@ -7,12 +7,12 @@
 /* Marks the blocks of a list as free; false when one is no block of the slab or marked already
  * (I3). */
 static bool mark_list(const emma *instance, const emmai_slab *slab, const void *list,
-                      const void *(*next)(const emma *, const emmai_slab *, const void *),
                       uint64_t *marks, size_t *count)
 {
+    *count = 0;
     const char *start = emmai_slab_address(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    for (const void *block = list; block; block = next(instance, slab, block)) {
+    for (const void *block = list; block; block = *(void *const *)block) {
         size_t offset = (size_t)((const char *)block - start);
         size_t index = offset / block_bytes;
         if (index >= slab->carved || offset % block_bytes || emmai_bits_get(marks, index))
@@ -23,25 +23,12 @@ static bool mark_list(const emma *instance, const emmai_slab *slab, const void *
     return true;
 }
 
-static const void *next_linked(const emma *instance, const emmai_slab *slab, const void *block)
-{
-    (void)instance;
-    (void)slab;
-    return *(void *const *)block;
-}
-
-/* Marks a slab's free blocks, its list's and its bin's, and those that other threads freed; counts
- * the first two. */
+/* Marks a slab's free blocks: its list's and its bin's. */
 static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks,
                                  size_t *listed, size_t *binned)
 {
-    size_t remote = 0;
-    *listed = *binned = 0;
-    return mark_list(instance, slab, slab->free, next_linked, marks, listed) &&
-           mark_list(instance, slab, emmai_slab_bin(instance, slab), next_linked, marks, binned) &&
-           (!emmai_remote_count(instance, slab) ||
-            mark_list(instance, slab, emmai_remote_next(instance, slab, NULL), emmai_remote_next,
-                      marks, &remote));
+    return mark_list(instance, slab, slab->free, marks, listed) &&
+           mark_list(instance, slab, emmai_slab_bin(instance, slab), marks, binned);
 }
 
 static bool walk_visit(const emma *instance, void *block, size_t usable, emma_walk_fn visit,

@@ -185,7 +185,7 @@ static MALLOC_NOINLINE void free_slowly(void *block)
 void emmai_malloc_free(void *block)
 {
     emmai_heap *heap = own_heap;
-    if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate)) {
+    if (EMMA_CHECKS || MALLOC_UNLIKELY(!emmai_sync_get(&heap->gate))) {
         free_slowly(block);
         return;
     }
@@ -196,10 +196,11 @@ void emmai_malloc_free(void *block)
         return;
     }
     emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
-    if (MALLOC_LIKELY(slab->owner == heap->number))
+    const emmai_tag *tag = emmai_tag_of_beyond(instance, beyond);
+    if (MALLOC_LIKELY(tag->owner == heap->number))
         block_push(instance, heap, slab, block, true);
     else
-        free_slowly(block);
+        block_free_remote(instance, heap, slab, tag->size_class, block);
 }
 
 void emmai_malloc_free_sized(void *block, size_t bytes)
