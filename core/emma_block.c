@@ -20,7 +20,7 @@ static inline void *emmai_block_of_class(emma *instance, emmai_heap *heap, unsig
 static void *emmai_block_malloc(emma *instance, emmai_heap *heap, size_t bytes)
 {
     if (bytes > EMMAI_SLAB_MAX_BYTES)
-        return emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_PLAIN);
+        return emmai_run_malloc(instance, heap, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_PLAIN);
     return emmai_block_of_class(instance, heap, emmai_class_of(heap, bytes));
 }
 
@@ -39,7 +39,7 @@ static unsigned block_aligned_class(const emmai_heap *heap, size_t alignment, si
 static void *emmai_block_aligned(emma *instance, emmai_heap *heap, size_t alignment, size_t bytes)
 {
     if (bytes > EMMAI_SLAB_MAX_BYTES || alignment > EMMAI_SLAB_MAX_BYTES)
-        return emmai_run_malloc(instance, bytes, alignment, EMMAI_RUN_PLAIN);
+        return emmai_run_malloc(instance, heap, bytes, alignment, EMMAI_RUN_PLAIN);
     unsigned size_class = block_aligned_class(heap, alignment, bytes);
     if (alignment > EMMAI_UNIT_BYTES)
         emmai_slab_leave_young(instance, heap, size_class);
@@ -47,7 +47,7 @@ static void *emmai_block_aligned(emma *instance, emmai_heap *heap, size_t alignm
     if (!block || (uintptr_t)block % alignment == 0)
         return block;
     emmai_block_free(instance, heap, block);
-    return emmai_run_malloc(instance, bytes, alignment, EMMAI_RUN_PLAIN);
+    return emmai_run_malloc(instance, heap, bytes, alignment, EMMAI_RUN_PLAIN);
 }
 
 /* What a block is guilty of that lies in a chunk of a kind that holds no block there. */
@@ -59,11 +59,12 @@ static enum emma_misuse block_crime(uint8_t kind)
 }
 
 /* Frees what is neither in a slab nor in a young one: a run, or misuse. */
-static EMMAI_NOINLINE void block_event_run(emma *instance, emmai_slab *slab, void *block)
+static EMMAI_NOINLINE void block_event_run(emma *instance, emmai_heap *heap, emmai_slab *slab,
+                                           void *block)
 {
     uint8_t kind = slab->kind;
     if (kind == EMMAI_RUN && emmai_offset(instance, block) % EMMAI_CHUNK_BYTES == 0) {
-        emmai_run_free(instance, slab);
+        emmai_run_free(instance, heap, slab);
         return;
     }
     if (kind == EMMAI_FREE && !instance->shared) /* there the entry was only read */
@@ -86,7 +87,7 @@ static EMMAI_ALWAYS_INLINE void block_event(emma *instance, emmai_heap *heap, em
     if (EMMAI_LIKELY(young))
         emmai_slab_free(instance, heap, young, block);
     else
-        block_event_run(instance, slab, block);
+        block_event_run(instance, heap, slab, block);
 }
 
 /* Frees a block of a slab of another heap, or a run, which is no heap's. */
@@ -95,7 +96,7 @@ static void block_free_other(emma *instance, emmai_heap *heap, emmai_slab *slab,
     if (EMMAI_LIKELY(slab->size_class))
         emmai_remote_free(instance, heap, slab->size_class, block);
     else
-        block_event_run(instance, slab, block);
+        block_event_run(instance, heap, slab, block);
 }
 
 static inline void emmai_block_free(emma *instance, emmai_heap *heap, void *block)
@@ -313,7 +314,7 @@ static void block_free_alone(emma *instance, emmai_slab *slab, void *block)
     if (EMMAI_LIKELY(slab->size_class))
         emmai_remote_free_alone(instance, slab, block);
     else
-        block_event_run(instance, slab, block);
+        block_event_run(instance, NULL, slab, block);
 }
 
 /* Frees for a thread that has no heap, and no memory for one. */
@@ -348,12 +349,11 @@ static EMMAI_NOINLINE void *block_free_gated(emma *instance, void *block, const 
 static EMMAI_NOINLINE void *block_free_remote(emma *instance, emmai_heap *heap, emmai_slab *slab,
                                               unsigned size_class, void *block)
 {
-    if (EMMAI_UNLIKELY(!size_class)) {
-        block_event_run(instance, slab, block);
-        return emmai_arch_null();
-    }
     emmai_gate_close_fast(heap, true);
-    emmai_remote_free(instance, heap, size_class, block);
+    if (EMMAI_LIKELY(size_class))
+        emmai_remote_free(instance, heap, size_class, block);
+    else
+        block_event_run(instance, heap, slab, block);
     emmai_gate_open_fast(heap, true);
     return emmai_arch_null();
 }
@@ -455,7 +455,7 @@ static EMMAI_NOINLINE void *block_calloc_large(emma *instance, size_t bytes)
     if (!heap)
         return NULL;
     emmai_block_drain(instance, heap);
-    void *block = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_ZERO);
+    void *block = emmai_run_malloc(instance, heap, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_ZERO);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     emmai_leave(heap);

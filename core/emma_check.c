@@ -142,7 +142,7 @@ static bool check_chunk(const emma *instance, size_t chunk, check_sum *sum, size
     if (entry->kind != EMMAI_SLAB && entry->kind != EMMAI_FULL)
         return false;
     if (instance->shared && emmai_tag_of_slab(instance, entry)->size_class != entry->size_class)
-        return false; /* I8 */
+        return false; /* I8; check_rings verifies the owner */
     return check_slab(instance, entry, sum) && check_carved_bytes(entry) <= (size_t)entry->resident
                                                                                 << EMMAI_PAGE_SHIFT;
 }

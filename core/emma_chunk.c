@@ -157,6 +157,29 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
     return CHUNK_TAKEN;
 }
 
+/* Tells threads of a shared instance what a chunk is now. Mostly it is what it was: then the cache line is
+ * not written. */
+static void emmai_chunk_tag(const emma *instance, const emmai_slab *entry, uint16_t owner,
+                            unsigned size_class)
+{
+    if (!instance->shared)
+        return;
+    emmai_tag *tag = emmai_tag_of_slab(instance, entry);
+    if (emmai_sync_get(&tag->owner) == owner && emmai_sync_get(&tag->size_class) == size_class)
+        return;
+    emmai_sync_set(&tag->owner, owner);
+    emmai_sync_set(&tag->size_class, (uint8_t)size_class);
+}
+
+/* Says that a chunk is the first of a run of `run_bytes`, or with 0 a further one. */
+static void entry_begin_run(const emma *instance, emmai_slab *entry, size_t run_bytes)
+{
+    entry->run_bytes = run_bytes;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* at no instruction a run of no bytes */
+    emmai_chunk_tag(instance, entry, 0, 0);
+    emmai_sync_set(&entry->kind, (uint8_t)(run_bytes ? EMMAI_RUN : EMMAI_BODY));
+}
+
 /* Claims free chunks and says what for. */
 static enum chunk_result chunk_use(emma *instance, size_t chunk, size_t count, size_t run,
                                    size_t run_bytes)
@@ -164,14 +187,23 @@ static enum chunk_result chunk_use(emma *instance, size_t chunk, size_t count, s
     enum chunk_result result = chunk_claim(instance, chunk, count, run, run_bytes);
     for (size_t i = chunk; result == CHUNK_TAKEN && i < chunk + count; i++) {
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
-        if (run_bytes && i == run)
-            entry->run_bytes = run_bytes;
-        __atomic_signal_fence(__ATOMIC_SEQ_CST); /* at no instruction a run of no bytes */
-        emmai_sync_set(&entry->kind, (uint8_t)(!run_bytes ? EMMAI_SLAB
-                                               : i == run ? EMMAI_RUN
-                                                          : EMMAI_BODY));
+        if (run_bytes)
+            entry_begin_run(instance, entry, i == run ? run_bytes : 0);
+        else
+            emmai_sync_set(&entry->kind, (uint8_t)EMMAI_SLAB);
     }
     return result;
+}
+
+/* Makes a chunk that a heap holds a run; false when the limit refuses its pages. The caller notes them in
+ * the entry. */
+static bool emmai_chunk_make_run(emma *instance, size_t chunk, size_t run_bytes)
+{
+    size_t missing = emmai_run_missing(instance, chunk, run_bytes, chunk);
+    if (missing && !emmai_footprint_take(instance, missing))
+        return false;
+    entry_begin_run(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk), run_bytes);
+    return true;
 }
 
 /* Claims free chunks all of whose pages will be in use though the chunks are free: a huge page's. */
@@ -219,7 +251,7 @@ static size_t emmai_chunk_take_slab(emma *instance)
 
 /* What a chunk was is over; its memory stays with it. First of all no run of no bytes is left, should
  * the thread stop in here. */
-static void entry_clear(const emma *instance, emmai_slab *entry)
+static void entry_clear(emmai_slab *entry)
 {
     emmai_sync_set(&entry->kind, (uint8_t)EMMAI_FREE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -228,11 +260,6 @@ static void entry_clear(const emma *instance, emmai_slab *entry)
     entry->carved = 0;
     entry->next = entry->prev = 0;
     entry->size_class = 0;
-    if (!instance->shared)
-        return;
-    emmai_tag *tag = emmai_tag_of_slab(instance, entry);
-    emmai_sync_set(&tag->owner, (uint16_t)0);
-    emmai_sync_set(&tag->size_class, (uint8_t)0);
 }
 
 /* Takes chunks for a heap of a shared instance, a pair if *count is 2 afterwards: the entries of a pair
@@ -265,7 +292,7 @@ static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size
 static void emmai_chunk_hold(emma *instance, size_t chunk)
 {
     emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    entry_clear(instance, entry);
+    entry_clear(entry);
     entry->kind = EMMAI_HEAP;
 }
 
@@ -339,7 +366,7 @@ static void chunk_decay(emma *instance)
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count)
 {
     for (size_t i = chunk; i < chunk + count; i++)
-        entry_clear(instance, emmai_slab_of_id(instance, (ptrdiff_t)i));
+        entry_clear(emmai_slab_of_id(instance, (ptrdiff_t)i));
     chunk_unclaim(instance, chunk, count);
     chunk_decay(instance);
 }

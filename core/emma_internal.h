@@ -71,6 +71,9 @@ static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages);
 static size_t emmai_chunk_take_heap(emma *instance, size_t bytes);
 static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size_t *count);
 static void emmai_chunk_hold(emma *instance, size_t chunk);
+static bool emmai_chunk_make_run(emma *instance, size_t chunk, size_t run_bytes);
+static void emmai_chunk_tag(const emma *instance, const emmai_slab *entry, uint16_t owner,
+                            unsigned size_class);
 
 /* ---- emma_metadata.c ---- */
 
@@ -120,8 +123,9 @@ enum emmai_run_flags {
     EMMAI_RUN_ZERO = 2
 };
 
-static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, unsigned flags);
-static void emmai_run_free(emma *instance, emmai_slab *run);
+static void *emmai_run_malloc(emma *instance, emmai_heap *heap, size_t bytes, size_t alignment,
+                              unsigned flags);
+static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run);
 static bool emmai_run_resize(emma *instance, emmai_slab *run, size_t bytes);
 static size_t emmai_run_chunks(const emmai_slab *run);
 static size_t emmai_run_missing(const emma *instance, size_t run, size_t bytes, size_t from);
@@ -214,6 +218,7 @@ static emmai_heap *emmai_shared_enter(emma *instance);
 static bool emmai_shared_is_inside(const emma *instance);
 static emmai_heap *emmai_shared_earlier(const emma *instance);
 static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap);
+static size_t emmai_shared_take_held(const emma *instance, emmai_heap *heap);
 static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk);
 static void emmai_shared_shed(emma *instance, emmai_heap *heap);
 static void emmai_shared_reclaim(emma *instance);
@@ -226,7 +231,7 @@ static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *n
 static inline void emmai_remote_free(const emma *instance, emmai_heap *heap, unsigned size_class,
                                      void *block);
 static void emmai_remote_free_alone(const emma *instance, const emmai_slab *slab, void *block);
-static void *emmai_remote_refill(emmai_heap *heap, unsigned size_class);
+static void *emmai_remote_refill(const emma *instance, emmai_heap *heap, unsigned size_class);
 static void *emmai_remote_take(emmai_heap *heap, unsigned size_class);
 static void emmai_remote_give_back(const emma *instance, emmai_heap *heap);
 static void emmai_remote_drain(emma *instance, emmai_heap *heap);

@@ -25,8 +25,8 @@
  * I6  footprint <= limit, as of the last change of either.
  * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other
  *     chunk is.
- * I8  In a shared instance a chunk's tag bears the class of its entry, and an owner just if that is
- *     not 0. */
+ * I8  In a shared instance a slab's tag bears its heap's number and its class, the tags of a run's chunks
+ *     bear none. Those of FREE and of HEAP chunks are what is left from before. */
 #ifndef EMMA_LAYOUT_H
 #define EMMA_LAYOUT_H
 
@@ -112,10 +112,10 @@ _Static_assert(sizeof(emmai_slab) == 32, "entries are found by a shift");
 _Static_assert(EMMAI_YOUNG_SLABS < 256, "unit_slab holds numbers of young slabs in a byte");
 
 /* What every free in a shared instance asks about a chunk. Apart from the entry, whose cache line the
- * owner of the slab writes all the time: this one changes only when the chunk changes hands. */
+ * owner of the slab writes all the time: this one changes when the chunk changes hands, or class. */
 typedef struct emmai_tag {
-    uint16_t owner;     /* SLAB, FULL: number of the heap that it belongs to; 0: others */
-    uint8_t size_class; /* the entry's */
+    uint16_t owner;     /* number of the heap that it belongs to */
+    uint8_t size_class; /* the slab's */
 } emmai_tag;
 
 _Static_assert(sizeof(emmai_tag) == 4, "16 tags in a cache line");
@@ -158,12 +158,14 @@ typedef struct emmai_stash {
 /* A heap of a shared instance; see emma_shared.c. */
 typedef struct emmai_thread_heap {
     emmai_heap heap;                      /* owner thread */
+    emma *instance;                       /* that it is of */
     emmai_stash stash[EMMAI_CLASS_COUNT]; /* owner thread */
     uint64_t stashed;                     /* classes that have a stash, as bits. Owner thread */
     uint64_t owner;                       /* any thread, atomic */
     uint32_t generation;                  /* who becomes the owner; others look, atomic */
-    uint32_t held; /* a chunk that is the heap's and in no use; 0: none. Owner thread */
-    bool stocked;  /* it may have empty slabs. Owner thread; others look, atomic */
+    uint32_t held; /* the first of its chunks in no use, linked by `next`; 0: none. Owner thread */
+    uint32_t held_count; /* owner thread */
+    bool stocked;        /* it may have empty slabs. Owner thread; others look, atomic */
     /* What other threads freed, see emma_remote.c; any thread, atomic. On a cache line of its own. */
     _Alignas(EMMAI_LINE_BYTES) void *returned;
 } emmai_thread_heap;
@@ -236,16 +238,15 @@ typedef struct emmai_control {
 struct emma {
     emmai_slab young[EMMAI_YOUNG_SLABS]; /* must be first: young slab j has id -1 - j */
     emmai_heap heap;
+    /* Written when the instance is made: in a shared one, threads read these cache lines all the time. */
     size_t region_bytes;
     size_t foreign_max;     /* ~region_bytes: see emmai_beyond */
     uint64_t *chunk_map;    /* I4; see emma_bits.c */
     uint64_t *retained_map; /* I4 */
     uint64_t *page_map;     /* pages from here to the origin in use */
+    emmai_control *control; /* here `local`; of its own where a page of its own is needed */
     uint32_t chunk_count;
-    uint32_t run_zone;    /* runs are looked for from this chunk on, slabs below it */
-    uint32_t low_hint;    /* no chunk below this one is free */
-    uint32_t young_count; /* young slabs made */
-    uint32_t young_units; /* units of the young area given to them or to page 0 */
+    uint32_t run_zone; /* runs are looked for from this chunk on, slabs below it */
     bool align8;
     bool shared;
     uint64_t nonce;        /* shared: of this instance and no other, whatever address it had */
@@ -253,13 +254,16 @@ struct emma {
     uint32_t *heap_chunks; /* shared: number of a heap -> its chunk; 0: none. Any thread, atomic */
     uint16_t *heap_slots;  /* shared: a thread's hash -> number of a heap that may be its own */
     emmai_tag *tags_end;   /* shared: the tag of chunk i is the i-th before; I8 */
+    /* Written later, the first ones in local instances only. */
+    uint8_t unit_slab
+        [EMMAI_UNIT_COUNT]; /* unit of the young area -> 1 + index of its young slab; 0: none */
+    uint32_t young_count;   /* young slabs made */
+    uint32_t young_units;   /* units of the young area given to them or to page 0 */
+    uint32_t low_hint;      /* no chunk below this one is free */
     uint32_t low_end; /* one past the highest chunk ever used below run_zone: bounds searches */
     uint32_t run_end; /* the same above */
     void *deferred;   /* blocks that signal handlers freed; any, atomic */
-    emmai_control *control; /* here `local`; of its own where a page of its own is needed */
     emmai_control local;
-    uint8_t unit_slab
-        [EMMAI_UNIT_COUNT]; /* unit of the young area -> 1 + index of its young slab; 0: none */
 };
 
 /* Entries of chunks that share page 0 with struct emma. */

@@ -12,7 +12,7 @@ static void *realloc_move(emma *instance, emmai_heap *heap, emmai_slab *slab, vo
     emmai_arch_copy(target, block, kept);
     emmai_sync_add(&instance->control->moved_bytes, (uint64_t)kept);
     if (emmai_slab_is_run(slab))
-        emmai_run_free(instance, slab);
+        emmai_run_free(instance, heap, slab);
     else if (emmai_slab_owner(instance, slab) == heap->number)
         emmai_slab_free(instance, heap, slab, block);
     else
@@ -31,7 +31,7 @@ static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, 
     if (bytes > EMMAI_SLAB_MAX_BYTES) {
         if (is_run && bytes <= instance->region_bytes && emmai_run_resize(instance, slab, bytes))
             return block;
-        target = emmai_run_malloc(instance, bytes, EMMAI_CHUNK_BYTES,
+        target = emmai_run_malloc(instance, heap, bytes, EMMAI_CHUNK_BYTES,
                                   bytes > usable ? EMMAI_RUN_ROOM : EMMAI_RUN_PLAIN);
     } else {
         unsigned size_class = emmai_class_of(heap, bytes);

@@ -13,11 +13,11 @@
  *             stops has added its chain or not, and loses no more than a stash holds */
 #include "emma_internal.h"
 
-/* What a stash may hold at first, and at most. With a most of 16 KiB, two threads that free each other's
- * blocks at random take a tenth longer, with 64 producers and consumers need a third more memory. */
+/* What a stash may hold at first, and at most; of a limited instance's memory not more than this part. */
 #define STASH_FIRST_BYTES ((size_t)2 * EMMAI_KIB)
 #define STASH_MOST_BYTES  ((size_t)16 * EMMAI_KIB)
-#define STASH_LEAST       ((size_t)4)
+#define STASH_PART        ((size_t)512)
+#define STASH_LEAST       ((size_t)2)
 #define STASH_MOST        ((size_t)512)
 /* Parts of what it may hold: what stays when it is full; what makes it worth to be a bin; and below what
  * it may hold half as much from then on, unless it was full meanwhile. */
@@ -106,9 +106,12 @@ static size_t stash_first(unsigned size_class)
     return stash_blocks(size_class, STASH_FIRST_BYTES);
 }
 
-static size_t stash_most(unsigned size_class)
+static size_t stash_most(const emma *instance, unsigned size_class)
 {
-    return stash_blocks(size_class, STASH_MOST_BYTES);
+    size_t limit_pages = emmai_footprint_limit_pages(instance->control);
+    size_t part = limit_pages / STASH_PART * EMMAI_PAGE_BYTES;
+    return emmai_max(stash_blocks(size_class, emmai_min(STASH_MOST_BYTES, part)),
+                     stash_first(size_class));
 }
 
 /* Changes how many a stash may hold, of which it holds `count`. */
@@ -142,7 +145,7 @@ static EMMAI_NOINLINE void stash_make_room(const emma *instance, emmai_heap *hea
 {
     emmai_stash *stash = &remote_heap(heap)->stash[size_class];
     size_t kept = STASH_KEPT(stash->size);
-    size_t size = emmai_min(2 * (size_t)stash->size, stash_most(size_class));
+    size_t size = emmai_min(2 * (size_t)stash->size, stash_most(instance, size_class));
     void *rest = list_cut(&stash->blocks, kept);
     stash_resize(stash, emmai_max(size, stash_first(size_class)), kept);
     stash->was_full = true;
@@ -179,14 +182,16 @@ static void *emmai_remote_take(emmai_heap *heap, unsigned size_class)
 }
 
 /* The same, but NULL unless that pays. */
-static void *emmai_remote_refill(emmai_heap *heap, unsigned size_class)
+static void *emmai_remote_refill(const emma *instance, emmai_heap *heap, unsigned size_class)
 {
     emmai_stash *stash = &remote_heap(heap)->stash[size_class];
     size_t size = stash->size;
+    if (EMMAI_LIKELY(!size))
+        return NULL;
     size_t count = size - stash->room;
     bool was_full = stash->was_full;
     stash->was_full = false;
-    if (size == stash_most(size_class) && count > STASH_BIN(size))
+    if (size >= stash_most(instance, size_class) && count > STASH_BIN(size))
         return emmai_remote_take(heap, size_class);
     if (!was_full && count < STASH_FEW(size) && size / 2 >= stash_first(size_class))
         stash_resize(stash, size / 2, count);
@@ -242,8 +247,11 @@ static void emmai_remote_drain(emma *instance, emmai_heap *heap)
     void *block = __atomic_exchange_n(returned, NULL, __ATOMIC_ACQUIRE);
     while (block) {
         void *next = *(void **)block;
-        emmai_slab_free(instance, heap,
-                        emmai_slab_of_offset(instance, emmai_offset(instance, block)), block);
+        emmai_slab *slab = emmai_slab_of_offset(instance, emmai_offset(instance, block));
+        if (EMMAI_LIKELY(slab->size_class))
+            emmai_slab_free(instance, heap, slab, block);
+        else
+            emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         block = next;
     }
 }

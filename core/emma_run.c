@@ -51,15 +51,34 @@ static void run_zero(const emma *instance, size_t run, size_t bytes)
     }
 }
 
+/* Makes a run of `bytes` of a chunk that the heap holds; 0 when there is none, or no memory for it. */
+static size_t run_take_held(emma *instance, emmai_heap *heap, size_t bytes)
+{
+    size_t chunk = emmai_shared_take_held(instance, heap);
+    if (!chunk)
+        return 0;
+    if (!emmai_chunk_make_run(instance, chunk, bytes)) {
+        emmai_shared_give_chunk(instance, heap, chunk);
+        return 0;
+    }
+    return chunk;
+}
+
 /* Allocates a large block at a multiple of `alignment`; NULL when the region, the limit or the
  * kernel refuses. */
-static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, unsigned flags)
+static void *emmai_run_malloc(emma *instance, emmai_heap *heap, size_t bytes, size_t alignment,
+                              unsigned flags)
 {
     if (bytes > instance->region_bytes || alignment > instance->region_bytes)
         return NULL;
     bytes = emmai_round_up(emmai_max(bytes, 1), EMMAI_CLASS_STEP_BYTES);
-    size_t chunk = emmai_chunk_take_run(instance, bytes, emmai_max(alignment, EMMAI_CHUNK_BYTES),
-                                        (flags & EMMAI_RUN_ROOM) != 0);
+    alignment = emmai_max(alignment, EMMAI_CHUNK_BYTES);
+    bool roomy = flags & EMMAI_RUN_ROOM;
+    bool may_be_held = instance->shared && bytes <= EMMAI_CHUNK_BYTES && !roomy;
+    size_t chunk =
+        may_be_held && alignment == EMMAI_CHUNK_BYTES ? run_take_held(instance, heap, bytes) : 0;
+    if (!chunk)
+        chunk = emmai_chunk_take_run(instance, bytes, alignment, roomy);
     if (!chunk)
         return NULL;
     if (flags & EMMAI_RUN_ZERO)
@@ -69,10 +88,16 @@ static void *emmai_run_malloc(emma *instance, size_t bytes, size_t alignment, un
     return emmai_chunk_start(instance, chunk);
 }
 
-static void emmai_run_free(emma *instance, emmai_slab *run)
+/* `heap` is the one that the caller is inside; NULL: none. */
+static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run)
 {
+    size_t chunk = (size_t)emmai_id_of_slab(instance, run);
+    size_t count = emmai_run_chunks(run);
     emmai_huge_withdraw(instance, run);
-    emmai_chunk_release(instance, (size_t)emmai_id_of_slab(instance, run), emmai_run_chunks(run));
+    if (instance->shared && heap && count == 1)
+        emmai_shared_give_chunk(instance, heap, chunk);
+    else
+        emmai_chunk_release(instance, chunk, count);
 }
 
 /* Takes the pages for a longer run; false, with nothing changed, when the chunks behind are not

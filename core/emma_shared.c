@@ -75,13 +75,48 @@ static uint32_t shared_generation(emma *instance)
 
 /* ---- a heap's chunks ---- */
 
-/* Takes a chunk for a slab of this heap: the one on hold, or one of a new pair. */
+/* Chunks that a heap may hold: opening and closing slabs then touches nothing that other threads write. Of
+ * a limited instance's memory not more than this part. */
+#define HELD_MAX  ((512 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
+#define HELD_PART 64
+
+static size_t held_max(const emma *instance)
+{
+    size_t limit_chunks = emmai_footprint_limit_pages(instance->control) / EMMAI_CHUNK_PAGES;
+    return emmai_min(HELD_MAX, limit_chunks / HELD_PART + 1);
+}
+
+static void heap_hold(emma *instance, emmai_thread_heap *heap, size_t chunk)
+{
+    emmai_chunk_hold(instance, chunk);
+    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next = (int32_t)heap->held;
+    heap->held = (uint32_t)chunk;
+    heap->held_count++;
+}
+
+/* 0: it holds none. */
+static size_t heap_unhold(const emma *instance, emmai_thread_heap *heap)
+{
+    size_t chunk = heap->held;
+    if (!chunk)
+        return 0;
+    heap->held = (uint32_t)emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next;
+    heap->held_count--;
+    return chunk;
+}
+
+/* Takes a chunk that the heap holds; 0 when it holds none. */
+static size_t emmai_shared_take_held(const emma *instance, emmai_heap *heap)
+{
+    return heap_unhold(instance, (emmai_thread_heap *)(void *)heap);
+}
+
+/* Takes a chunk for a slab of this heap: one that it holds, or one of a new pair. */
 static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
 {
     emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
-    size_t chunk = owner->held;
+    size_t chunk = heap_unhold(instance, owner);
     if (chunk) {
-        owner->held = 0;
         emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
         return chunk;
     }
@@ -89,32 +124,26 @@ static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
     chunk = emmai_chunk_take_pair(instance, heap, &count);
     if (!chunk)
         return emmai_chunk_take_slab(instance);
-    if (count > 1) {
-        emmai_chunk_hold(instance, chunk + 1);
-        owner->held = (uint32_t)chunk + 1;
-    }
+    if (count > 1)
+        heap_hold(instance, owner, chunk + 1);
     return chunk;
 }
 
-/* Gives one back: the first is put on hold. */
+/* Gives one back: to be held, or to all. */
 static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk)
 {
     emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
-    if (owner->held) {
+    if (owner->held_count < held_max(instance))
+        heap_hold(instance, owner, chunk);
+    else
         emmai_chunk_release(instance, chunk, 1);
-        return;
-    }
-    emmai_chunk_hold(instance, chunk);
-    owner->held = (uint32_t)chunk;
 }
 
-/* Gives the one on hold back too. */
+/* Gives those that it holds to all. */
 static void emmai_shared_shed(emma *instance, emmai_heap *heap)
 {
-    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
-    size_t chunk = owner->held;
-    owner->held = 0;
-    if (chunk)
+    size_t chunk;
+    while ((chunk = heap_unhold(instance, (emmai_thread_heap *)(void *)heap)))
         emmai_chunk_release(instance, chunk, 1);
 }
 
@@ -268,6 +297,7 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
     emmai_thread_heap *heap = (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk);
     emmai_arch_zero(heap, sizeof *heap);
     emmai_heap_init(instance, &heap->heap);
+    heap->instance = instance;
     heap->owner = id;
     heap->generation = generation;
     heap->stocked = true;

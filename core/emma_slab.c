@@ -172,14 +172,6 @@ static emmai_slab *slab_init(emmai_slab *slab, unsigned size_class)
     return slab;
 }
 
-static void slab_tag(const emma *instance, const emmai_slab *slab, uint16_t owner,
-                     unsigned size_class)
-{
-    emmai_tag *tag = emmai_tag_of_slab(instance, slab);
-    emmai_sync_set(&tag->size_class, (uint8_t)size_class);
-    emmai_sync_set(&tag->owner, owner);
-}
-
 static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size_class)
 {
     size_t chunk = instance->shared ? emmai_shared_take_chunk(instance, heap)
@@ -189,8 +181,7 @@ static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size
     if (heap->slab_count[size_class] < UINT16_MAX)
         heap->slab_count[size_class]++;
     emmai_slab *slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    if (instance->shared)
-        slab_tag(instance, slab, heap->number, size_class);
+    emmai_chunk_tag(instance, slab, heap->number, size_class);
     return slab_init(slab, size_class);
 }
 
@@ -277,7 +268,7 @@ static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_c
 {
     if (!instance->shared)
         return slab_refill(instance, heap, size_class);
-    void *block = emmai_remote_refill(heap, size_class);
+    void *block = emmai_remote_refill(instance, heap, size_class);
     if (!block)
         block = slab_refill(instance, heap, size_class);
     return block ? block : emmai_remote_take(heap, size_class);

@@ -38,29 +38,29 @@ static bool is_power_of_two(size_t number)
 
 /* Stand in for the heap of a thread that has none yet, or is leaving its own. Their gates are always closed,
  * so the thread takes the slow way. */
-static emmai_heap no_heap, heap_left;
+static emmai_thread_heap no_heap, heap_left;
 
 /* The heap that the core remembers for the thread, too; a signal handler that finds it closed takes
  * the slow way. */
-static __thread emmai_heap *own_heap EMMA_TLS_MODEL = &no_heap;
+static __thread emmai_heap *own_heap EMMA_TLS_MODEL = &no_heap.heap;
 
 /* A signal handler in between must not remember the heap that is being left: another thread may have it
  * the next moment. */
 void emmai_malloc_leave_heap(emma *instance)
 {
-    own_heap = &heap_left;
+    own_heap = &heap_left.heap;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     emma_thread_detach(instance);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    own_heap = &no_heap;
+    own_heap = &no_heap.heap;
 }
 
 static MALLOC_NOINLINE void follow_heap(emma *instance, emmai_heap *heap)
 {
-    if (own_heap == &heap_left)
+    if (own_heap == &heap_left.heap)
         return;
-    const bool is_new = own_heap == &no_heap;
-    own_heap = heap ? heap : &no_heap; /* before what may allocate */
+    const bool is_new = own_heap == &no_heap.heap;
+    own_heap = heap ? heap : &no_heap.heap; /* before what may allocate */
     if (heap && is_new)
         emmai_malloc_meet_thread(instance);
 }
@@ -176,8 +176,10 @@ MALLOC_EXPORT void *calloc(size_t count, size_t bytes)
 static MALLOC_NOINLINE void free_slowly(void *block)
 {
     emma *instance = block ? emmai_malloc_instance() : NULL;
-    if (instance)
-        emma_free(instance, block);
+    if (!instance)
+        return;
+    emma_free(instance, block);
+    learn_heap(instance);
 }
 
 /* Into the thread's own heap as emma_free does in a local instance; NULL is as foreign as any other pointer
@@ -185,11 +187,11 @@ static MALLOC_NOINLINE void free_slowly(void *block)
 void emmai_malloc_free(void *block)
 {
     emmai_heap *heap = own_heap;
-    if (EMMA_CHECKS || MALLOC_UNLIKELY(!emmai_sync_get(&heap->gate))) {
+    if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate)) {
         free_slowly(block);
         return;
     }
-    emma *instance = malloc_instance_if_made();
+    emma *instance = ((emmai_thread_heap *)(void *)heap)->instance;
     const ptrdiff_t beyond = emmai_beyond(instance, block);
     if (MALLOC_UNLIKELY((size_t)beyond <= instance->foreign_max)) {
         free_slowly(block);
