@@ -59,8 +59,12 @@ enum emma_status emma_options_check(const emma_options *options)
 
 /* ---- geometry ---- */
 
-#define HEAP_SLOTS_BYTES  (EMMAI_HEAP_SLOTS * sizeof(uint16_t))
-#define HEAP_TABLES_BYTES (HEAP_SLOTS_BYTES + (EMMAI_HEAPS_MAX + 1) * sizeof(uint32_t))
+#define HEAP_TABLE_BYTES ((EMMAI_HEAPS_MAX + 1) * sizeof(uint32_t))
+/* On the fork word's page, which always counts; that the kernel clears them in a child does no harm. */
+#define HEAP_SLOTS_OFFSET EMMAI_LINE_BYTES
+
+_Static_assert(HEAP_SLOTS_OFFSET + EMMAI_HEAP_SLOTS * sizeof(uint32_t) <= EMMAI_PAGE_BYTES,
+               "the slots fit there");
 
 typedef struct instance_geometry {
     size_t chunk_count;
@@ -76,7 +80,7 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, bool shar
 {
     out->fork_bytes = shared ? EMMAI_PAGE_BYTES : 0;
     out->heaps_bytes =
-        shared ? HEAP_TABLES_BYTES + (reserve_bytes >> EMMA_CHUNK_SHIFT) * sizeof(emmai_tag) : 0;
+        shared ? HEAP_TABLE_BYTES + (reserve_bytes >> EMMA_CHUNK_SHIFT) * sizeof(emmai_tag) : 0;
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
     out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
     size_t bytes = 2 * out->map_bytes + out->heaps_bytes + out->chunk_count * sizeof(emmai_slab);
@@ -174,13 +178,13 @@ static void instance_share(emma *instance, const instance_geometry *geometry)
 {
     char *tables = (char *)instance->retained_map + geometry->map_bytes;
     instance->shared = true;
-    instance->heap_slots = (uint16_t *)(void *)tables;
-    instance->heap_chunks = (uint32_t *)(void *)(tables + HEAP_SLOTS_BYTES);
-    instance->tags_end = (emmai_tag *)(void *)(tables + HEAP_TABLES_BYTES) + geometry->chunk_count;
+    instance->heap_chunks = (uint32_t *)(void *)tables;
+    instance->tags_end = (emmai_tag *)(void *)(tables + HEAP_TABLE_BYTES) + geometry->chunk_count;
     instance->nonce = emmai_os_random(instance);
     if (instance->nonce <= EMMAI_NONCE_CHANGING)
         instance->nonce = (uintptr_t)instance;
     instance->fork_word = (uint32_t *)(void *)((char *)instance->page_map - geometry->fork_bytes);
+    instance->heap_slots = instance->fork_word + HEAP_SLOTS_OFFSET / sizeof(uint32_t);
     emmai_os_clear_on_fork(instance->fork_word, EMMAI_PAGE_BYTES);
     *instance->fork_word = instance->control->generation = 1;
     instance->control->process_id = (uint32_t)emmai_os_process_id();

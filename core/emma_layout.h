@@ -187,7 +187,7 @@ typedef struct emmai_thread {
 
 /* Numbers of heaps are of 16 bits, from 1. */
 #define EMMAI_HEAPS_MAX  ((size_t)UINT16_MAX)
-#define EMMAI_HEAP_SLOTS 128
+#define EMMAI_HEAP_SLOTS 512
 
 enum emmai_answer { EMMAI_UNKNOWN, EMMAI_NO, EMMAI_YES };
 
@@ -252,8 +252,9 @@ struct emma {
     uint64_t nonce;        /* shared: of this instance and no other, whatever address it had */
     uint32_t *fork_word;   /* shared: the generation; the kernel clears it in a child */
     uint32_t *heap_chunks; /* shared: number of a heap -> its chunk; 0: none. Any thread, atomic */
-    uint16_t *heap_slots;  /* shared: a thread's hash -> number of a heap that may be its own */
-    emmai_tag *tags_end;   /* shared: the tag of chunk i is the i-th before; I8 */
+    uint32_t
+        *heap_slots; /* shared: a thread's hash -> chunk of a heap that may be its own; 0: none */
+    emmai_tag *tags_end; /* shared: the tag of chunk i is the i-th before; I8 */
     /* Written later, the first ones in local instances only. */
     uint8_t unit_slab
         [EMMAI_UNIT_COUNT]; /* unit of the young area -> 1 + index of its young slab; 0: none */

@@ -19,6 +19,8 @@
 #define STASH_PART        ((size_t)512)
 #define STASH_LEAST       ((size_t)2)
 #define STASH_MOST        ((size_t)512)
+/* So many times as much where it was full and then a bin: the thread allocates as much as it frees. */
+#define STASH_GROWTH ((size_t)4)
 /* Parts of what it may hold: what stays when it is full; what makes it worth to be a bin; and below what
  * it may hold half as much from then on, unless it was full meanwhile. */
 #define STASH_KEPT(size) ((size) / 4)
@@ -145,7 +147,8 @@ static EMMAI_NOINLINE void stash_make_room(const emma *instance, emmai_heap *hea
 {
     emmai_stash *stash = &remote_heap(heap)->stash[size_class];
     size_t kept = STASH_KEPT(stash->size);
-    size_t size = emmai_min(2 * (size_t)stash->size, stash_most(instance, size_class));
+    size_t most = emmai_max(stash->size, stash_most(instance, size_class));
+    size_t size = emmai_min(2 * (size_t)stash->size, most);
     void *rest = list_cut(&stash->blocks, kept);
     stash_resize(stash, emmai_max(size, stash_first(size_class)), kept);
     stash->was_full = true;
@@ -191,8 +194,12 @@ static void *emmai_remote_refill(const emma *instance, emmai_heap *heap, unsigne
     size_t count = size - stash->room;
     bool was_full = stash->was_full;
     stash->was_full = false;
-    if (size >= stash_most(instance, size_class) && count > STASH_BIN(size))
+    size_t most = stash_most(instance, size_class);
+    if (size >= most && count > STASH_BIN(size)) {
+        if (was_full)
+            stash_resize(stash, emmai_min(2 * size, STASH_GROWTH * most), count);
         return emmai_remote_take(heap, size_class);
+    }
     if (!was_full && count < STASH_FEW(size) && size / 2 >= stash_first(size_class))
         stash_resize(stash, size / 2, count);
     return NULL;

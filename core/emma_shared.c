@@ -21,10 +21,15 @@
 
 /* ---- all heaps of an instance ---- */
 
+/* The heap in a chunk; NULL for chunk 0. */
+static emmai_thread_heap *heap_in(const emma *instance, size_t chunk)
+{
+    return chunk ? (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk) : NULL;
+}
+
 static emmai_thread_heap *heap_at(const emma *instance, size_t number)
 {
-    size_t chunk = __atomic_load_n(&instance->heap_chunks[number], __ATOMIC_ACQUIRE);
-    return chunk ? (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk) : NULL;
+    return heap_in(instance, __atomic_load_n(&instance->heap_chunks[number], __ATOMIC_ACQUIRE));
 }
 
 /* NULL: there is none of this number. */
@@ -166,11 +171,11 @@ static bool heap_take(emmai_thread_heap *heap, uint64_t owner, uint64_t id, uint
 
 /* Spreads ids over the slots. */
 #define HASH_FACTOR ((uint64_t)0x9e3779b97f4a7c15u)
-#define HASH_SHIFT  57
+#define HASH_SHIFT  55
 
 _Static_assert((uint64_t)1 << (64 - HASH_SHIFT) == EMMAI_HEAP_SLOTS, "a hash for each slot");
 
-static uint16_t *heap_slot(const emma *instance, uint64_t id)
+static uint32_t *heap_slot(const emma *instance, uint64_t id)
 {
     return &instance->heap_slots[id * HASH_FACTOR >> HASH_SHIFT];
 }
@@ -178,14 +183,15 @@ static uint16_t *heap_slot(const emma *instance, uint64_t id)
 /* An idle heap that is the calling thread's already; the one in the lookup's slot first. */
 static emmai_thread_heap *heap_find_own(emma *instance, uint64_t id)
 {
-    uint16_t *slot = heap_slot(instance, id);
-    emmai_thread_heap *heap = heap_at(instance, emmai_sync_get(slot));
+    uint32_t *slot = heap_slot(instance, id);
+    emmai_thread_heap *heap = heap_in(instance, __atomic_load_n(slot, __ATOMIC_ACQUIRE));
     if (heap && emmai_sync_get(&heap->owner) == id && heap_is_idle(heap))
         return heap;
     size_t number = 0;
     while ((heap = emmai_shared_next_heap(instance, &number)))
         if (emmai_sync_get(&heap->owner) == id && heap_is_idle(heap)) {
-            emmai_sync_set(slot, (uint16_t)number);
+            __atomic_store_n(slot, emmai_sync_get(&instance->heap_chunks[number]),
+                             __ATOMIC_RELEASE);
             return heap;
         }
     return NULL;
@@ -381,7 +387,8 @@ static emmai_heap *emmai_shared_earlier(const emma *instance)
     if (!self || !self->kernel_id)
         return NULL;
     uint64_t id = emmai_thread_id(self);
-    emmai_thread_heap *heap = heap_at(instance, emmai_sync_get(heap_slot(instance, id)));
+    emmai_thread_heap *heap =
+        heap_in(instance, __atomic_load_n(heap_slot(instance, id), __ATOMIC_ACQUIRE));
     if (!heap || emmai_sync_get(&heap->owner) != id)
         return NULL;
     emmai_thread_remember(self, instance, heap);

@@ -1,7 +1,7 @@
 /* Signal handlers that allocate and free, in two threads that do so themselves: none is refused. */
 #include "malloc_test.h"
 
-enum { THREADS = 2, RUN_MS = 1000, SLOTS = 200 };
+enum { THREADS = 2, SERVED = 2000, SLOTS = 200 };
 
 static unsigned served; /* atomic */
 static void *handed_over; /* atomic */
@@ -18,11 +18,10 @@ static void handler(int signal_number)
     errno = error;
 }
 
-static uint64_t now_ms(void)
+/* However busy the machine is: how often a handler runs is up to its scheduler. */
+static bool is_enough(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return __atomic_load_n(&served, __ATOMIC_RELAXED) >= SERVED;
 }
 
 static void *work(void *arg)
@@ -32,7 +31,7 @@ static void *work(void *arg)
         void *at;
         size_t bytes;
     } own[SLOTS] = { { NULL, 0 } };
-    for (const uint64_t end = now_ms() + RUN_MS; now_ms() < end;)
+    while (!is_enough())
         for (size_t i = 0; i < 1000; i++) {
             struct block *b = &own[test_below(&rng, SLOTS)];
             if (b->at)
@@ -56,12 +55,11 @@ int main(void)
     pthread_t threads[THREADS];
     for (size_t i = 0; i < THREADS; i++)
         CHECK_EQ(pthread_create(&threads[i], NULL, work, (void *)(i + 1)), 0);
-    for (const uint64_t end = now_ms() + RUN_MS - 100; now_ms() < end;)
+    while (!is_enough()) /* a thread that has just ended takes none, which is no error */
         for (size_t i = 0; i < THREADS; i++)
             CHECK_EQ(pthread_kill(threads[i], SIGPROF), 0);
     for (size_t i = 0; i < THREADS; i++)
         CHECK_EQ(pthread_join(threads[i], NULL), 0);
     free(handed_over);
-    CHECK_GT(served, 50);
     return 0;
 }
