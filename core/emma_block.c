@@ -53,9 +53,9 @@ static void *emmai_block_aligned(emma *instance, emmai_heap *heap, size_t alignm
 /* What a block is guilty of that lies in a chunk of a kind that holds no block there. */
 static enum emma_misuse block_crime(uint8_t kind)
 {
-    return kind == EMMAI_FREE    ? EMMA_MISUSE_DOUBLE_FREE
-           : kind == EMMAI_YOUNG ? EMMA_MISUSE_MISALIGNED
-                                 : EMMA_MISUSE_INTERIOR;
+    return kind == EMMAI_FREE || kind == EMMAI_HEAP ? EMMA_MISUSE_DOUBLE_FREE
+           : kind == EMMAI_YOUNG                    ? EMMA_MISUSE_MISALIGNED
+                                                    : EMMA_MISUSE_INTERIOR;
 }
 
 /* Frees what is neither in a slab nor in a young one: a run, or misuse. */

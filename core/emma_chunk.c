@@ -365,8 +365,10 @@ static void chunk_decay(emma *instance)
 /* Makes chunks free; their memory stays with them. */
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count)
 {
-    for (size_t i = chunk; i < chunk + count; i++)
+    for (size_t i = chunk; i < chunk + count; i++) {
+        emmai_chunk_tag(instance, emmai_slab_of_id(instance, (ptrdiff_t)i), 0, 0);
         entry_clear(emmai_slab_of_id(instance, (ptrdiff_t)i));
+    }
     chunk_unclaim(instance, chunk, count);
     chunk_decay(instance);
 }
@@ -407,6 +409,8 @@ static size_t emmai_chunk_take_heap(emma *instance, size_t bytes)
         emmai_chunk_release(instance, chunk, 1);
         return 0;
     }
-    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_HEAP;
+    emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    emmai_chunk_tag(instance, entry, 0, 0);
+    entry->kind = EMMAI_HEAP;
     return chunk;
 }

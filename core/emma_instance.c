@@ -291,6 +291,8 @@ enum emma_status emma_reset(emma *instance)
     control->resetting = true;
     __atomic_store_n(&instance->deferred, NULL, __ATOMIC_RELAXED);
     instance->young_count = 0; /* before their entries go: the limit handler may ask for figures */
+    if (instance->shared)
+        emmai_shared_shed_all(instance);
     reset_chunks(instance);
     emmai_arch_zero(instance->young, sizeof instance->young);
     emmai_arch_zero(instance->unit_slab, sizeof instance->unit_slab);

@@ -221,6 +221,7 @@ static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap);
 static size_t emmai_shared_take_held(const emma *instance, emmai_heap *heap);
 static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk);
 static void emmai_shared_shed(emma *instance, emmai_heap *heap);
+static void emmai_shared_shed_all(emma *instance);
 static void emmai_shared_reclaim(emma *instance);
 static emmai_thread_heap *emmai_shared_heap_numbered(const emma *instance, size_t number);
 static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
@@ -237,6 +238,7 @@ static void emmai_remote_give_back(const emma *instance, emmai_heap *heap);
 static void emmai_remote_drain(emma *instance, emmai_heap *heap);
 static void emmai_remote_settle(emma *instance);
 static void emmai_remote_clear(emmai_heap *heap);
+static void emmai_remote_mark(const emma *instance, const emmai_slab *slab, uint64_t *marks);
 static void emmai_remote_count(const emma *instance, size_t *counts, size_t bound);
 
 /* ---- heaps, and entering them ---- */

@@ -25,8 +25,8 @@
  * I6  footprint <= limit, as of the last change of either.
  * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other
  *     chunk is.
- * I8  In a shared instance a slab's tag bears its heap's number and its class, the tags of a run's chunks
- *     bear none. Those of FREE and of HEAP chunks are what is left from before. */
+ * I8  In a shared instance a slab's tag bears its heap's number and its class, other chunks' bear none; but
+ *     that of a chunk that a heap holds is what is left from before. */
 #ifndef EMMA_LAYOUT_H
 #define EMMA_LAYOUT_H
 
@@ -163,8 +163,9 @@ typedef struct emmai_thread_heap {
     uint64_t stashed;                     /* classes that have a stash, as bits. Owner thread */
     uint64_t owner;                       /* any thread, atomic */
     uint32_t generation;                  /* who becomes the owner; others look, atomic */
-    uint32_t held; /* the first of its chunks in no use, linked by `next`; 0: none. Owner thread */
-    uint32_t held_count; /* owner thread */
+    uint32_t
+        held; /* first of its chunks in no use, see emma_shared.c; 0: none. Any thread, atomic */
+    uint32_t held_count; /* at most so many; owner thread */
     bool stocked;        /* it may have empty slabs. Owner thread; others look, atomic */
     /* What other threads freed, see emma_remote.c; any thread, atomic. On a cache line of its own. */
     _Alignas(EMMAI_LINE_BYTES) void *returned;
@@ -180,7 +181,8 @@ typedef struct emmai_thread {
     uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
     uint16_t changes;   /* of the words before */
     bool forked;        /* it came through a fork */
-    uint8_t lone_frees; /* without a heap, since it last had one in mind */
+    uint8_t lone_frees; /* without a heap */
+    emmai_heap *only;   /* `heap`, or a closed one that is nobody's: for hosts with one instance */
 } emmai_thread;
 
 #define EMMAI_NONCE_CHANGING 1

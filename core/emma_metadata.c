@@ -35,14 +35,14 @@ static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool cou
     const uint64_t *pages = instance->page_map;
     const uint64_t *used = instance->chunk_map;
     const uint64_t *kept = instance->retained_map;
-    const emmai_tag *tags = instance->tags_end - 1;
     size_t top_page = metadata_page(instance, high);
     size_t next = 0;
     size_t found = metadata_span(instance, pages, pages + top_page / 64, &next, count);
     found += metadata_span(instance, used + chunk / 64, used + last / 64, &next, count);
     found += metadata_span(instance, kept + chunk / 64, kept + last / 64, &next, count);
     if (instance->shared)
-        found += metadata_span(instance, tags - last, tags - chunk, &next, count);
+        found += metadata_span(instance, emmai_tag_of_slab(instance, low),
+                               emmai_tag_of_slab(instance, high), &next, count);
     return found + metadata_span(instance, low, high, &next, count);
 }
 
@@ -67,10 +67,11 @@ static size_t metadata_reach(const emma *instance, size_t chunk)
     size_t last = emmai_min((size_t)emmai_id_of_slab(instance, first), instance->chunk_count - 1);
     const uint64_t *used = instance->chunk_map;
     const uint64_t *kept = instance->retained_map;
-    const emmai_tag *tags = instance->tags_end - 1;
+    const emmai_slab *high = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    const emmai_slab *low = emmai_slab_of_id(instance, (ptrdiff_t)last);
     bool same =
-        (!instance->shared ||
-         metadata_page(instance, tags - last) == metadata_page(instance, tags - chunk)) &&
+        (!instance->shared || metadata_page(instance, emmai_tag_of_slab(instance, low)) ==
+                                  metadata_page(instance, emmai_tag_of_slab(instance, high))) &&
         metadata_page(instance, used + last / 64) == metadata_page(instance, used + chunk / 64) &&
         metadata_page(instance, kept + last / 64) == metadata_page(instance, kept + chunk / 64);
     return (same ? last : chunk) + 1;

@@ -10,10 +10,13 @@
  * its bins is empty.
  *
  *   returned  any thread adds a chain (release), the owner takes all there is (acquire): a thread that
- *             stops has added its chain or not, and loses no more than a stash holds */
+ *             stops has added its chain or not. Stopped inside, it leaves its heap closed, and with it what
+ *             the heap's stashes hold and what it was just taking back
+ */
 #include "emma_internal.h"
 
-/* What a stash may hold at first, and at most; of a limited instance's memory not more than this part. */
+/* What a stash may hold at first, and at most; in a limited instance at most this part of
+ * the limit, where that is more than at first. */
 #define STASH_FIRST_BYTES ((size_t)2 * EMMAI_KIB)
 #define STASH_MOST_BYTES  ((size_t)16 * EMMAI_KIB)
 #define STASH_PART        ((size_t)512)
@@ -131,26 +134,32 @@ static void *stash_take(emmai_stash *stash)
     return blocks;
 }
 
-/* Cuts a list behind its first `count` blocks, 0 or more; returns the rest. */
-static void *list_cut(void **list, size_t count)
+/* Cuts a list behind its first *count blocks, 0 or more, and returns the rest. The list of a stash is shorter
+ * than counted where a block in it was freed once more, by its slab's owner; *count then is what it has. */
+static void *list_cut(void **list, size_t *count)
 {
-    while (count--)
+    size_t kept = 0;
+    for (; kept < *count && *list; kept++)
         list = *list;
+    *count = kept;
     void *rest = *list;
     *list = NULL;
     return rest;
 }
 
-/* Makes room in a stash that has none: what came first goes, and from now on it may hold twice as much. */
+/* Makes room in a stash that has none: what came first goes, and from now on it may hold twice as much,
+ * unless the limit has fallen. */
 static EMMAI_NOINLINE void stash_make_room(const emma *instance, emmai_heap *heap,
                                            unsigned size_class)
 {
     emmai_stash *stash = &remote_heap(heap)->stash[size_class];
-    size_t kept = STASH_KEPT(stash->size);
-    size_t most = emmai_max(stash->size, stash_most(instance, size_class));
-    size_t size = emmai_min(2 * (size_t)stash->size, most);
-    void *rest = list_cut(&stash->blocks, kept);
-    stash_resize(stash, emmai_max(size, stash_first(size_class)), kept);
+    size_t old_size = stash->size;
+    size_t most = stash_most(instance, size_class);
+    size_t size =
+        emmai_max(emmai_min(2 * old_size, emmai_max(old_size, most)), stash_first(size_class));
+    size_t kept = STASH_KEPT(old_size);
+    void *rest = list_cut(&stash->blocks, &kept);
+    stash_resize(stash, size, kept);
     stash->was_full = true;
     remote_heap(heap)->stashed |= (uint64_t)1 << size_class;
     remote_send_list(instance, rest);
@@ -164,6 +173,7 @@ static inline void emmai_remote_free(const emma *instance, emmai_heap *heap, uns
     if (EMMAI_UNLIKELY(!stash->room))
         stash_make_room(instance, heap, size_class);
     *(void **)block = stash->blocks;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* the list is whole wherever the thread stops */
     stash->blocks = block;
     stash->room--;
 }
@@ -196,8 +206,8 @@ static void *emmai_remote_refill(const emma *instance, emmai_heap *heap, unsigne
     stash->was_full = false;
     size_t most = stash_most(instance, size_class);
     if (size >= most && count > STASH_BIN(size)) {
-        if (was_full)
-            stash_resize(stash, emmai_min(2 * size, STASH_GROWTH * most), count);
+        if (was_full) /* room follows when it is taken */
+            stash->size = (uint16_t)emmai_min(2 * size, STASH_GROWTH * most);
         return emmai_remote_take(heap, size_class);
     }
     if (!was_full && count < STASH_FEW(size) && size / 2 >= stash_first(size_class))
@@ -245,7 +255,14 @@ static void emmai_remote_give_back(const emma *instance, emmai_heap *heap)
 
 /* ---- taking back ---- */
 
-/* Takes back what other threads freed; the caller is inside the heap. */
+/* Whether a slab has a block out. */
+static bool slab_has_out(const emmai_slab *slab)
+{
+    return slab->size_class && (slab->kind == EMMAI_FULL || slab->plain_frees > EMMAI_NO_BLOCK_OUT);
+}
+
+/* Takes back what other threads freed; the caller is inside the heap. A block that cannot be out was freed
+ * twice, and what it is linked to may be anything: the rest of the list is lost. */
 static void emmai_remote_drain(emma *instance, emmai_heap *heap)
 {
     void **returned = &remote_heap(heap)->returned;
@@ -255,16 +272,17 @@ static void emmai_remote_drain(emma *instance, emmai_heap *heap)
     while (block) {
         void *next = *(void **)block;
         emmai_slab *slab = emmai_slab_of_offset(instance, emmai_offset(instance, block));
-        if (EMMAI_LIKELY(slab->size_class))
-            emmai_slab_free(instance, heap, slab, block);
-        else
+        if (EMMAI_UNLIKELY(!slab_has_out(slab))) {
             emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
+            return;
+        }
+        emmai_slab_free(instance, heap, slab, block);
         block = next;
     }
 }
 
 /* Does so for all heaps that are idle, so that every free block is in a list of its slab's or in a bin
- * of its class's head. Only while no other thread uses the instance. */
+ * of its class's head; slabs may be empty now. Only while no other thread uses the instance. */
 static void emmai_remote_settle(emma *instance)
 {
     for (unsigned step = 0; step < 2; step++) {
@@ -278,6 +296,7 @@ static void emmai_remote_settle(emma *instance)
                 emmai_remote_give_back(instance, heap);
             else
                 emmai_remote_drain(instance, heap);
+            emmai_sync_set(&remote_heap(heap)->stocked, true);
             emmai_leave(heap);
         }
     }
@@ -291,7 +310,7 @@ static void emmai_remote_clear(emmai_heap *heap)
     remote_heap(heap)->returned = NULL;
 }
 
-/* ---- counting ---- */
+/* ---- looking at them ---- */
 
 /* The class of a carved block; 0 when there is no such block, since another thread changes the list that
  * this was found in. */
@@ -305,6 +324,34 @@ EMMAI_LOOKS_AT_OTHERS static unsigned remote_class(const emma *instance, const v
     const emmai_slab *slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     size_t end = slab->carved * emmai_class_bytes(slab->size_class);
     return offset % EMMAI_CHUNK_BYTES < end ? slab->size_class : 0;
+}
+
+/* Marks those blocks of a list that lie in this slab. */
+static void mark_within(const emma *instance, const emmai_slab *slab, const void *block,
+                        uint64_t *marks)
+{
+    size_t class_bytes = emmai_class_bytes(slab->size_class);
+    for (; block && remote_class(instance, block); block = *(void *const *)block) {
+        size_t offset = (size_t)((const char *)block - emmai_slab_address(instance, slab));
+        if (offset < slab->carved * class_bytes)
+            emmai_bits_set(marks, offset / class_bytes, 1);
+    }
+}
+
+/* Marks the free blocks of a slab that could not be settled: those that closed heaps have. */
+static void emmai_remote_mark(const emma *instance, const emmai_slab *slab, uint64_t *marks)
+{
+    size_t cursor = 0;
+    emmai_heap *heap;
+    while ((heap = emmai_heap_next(instance, &cursor))) {
+        if (emmai_sync_get(&heap->gate))
+            continue;
+        unsigned size_class = slab->size_class;
+        mark_within(instance, slab, remote_heap(heap)->returned, marks);
+        mark_within(instance, slab, remote_heap(heap)->stash[size_class].blocks, marks);
+        if (bin_is_remote(instance, heap, size_class))
+            mark_within(instance, slab, heap->bins[size_class], marks);
+    }
 }
 
 /* Counts the blocks of a list by classes, until *bound of all lists are seen. */

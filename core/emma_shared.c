@@ -80,47 +80,76 @@ static uint32_t shared_generation(emma *instance)
 
 /* ---- a heap's chunks ---- */
 
-/* Chunks that a heap may hold: opening and closing slabs then touches nothing that other threads write. Of
- * a limited instance's memory not more than this part. */
+/* A heap holds empty chunks: opening and closing slabs then touches nothing that other threads write. They
+ * are linked by their entries' `next` from `held`, which only the owner adds to (release), and which
+ * whoever is short of memory takes whole (acquire). The owner takes one off by taking all and putting the
+ * rest back; a thread that stops in between loses them. */
+
+/* Chunks that a heap may hold, and which part of the footprint all heaps may. */
 #define HELD_MAX  ((512 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
-#define HELD_PART 64
+#define HELD_PART 2
 
 static size_t held_max(const emma *instance)
 {
-    size_t limit_chunks = emmai_footprint_limit_pages(instance->control) / EMMAI_CHUNK_PAGES;
-    return emmai_min(HELD_MAX, limit_chunks / HELD_PART + 1);
+    size_t chunks = emmai_sync_get(&instance->control->footprint_pages) / EMMAI_CHUNK_PAGES;
+    return emmai_min(HELD_MAX, chunks / HELD_PART / emmai_max(heap_count(instance), 1) + 1);
 }
 
 static void heap_hold(emma *instance, emmai_thread_heap *heap, size_t chunk)
 {
     emmai_chunk_hold(instance, chunk);
-    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next = (int32_t)heap->held;
-    heap->held = (uint32_t)chunk;
+    uint32_t first = emmai_sync_get(&heap->held);
+    if (!first)
+        heap->held_count = 0;
+    do
+        emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next = (int32_t)first;
+    while (!__atomic_compare_exchange_n(&heap->held, &first, (uint32_t)chunk, true,
+                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     heap->held_count++;
-}
-
-/* 0: it holds none. */
-static size_t heap_unhold(const emma *instance, emmai_thread_heap *heap)
-{
-    size_t chunk = heap->held;
-    if (!chunk)
-        return 0;
-    heap->held = (uint32_t)emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next;
-    heap->held_count--;
-    return chunk;
 }
 
 /* Takes a chunk that the heap holds; 0 when it holds none. */
 static size_t emmai_shared_take_held(const emma *instance, emmai_heap *heap)
 {
-    return heap_unhold(instance, (emmai_thread_heap *)(void *)heap);
+    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
+    if (!emmai_sync_get(&owner->held))
+        return 0;
+    uint32_t chunk = __atomic_exchange_n(&owner->held, 0, __ATOMIC_ACQUIRE);
+    if (!chunk)
+        return 0;
+    int32_t rest = emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next;
+    __atomic_store_n(&owner->held, (uint32_t)rest, __ATOMIC_RELEASE);
+    owner->held_count--;
+    return chunk;
+}
+
+/* Gives the chunks that a heap holds to all; any thread. */
+static void emmai_shared_shed(emma *instance, emmai_heap *heap)
+{
+    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
+    uint32_t chunk = __atomic_exchange_n(&owner->held, 0, __ATOMIC_ACQUIRE);
+    while (chunk) {
+        int32_t next = emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next;
+        emmai_chunk_release(instance, chunk, 1);
+        chunk = (uint32_t)next;
+    }
+}
+
+/* Gives what any heap holds to all. */
+static void emmai_shared_shed_all(emma *instance)
+{
+    size_t number = 0;
+    emmai_thread_heap *heap;
+    while ((heap = emmai_shared_next_heap(instance, &number)))
+        if (emmai_sync_get(&heap->held))
+            emmai_shared_shed(instance, &heap->heap);
 }
 
 /* Takes a chunk for a slab of this heap: one that it holds, or one of a new pair. */
 static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
 {
     emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
-    size_t chunk = heap_unhold(instance, owner);
+    size_t chunk = emmai_shared_take_held(instance, heap);
     if (chunk) {
         emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
         return chunk;
@@ -141,14 +170,6 @@ static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chu
     if (owner->held_count < held_max(instance))
         heap_hold(instance, owner, chunk);
     else
-        emmai_chunk_release(instance, chunk, 1);
-}
-
-/* Gives those that it holds to all. */
-static void emmai_shared_shed(emma *instance, emmai_heap *heap)
-{
-    size_t chunk;
-    while ((chunk = heap_unhold(instance, (emmai_thread_heap *)(void *)heap)))
         emmai_chunk_release(instance, chunk, 1);
 }
 
@@ -332,22 +353,34 @@ static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool st
     __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
 }
 
-/* Takes back what was freed into heaps that nobody has any more, for when memory is short: rather than
- * that a request is refused, all owners are asked about. */
-static void emmai_shared_reclaim(emma *instance)
+/* Takes back what was freed into heaps that nobody has any more; false when there was nothing. */
+static bool reclaim_once(emma *instance)
 {
     emmai_thread *self = emmai_thread_self();
     uint32_t generation = shared_generation(instance);
     uint64_t id = emmai_thread_identify(self, instance);
     heap_search search = heap_search_begin(instance, SIZE_MAX);
     emmai_thread_heap *heap;
+    bool found = false;
     while (id && (heap = heap_search_next(instance, &search))) {
         bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->stocked);
         if (!pending || !heap_take_if_left(instance, heap, self, id, generation))
             continue;
         emmai_gate_close(&heap->heap);
         heap_leave_for_good(instance, heap, false);
+        found = true;
     }
+    return found;
+}
+
+/* Makes free, for when memory is short, what heaps hold and what was freed into those that nobody has any
+ * more: rather than that a request is refused, all owners are asked about. Twice, since one of those heaps
+ * may have kept blocks of another. */
+static void emmai_shared_reclaim(emma *instance)
+{
+    emmai_shared_shed_all(instance);
+    if (reclaim_once(instance))
+        reclaim_once(instance);
 }
 
 /* An idle heap that is, or becomes, the calling thread's. */

@@ -22,7 +22,9 @@ EMMAI_LOOKS_AT_OTHERS static const void *emmai_slab_bin(const emma *instance,
     const emmai_heap *heap = emmai_heap_of(instance, slab);
     if (!heap)
         return NULL; /* another thread is just giving the slab back */
-    return heap->heads[slab->size_class] == slab ? heap->bins[slab->size_class] : NULL;
+    const char *block = heap->heads[slab->size_class] == slab ? heap->bins[slab->size_class] : NULL;
+    bool is_own = (size_t)(block - emmai_slab_address(instance, slab)) < EMMAI_CHUNK_BYTES;
+    return is_own ? block : NULL; /* else it was a stash */
 }
 
 /* Blocks of a list of a slab's. Another thread's heap may change it meanwhile: then it ends early. */

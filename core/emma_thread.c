@@ -4,8 +4,11 @@
  * signal handlers come at any instruction, and may use other instances. */
 #include "emma_internal.h"
 
+/* Stands in for the heap of a thread that has none: its gate is never open. */
+static emmai_thread_heap emmai_nobody;
+
 #if EMMA_TLS
-static __thread emmai_thread emmai_self EMMA_TLS_MODEL;
+static __thread emmai_thread emmai_self EMMA_TLS_MODEL = { .only = &emmai_nobody.heap };
 #endif
 
 static inline emmai_thread *emmai_thread_self(void)
@@ -60,13 +63,16 @@ static void emmai_thread_remember(emmai_thread *self, const emma *instance, emma
         return;
     emmai_sync_set(&self->heap_before, self->heap);
     emmai_sync_set(&self->heap, heap);
+    emmai_sync_set(&self->only, &heap->heap);
     thread_end_change(self, instance->nonce, before);
 }
 
 static void emmai_thread_forget(emmai_thread *self)
 {
-    if (self && thread_begin_change(self) != EMMAI_NONCE_CHANGING)
-        thread_end_change(self, 0, 0);
+    if (!self || thread_begin_change(self) == EMMAI_NONCE_CHANGING)
+        return;
+    emmai_sync_set(&self->only, &emmai_nobody.heap);
+    thread_end_change(self, 0, 0);
 }
 
 /* Asks the kernel who this is before it takes a heap; 0 when it must not have one. A thread that has

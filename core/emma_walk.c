@@ -23,12 +23,16 @@ static bool mark_list(const emma *instance, const emmai_slab *slab, const void *
     return true;
 }
 
-/* Marks a slab's free blocks: its list's and its bin's. */
+/* Marks a slab's free blocks; counts its list's and its bin's. */
 static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks,
                                  size_t *listed, size_t *binned)
 {
-    return mark_list(instance, slab, slab->free, marks, listed) &&
-           mark_list(instance, slab, emmai_slab_bin(instance, slab), marks, binned);
+    if (!mark_list(instance, slab, slab->free, marks, listed) ||
+        !mark_list(instance, slab, emmai_slab_bin(instance, slab), marks, binned))
+        return false;
+    if (instance->shared)
+        emmai_remote_mark(instance, slab, marks);
+    return true;
 }
 
 static bool walk_visit(const emma *instance, void *block, size_t usable, emma_walk_fn visit,

@@ -36,42 +36,33 @@ static bool is_power_of_two(size_t number)
 
 /* ---- the thread's heap ---- */
 
-/* Stand in for the heap of a thread that has none yet, or is leaving its own. Their gates are always closed,
- * so the thread takes the slow way. */
-static emmai_thread_heap no_heap, heap_left;
+/* Whether the C library is to tell when the calling thread ends. */
+static __thread enum { NOT_MET, MET, LEAVING } meeting EMMA_TLS_MODEL;
 
-/* The heap that the core remembers for the thread, too; a signal handler that finds it closed takes
- * the slow way. */
-static __thread emmai_heap *own_heap EMMA_TLS_MODEL = &no_heap.heap;
+/* The heap that the core remembers for the thread; one that is nobody's, and never open, where there is none:
+ * then, as in a signal handler that finds it closed, the slow way is taken. */
+static inline emmai_heap *own_heap(void)
+{
+    return emmai_sync_get(&emmai_thread_self()->only);
+}
 
-/* A signal handler in between must not remember the heap that is being left: another thread may have it
- * the next moment. */
+/* Not met again by a signal handler in between. */
 void emmai_malloc_leave_heap(emma *instance)
 {
-    own_heap = &heap_left.heap;
+    meeting = LEAVING;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     emma_thread_detach(instance);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    own_heap = &no_heap.heap;
+    meeting = NOT_MET;
 }
 
-static MALLOC_NOINLINE void follow_heap(emma *instance, emmai_heap *heap)
+/* After the core has served the thread, which may have a heap now. */
+static inline void meet(emma *instance)
 {
-    if (own_heap == &heap_left.heap)
+    if (MALLOC_LIKELY(meeting != NOT_MET) || own_heap() == &emmai_nobody.heap)
         return;
-    const bool is_new = own_heap == &no_heap.heap;
-    own_heap = heap ? heap : &no_heap.heap; /* before what may allocate */
-    if (heap && is_new)
-        emmai_malloc_meet_thread(instance);
-}
-
-/* After the core has served the thread: it may have found a heap, or forgotten one that a signal handler
- * had found in between. */
-static inline void learn_heap(emma *instance)
-{
-    emmai_heap *heap = emmai_thread_last(instance);
-    if (MALLOC_UNLIKELY(heap != own_heap))
-        follow_heap(instance, heap);
+    meeting = MET; /* before what may allocate */
+    emmai_malloc_meet_thread(instance);
 }
 
 /* ---- allocation ---- */
@@ -83,7 +74,7 @@ static MALLOC_NOINLINE void *allocate_slowly(size_t alignment, size_t bytes)
         return NULL;
     void *block = alignment <= MALLOC_ALIGNMENT ? emma_malloc(instance, bytes)
                                                 : emma_aligned_alloc(instance, alignment, bytes);
-    learn_heap(instance);
+    meet(instance);
     return block;
 }
 
@@ -115,7 +106,7 @@ static inline void *pop(emmai_heap *heap, size_t last, size_t *size_class)
 
 static inline void *allocate(size_t bytes)
 {
-    emmai_heap *heap = own_heap;
+    emmai_heap *heap = own_heap();
     const size_t last = bytes - 1;
     size_t size_class;
     if (EMMA_CHECKS || MALLOC_UNLIKELY(last >= heap->gate))
@@ -133,7 +124,7 @@ MALLOC_EXPORT void *malloc(size_t bytes)
 
 void *emmai_malloc_allocate(size_t alignment, size_t bytes)
 {
-    emmai_heap *heap = own_heap;
+    emmai_heap *heap = own_heap();
     const size_t last = bytes - 1;
     size_t size_class;
     if (EMMA_CHECKS || alignment > MALLOC_ALIGNMENT || MALLOC_UNLIKELY(last >= heap->gate))
@@ -154,7 +145,7 @@ static MALLOC_NOINLINE void *calloc_slowly(size_t count, size_t bytes)
     if (MALLOC_UNLIKELY(!instance))
         return no_memory();
     void *block = emma_calloc(instance, count, bytes);
-    learn_heap(instance);
+    meet(instance);
     return or_no_memory(block);
 }
 
@@ -179,14 +170,14 @@ static MALLOC_NOINLINE void free_slowly(void *block)
     if (!instance)
         return;
     emma_free(instance, block);
-    learn_heap(instance);
+    meet(instance);
 }
 
 /* Into the thread's own heap as emma_free does in a local instance; NULL is as foreign as any other pointer
  * here. */
 void emmai_malloc_free(void *block)
 {
-    emmai_heap *heap = own_heap;
+    emmai_heap *heap = own_heap();
     if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate)) {
         free_slowly(block);
         return;
@@ -227,7 +218,7 @@ static inline void *resize(void *block, size_t bytes)
     if (MALLOC_UNLIKELY(!instance))
         return no_memory();
     void *target = emma_realloc(instance, block, bytes);
-    learn_heap(instance);
+    meet(instance);
     return or_no_memory(target);
 }
 

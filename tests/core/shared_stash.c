@@ -215,6 +215,57 @@ static void run_limited(void)
     emma_destroy(instance);
 }
 
+/* A stash that may hold less from now on gives the rest back. */
+static void *fill_and_wait(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < BLOCKS; k++)
+            CHECK((blocks[k] = emma_malloc(instance, BLOCK_BYTES)) != NULL);
+        pthread_barrier_wait(&turn);
+        pthread_barrier_wait(&turn);
+    }
+    return NULL;
+}
+
+static void run_lower_limit(void)
+{
+    instance = test_create(16 * TEST_MIB, EMMA_SHARED);
+    pthread_t producer;
+    CHECK_EQ(pthread_create(&producer, NULL, fill_and_wait, NULL), 0);
+    for (size_t i = 0; i < 2; i++) {
+        pthread_barrier_wait(&turn);
+        if (i)
+            CHECK_EQ(emma_set_limit(instance, 2 * TEST_MIB + TEST_MIB / 2), EMMA_OK);
+        for (size_t k = 0; k < BLOCKS; k++)
+            emma_free(instance, blocks[k]);
+        CHECK_EQ(test_stats(instance).live_blocks, 0);
+        pthread_barrier_wait(&turn);
+    }
+    CHECK_EQ(pthread_join(producer, NULL), 0);
+    void *block = emma_malloc(instance, 2 * TEST_MIB);
+    CHECK(block != NULL);
+    emma_free(instance, block);
+    expect_live(0);
+    emma_destroy(instance);
+}
+
+/* Verifying gives blocks back to slabs of threads that are gone: a trim has their memory all the same. */
+static void run_check_and_trim(void)
+{
+    instance = test_create(EMMA_UNLIMITED, EMMA_SHARED);
+    void *own = emma_malloc(instance, BLOCK_BYTES);
+    for (size_t i = 0; i < 20; i++) {
+        test_thread_run(fill_once, NULL);
+        empty(0);
+    }
+    expect_live(1);
+    emma_trim(instance);
+    CHECK_LE(test_stats(instance).footprint_bytes, 512 * TEST_KIB);
+    emma_free(instance, own);
+    emma_destroy(instance);
+}
+
 int main(void)
 {
     CHECK_EQ(pthread_barrier_init(&turn, NULL, 2), 0);
@@ -223,5 +274,7 @@ int main(void)
     run_death();
     run_detach();
     run_limited();
+    run_lower_limit();
+    run_check_and_trim();
     return 0;
 }
