@@ -99,7 +99,7 @@ enum emma_flags {
 #define EMMA_UNLIMITED SIZE_MAX
 
 /* The least limit_bytes and reserve_bytes that emma_create accepts, in bytes. A shared instance needs
- * a page more, and two for every further thread, to serve anything. */
+ * three pages more, and two for every further thread, to serve anything. */
 #define EMMA_LIMIT_MIN_BYTES   ((size_t)16 * 1024)
 #define EMMA_RESERVE_MIN_BYTES ((size_t)512 * 1024)
 
@@ -249,8 +249,8 @@ EMMA_API bool emma_owns(const emma *instance, const void *address);
  * how many bytes that were. 0 when busy. System calls: madvise. */
 EMMA_API size_t emma_trim(emma *instance);
 
-/* Frees all blocks at once; the limit stays, and some memory (128 KiB and the young area) is kept
- * for what comes next. EMMA_BUSY from a signal handler inside the instance. */
+/* Frees all blocks at once; the limit stays, and some memory (128 KiB, the young area, and what each
+ * thread's heap takes) is kept for what comes next. EMMA_BUSY from a signal handler inside the instance. */
 EMMA_API enum emma_status emma_reset(emma *instance);
 
 /* Changes the hard cap. EMMA_INVALID when it leaves less than EMMA_LIMIT_MIN_BYTES beside the spare

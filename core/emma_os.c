@@ -57,7 +57,7 @@ static bool emmai_os_purge(void *start, size_t bytes)
     return os_advise(start, bytes, ADVICE_DONTNEED) == 0;
 }
 
-/* Keeps the kernel from putting a huge page where emma counts small ones (P5). False when it kept
+/* Keeps the kernel from putting a huge page where emma counts small ones (the hard limit). False when it kept
  * an earlier advice, or has no huge pages. */
 static bool emmai_os_small_pages(void *start, size_t bytes)
 {

@@ -59,9 +59,16 @@ static emma *create(const malloc_options *asked)
     options.soft_limit_bytes = asked->soft_limit_bytes;
     options.reserve_bytes = asked->reserve_bytes;
     options.limit_handler = emmai_malloc_warn;
-    if (asked->reserve_bytes || asked->limit_bytes != EMMA_UNLIMITED)
-        return emma_create(&options);
-    return create_with_room(&options);
+    emma *instance = NULL;
+    if (asked->reserve_bytes) {
+        instance = emma_create(&options);
+        if (!instance)
+            emmai_malloc_refuse_reserve(asked->reserve_bytes);
+    }
+    options.reserve_bytes = 0;
+    if (!instance && asked->limit_bytes != EMMA_UNLIMITED)
+        instance = emma_create(&options);
+    return instance ? instance : create_with_room(&options);
 }
 
 static MALLOC_NOINLINE emma *create_first(void)

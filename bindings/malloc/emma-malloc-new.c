@@ -71,8 +71,15 @@ static MALLOC_NOINLINE void *new_again(size_t bytes, size_t alignment)
     return block;
 }
 
+static bool is_alignment(size_t alignment)
+{
+    return alignment && (alignment & (alignment - 1)) == 0;
+}
+
 static inline void *new_block(size_t bytes, size_t alignment)
 {
+    if (MALLOC_UNLIKELY(!is_alignment(alignment)))
+        throw_bad_alloc();
     void *block = emmai_malloc_allocate(alignment, bytes);
     return MALLOC_LIKELY(block) ? block : new_again(bytes, alignment);
 }
@@ -97,6 +104,8 @@ static MALLOC_NOINLINE void *nothrow_again(size_t bytes, size_t alignment, const
 
 static inline void *nothrow_block(size_t bytes, size_t alignment, const void *tag)
 {
+    if (MALLOC_UNLIKELY(!is_alignment(alignment)))
+        return NULL;
     void *block = emmai_malloc_allocate(alignment, bytes);
     return MALLOC_LIKELY(block) ? block : nothrow_again(bytes, alignment, tag);
 }

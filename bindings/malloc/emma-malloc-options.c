@@ -42,11 +42,20 @@ static malloc_text complaint(char buffer[MALLOC_LINE_BYTES])
     return text;
 }
 
+/* Bytes that a terminal might take for orders are shown as '?'. */
+static void add_shown(malloc_text *text, word value)
+{
+    for (size_t i = 0; i < value.length; i++) {
+        const unsigned char byte = (unsigned char)value.start[i];
+        emmai_malloc_text_add_bytes(text, byte < ' ' || byte == 0x7f ? "?" : &value.start[i], 1);
+    }
+}
+
 static void add_quoted(malloc_text *text, word value)
 {
-    emmai_malloc_text_add(text, "'");
     const bool fits = value.length <= SHOWN_MAX_BYTES;
-    emmai_malloc_text_add_bytes(text, value.start, fits ? value.length : SHOWN_MAX_BYTES);
+    emmai_malloc_text_add(text, "'");
+    add_shown(text, (word){ value.start, fits ? value.length : SHOWN_MAX_BYTES });
     emmai_malloc_text_add(text, fits ? "'" : "...'");
 }
 
@@ -128,28 +137,45 @@ static void read_switch(word key, word value, bool *out)
 
 static void read_name(word value)
 {
-    char *out = emmai_malloc_name;
-    const size_t kept = value.length < EMMA_NAME_MAX_BYTES ? value.length : EMMA_NAME_MAX_BYTES;
-    memcpy(out, value.start, kept);
-    out[kept] = '\0';
+    malloc_text text = { emmai_malloc_name, EMMA_NAME_MAX_BYTES, 0 };
+    add_shown(&text, value);
+    emmai_malloc_name[text.used] = '\0';
 }
 
 /* ---- the list ---- */
 
-static void read_pair(word key, word value, malloc_options *out)
+typedef enum option { LIMIT, SOFT_LIMIT, RESERVE, STATS, NAME, UNKNOWN } option;
+
+static option option_of(word key)
 {
-    if (word_is(key, "limit"))
-        read_size(key, value, EMMA_LIMIT_MIN_BYTES, &out->limit_bytes);
-    else if (word_is(key, "soft-limit"))
-        read_size(key, value, EMMA_LIMIT_MIN_BYTES, &out->soft_limit_bytes);
-    else if (word_is(key, "reserve"))
+    static const char *const names[] = { "limit", "soft-limit", "reserve", "stats", "name" };
+    size_t found = 0;
+    while (found < UNKNOWN && !word_is(key, names[found]))
+        found++;
+    return (option)found;
+}
+
+static void read_value(option asked, word key, word value, malloc_options *out)
+{
+    switch (asked) {
+    case LIMIT:
+        read_size(key, value, MALLOC_LIMIT_MIN_BYTES, &out->limit_bytes);
+        break;
+    case SOFT_LIMIT:
+        read_size(key, value, MALLOC_LIMIT_MIN_BYTES, &out->soft_limit_bytes);
+        break;
+    case RESERVE:
         read_reserve(key, value, &out->reserve_bytes);
-    else if (word_is(key, "stats"))
+        break;
+    case STATS:
         read_switch(key, value, &out->stats);
-    else if (word_is(key, "name"))
+        break;
+    case NAME:
         read_name(value);
-    else
-        refuse_key(key, "unknown option ", "");
+        break;
+    case UNKNOWN:
+        break;
+    }
 }
 
 static void read_item(word item, malloc_options *out)
@@ -157,13 +183,37 @@ static void read_item(word item, malloc_options *out)
     const char *equals = memchr(item.start, '=', item.length);
     const size_t key_length = equals ? (size_t)(equals - item.start) : item.length;
     const word key = { item.start, key_length };
+    const option asked = option_of(key);
     if (item.length == 0)
         return;
-    if (!equals || key_length + 1 == item.length) {
+    if (asked == UNKNOWN)
+        refuse_key(key, "unknown option ", "");
+    else if (!equals || key_length + 1 == item.length)
         refuse_key(key, "", " needs a value");
-        return;
+    else
+        read_value(asked, key, (word){ equals + 1, item.length - key_length - 1 }, out);
+}
+
+static void complain(const char *what)
+{
+    char buffer[MALLOC_LINE_BYTES];
+    malloc_text text = complaint(buffer);
+    say(&text, what);
+}
+
+/* Where two options contradict each other, the second one goes. */
+static void compare_options(malloc_options *out)
+{
+    const bool is_limited = out->limit_bytes != EMMA_UNLIMITED;
+    if (is_limited && out->soft_limit_bytes != EMMA_UNLIMITED &&
+        out->soft_limit_bytes > out->limit_bytes) {
+        complain("soft-limit is above limit");
+        out->soft_limit_bytes = EMMA_UNLIMITED;
     }
-    read_pair(key, (word){ equals + 1, item.length - key_length - 1 }, out);
+    if (is_limited && out->reserve_bytes && out->reserve_bytes < out->limit_bytes) {
+        complain("reserve is below limit");
+        out->reserve_bytes = 0;
+    }
 }
 
 static void read_list(const char *list, malloc_options *out)
@@ -173,13 +223,16 @@ static void read_list(const char *list, malloc_options *out)
         read_item((word){ list, length }, out);
         list += length + (list[length] == ',');
     }
-    if (out->limit_bytes != EMMA_UNLIMITED && out->soft_limit_bytes != EMMA_UNLIMITED &&
-        out->soft_limit_bytes > out->limit_bytes) {
-        char buffer[MALLOC_LINE_BYTES];
-        malloc_text text = complaint(buffer);
-        say(&text, "soft-limit is above limit");
-        out->soft_limit_bytes = EMMA_UNLIMITED;
-    }
+    compare_options(out);
+}
+
+void emmai_malloc_refuse_reserve(size_t bytes)
+{
+    char buffer[MALLOC_LINE_BYTES];
+    malloc_text text = complaint(buffer);
+    emmai_malloc_text_add(&text, "reserve: the system refuses ");
+    emmai_malloc_text_size(&text, bytes, 0);
+    say(&text, " of address space");
 }
 
 /* ---- the environment ---- */

@@ -56,6 +56,9 @@ void *emmai_malloc_allocate(size_t alignment, size_t bytes);
 
 /* ---- emma-malloc-options.c ---- */
 
+/* With less, nothing of a process is served. */
+#define MALLOC_LIMIT_MIN_BYTES ((size_t)64 << 10)
+
 /* What EMMA_OPTIONS asks for. */
 typedef struct malloc_options {
     size_t limit_bytes;      /* EMMA_UNLIMITED: none */
@@ -69,6 +72,9 @@ extern char emmai_malloc_name[EMMA_NAME_MAX_BYTES + 1];
 
 /* Reads EMMA_OPTIONS; what is wrong in it is named on stderr and left out. */
 void emmai_malloc_read_options(malloc_options *out);
+
+/* Says that the system has not so much address space. */
+void emmai_malloc_refuse_reserve(size_t bytes);
 
 /* ---- emma-malloc-report.c ---- */
 

@@ -75,6 +75,13 @@ def add_common_options(parser, rows):
     parser.add_argument("--no-install", action="store_true", help="fail where packages are missing")
 
 
+def make_build_dir(path):
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"--build-dir: cannot make {path}: {error.strerror}") from None
+
+
 def default_rounds(options):
     return options.rounds or (QUICK_ROUNDS if options.quick else DEFAULT_ROUNDS)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import bench_lua_report
 from bench_lib import (ROOT, BenchError, Rounds, add_common_options, build, choose, choose_cpu, chosen_rows,
                        compile_command, default_rounds, describe_machine, described_commit, finish, inclusive_costs,
-                       install_packages, package_version, parse_variant)
+                       install_packages, make_build_dir, package_version, parse_variant)
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS_DIR = HERE / "lua"
@@ -172,7 +172,7 @@ class Plan:
 
 def build_hosts(plan):
     """One executable for each adapter and source tree; an allocator with and without lua_close share theirs."""
-    plan.build_dir.mkdir(parents=True, exist_ok=True)
+    make_build_dir(plan.build_dir)
     commands = {}
     for allocator in plan.allocators:
         allocator.host = plan.build_dir / f"lua_host-{allocator.name.removesuffix(DISCARD_SUFFIX)}"

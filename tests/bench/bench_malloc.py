@@ -14,7 +14,7 @@ import bench_malloc_programs
 import bench_malloc_report
 from bench_lib import (ROOT, BenchError, ChildFailed, Pinned, Rounds, add_common_options, build, choose, choose_cpu,
                        chosen_rows, cmake_library, compile_command, default_rounds, describe_machine, described_commit,
-                       finish, install_packages, package_version, parse_variant, run_child)
+                       finish, install_packages, make_build_dir, package_version, parse_variant, run_child)
 from bench_malloc_crate import build_crate
 
 HERE = Path(__file__).resolve().parent
@@ -178,7 +178,7 @@ def mix_command(plan, name, last, more=()):
 
 
 def build_all(plan):
-    plan.build_dir.mkdir(parents=True, exist_ok=True)
+    make_build_dir(plan.build_dir)
     program = plan.build_dir / "malloc_mix"
     build(mix_command(plan, program.name, SOURCES / "sized.c"))
     for allocator in plan.allocators:

@@ -217,6 +217,8 @@ def try_malloc(folder):
     check_targets(report, MALLOC_TARGETS, "Lua|Rust|programs|producers")
     check_chart(folder / "malloc.svg", len(MALLOC_WORKLOADS) * len(MALLOCS))
     check_own_checks(folder)
+    check_refusals([(["malloc", "--allocators", "glibc", "--rows", "mixes"], 1, "--build-dir: cannot make /dev/null")],
+                   "--no-install", "--build-dir", "/dev/null")
     library = folder / "peer.so"
     shutil.copy(folder / "malloc-emma" / "libemma-malloc.so", library)
     report, _ = run_tool("malloc", folder, *rows, "--rows", "mixes", "--allocators", "glibc", "--threads", "1",
