@@ -43,6 +43,12 @@
 #endif
 #endif
 
+/* For a host that has the core in its own unit, and one shared instance: is told which heap serves the
+ * calling thread from now on, NULL for none. Signal handlers may come before and after. */
+#ifndef EMMAI_FOLLOW_HEAP
+#define EMMAI_FOLLOW_HEAP(heap) ((void)(heap))
+#endif
+
 _Static_assert(EMMA_TLS == 0 || EMMA_TLS == 1, "EMMA_TLS is 0 or 1");
 _Static_assert(EMMA_CHECKS == 0 || EMMA_CHECKS == 1, "EMMA_CHECKS is 0 or 1");
 _Static_assert(EMMA_AUDIT == 0 || EMMA_AUDIT == 1, "EMMA_AUDIT is 0 or 1");

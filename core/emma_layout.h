@@ -182,7 +182,6 @@ typedef struct emmai_thread {
     uint16_t changes;   /* of the words before */
     bool forked;        /* it came through a fork */
     uint8_t lone_frees; /* without a heap */
-    emmai_heap *only;   /* `heap`, or a closed one that is nobody's: for hosts with one instance */
 } emmai_thread;
 
 #define EMMAI_NONCE_CHANGING 1

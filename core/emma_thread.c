@@ -4,11 +4,8 @@
  * signal handlers come at any instruction, and may use other instances. */
 #include "emma_internal.h"
 
-/* Stands in for the heap of a thread that has none: its gate is never open. */
-static emmai_thread_heap emmai_nobody;
-
 #if EMMA_TLS
-static __thread emmai_thread emmai_self EMMA_TLS_MODEL = { .only = &emmai_nobody.heap };
+static __thread emmai_thread emmai_self EMMA_TLS_MODEL;
 #endif
 
 static inline emmai_thread *emmai_thread_self(void)
@@ -63,7 +60,7 @@ static void emmai_thread_remember(emmai_thread *self, const emma *instance, emma
         return;
     emmai_sync_set(&self->heap_before, self->heap);
     emmai_sync_set(&self->heap, heap);
-    emmai_sync_set(&self->only, &heap->heap);
+    EMMAI_FOLLOW_HEAP(&heap->heap);
     thread_end_change(self, instance->nonce, before);
 }
 
@@ -71,7 +68,7 @@ static void emmai_thread_forget(emmai_thread *self)
 {
     if (!self || thread_begin_change(self) == EMMAI_NONCE_CHANGING)
         return;
-    emmai_sync_set(&self->only, &emmai_nobody.heap);
+    EMMAI_FOLLOW_HEAP(NULL);
     thread_end_change(self, 0, 0);
 }
 

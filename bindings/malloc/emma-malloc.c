@@ -8,6 +8,9 @@
  * The core is compiled in here, so that the shortest ways can be shorter than emma_malloc and emma_free in a
  * shared instance, which first find out whose heap it is: here there is one instance, and a thread-local
  * pointer to the thread's heap in it. */
+struct emmai_heap;
+static void follow_heap(struct emmai_heap *heap);
+#define EMMAI_FOLLOW_HEAP(heap) follow_heap(heap)
 #include "../../core/emma.c"
 
 #include "emma-malloc.h"
@@ -39,11 +42,16 @@ static bool is_power_of_two(size_t number)
 /* Whether the C library is to tell when the calling thread ends. */
 static __thread enum { NOT_MET, MET, LEAVING } meeting EMMA_TLS_MODEL;
 
-/* The heap that the core remembers for the thread; one that is nobody's, and never open, where there is none:
- * then, as in a signal handler that finds it closed, the slow way is taken. */
-static inline emmai_heap *own_heap(void)
+/* Stands in for the heap of a thread that has none: its gate is never open, so the slow way is taken, as by a
+ * signal handler that finds its thread's heap closed. */
+static emmai_thread_heap no_heap;
+
+/* The heap that the core remembers for the thread. */
+static __thread emmai_heap *own_heap EMMA_TLS_MODEL = &no_heap.heap;
+
+static void follow_heap(emmai_heap *heap)
 {
-    return emmai_sync_get(&emmai_thread_self()->only);
+    emmai_sync_set(&own_heap, heap ? heap : &no_heap.heap);
 }
 
 /* Not met again by a signal handler in between. */
@@ -59,7 +67,7 @@ void emmai_malloc_leave_heap(emma *instance)
 /* After the core has served the thread, which may have a heap now. */
 static inline void meet(emma *instance)
 {
-    if (MALLOC_LIKELY(meeting != NOT_MET) || own_heap() == &emmai_nobody.heap)
+    if (MALLOC_LIKELY(meeting != NOT_MET) || own_heap == &no_heap.heap)
         return;
     meeting = MET; /* before what may allocate */
     emmai_malloc_meet_thread(instance);
@@ -106,7 +114,7 @@ static inline void *pop(emmai_heap *heap, size_t last, size_t *size_class)
 
 static inline void *allocate(size_t bytes)
 {
-    emmai_heap *heap = own_heap();
+    emmai_heap *heap = own_heap;
     const size_t last = bytes - 1;
     size_t size_class;
     if (EMMA_CHECKS || MALLOC_UNLIKELY(last >= heap->gate))
@@ -124,7 +132,7 @@ MALLOC_EXPORT void *malloc(size_t bytes)
 
 void *emmai_malloc_allocate(size_t alignment, size_t bytes)
 {
-    emmai_heap *heap = own_heap();
+    emmai_heap *heap = own_heap;
     const size_t last = bytes - 1;
     size_t size_class;
     if (EMMA_CHECKS || alignment > MALLOC_ALIGNMENT || MALLOC_UNLIKELY(last >= heap->gate))
@@ -177,7 +185,7 @@ static MALLOC_NOINLINE void free_slowly(void *block)
  * here. */
 void emmai_malloc_free(void *block)
 {
-    emmai_heap *heap = own_heap();
+    emmai_heap *heap = own_heap;
     if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate)) {
         free_slowly(block);
         return;
