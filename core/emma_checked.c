@@ -143,7 +143,7 @@ static bool emmai_checked_retire(const emma *instance, void *block, const size_t
 static void emmai_checked_free(emma *instance, emmai_heap *heap, void *block, const size_t *size)
 {
     if (emmai_checked_retire(instance, block, size))
-        emmai_block_free(instance, heap, block);
+        emmai_free_block(instance, heap, block);
 }
 
 static void *emmai_checked_realloc(emma *instance, emmai_heap *heap, void *block,

@@ -157,29 +157,6 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
     return CHUNK_TAKEN;
 }
 
-/* Tells threads of a shared instance what a chunk is now. Mostly it is what it was: then the cache line is
- * not written. */
-static void emmai_chunk_tag(const emma *instance, const emmai_slab *entry, uint16_t owner,
-                            unsigned size_class)
-{
-    if (!instance->shared)
-        return;
-    emmai_tag *tag = emmai_tag_of_slab(instance, entry);
-    if (emmai_sync_get(&tag->owner) == owner && emmai_sync_get(&tag->size_class) == size_class)
-        return;
-    emmai_sync_set(&tag->owner, owner);
-    emmai_sync_set(&tag->size_class, (uint8_t)size_class);
-}
-
-/* Says that a chunk is the first of a run of `run_bytes`, or with 0 a further one. */
-static void entry_begin_run(const emma *instance, emmai_slab *entry, size_t run_bytes)
-{
-    entry->run_bytes = run_bytes;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* at no instruction a run of no bytes */
-    emmai_chunk_tag(instance, entry, 0, 0);
-    emmai_sync_set(&entry->kind, (uint8_t)(run_bytes ? EMMAI_RUN : EMMAI_BODY));
-}
-
 /* Claims free chunks and says what for. */
 static enum chunk_result chunk_use(emma *instance, size_t chunk, size_t count, size_t run,
                                    size_t run_bytes)
@@ -188,7 +165,7 @@ static enum chunk_result chunk_use(emma *instance, size_t chunk, size_t count, s
     for (size_t i = chunk; result == CHUNK_TAKEN && i < chunk + count; i++) {
         emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
         if (run_bytes)
-            entry_begin_run(instance, entry, i == run ? run_bytes : 0);
+            emmai_entry_begin_run(instance, entry, i == run ? run_bytes : 0);
         else
             emmai_sync_set(&entry->kind, (uint8_t)EMMAI_SLAB);
     }
@@ -202,7 +179,7 @@ static bool emmai_chunk_make_run(emma *instance, size_t chunk, size_t run_bytes)
     size_t missing = emmai_run_missing(instance, chunk, run_bytes, chunk);
     if (missing && !emmai_footprint_take(instance, missing))
         return false;
-    entry_begin_run(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk), run_bytes);
+    emmai_entry_begin_run(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk), run_bytes);
     return true;
 }
 
@@ -249,19 +226,6 @@ static size_t emmai_chunk_take_slab(emma *instance)
     }
 }
 
-/* What a chunk was is over; its memory stays with it. First of all no run of no bytes is left, should
- * the thread stop in here. */
-static void entry_clear(emmai_slab *entry)
-{
-    emmai_sync_set(&entry->kind, (uint8_t)EMMAI_FREE);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    entry->free = NULL;
-    entry->plain_frees = 0;
-    entry->carved = 0;
-    entry->next = entry->prev = 0;
-    entry->size_class = 0;
-}
-
 /* Takes chunks for a heap of a shared instance, a pair if *count is 2 afterwards: the entries of a pair
  * are a cache line, which then is one thread's. Returns the first; 0 as emmai_chunk_take_slab. */
 static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size_t *count)
@@ -292,7 +256,7 @@ static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size
 static void emmai_chunk_hold(emma *instance, size_t chunk)
 {
     emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    entry_clear(entry);
+    emmai_entry_clear(entry);
     entry->kind = EMMAI_HEAP;
 }
 
@@ -366,8 +330,8 @@ static void chunk_decay(emma *instance)
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count)
 {
     for (size_t i = chunk; i < chunk + count; i++) {
-        emmai_chunk_tag(instance, emmai_slab_of_id(instance, (ptrdiff_t)i), 0, 0);
-        entry_clear(emmai_slab_of_id(instance, (ptrdiff_t)i));
+        emmai_entry_tag(instance, emmai_slab_of_id(instance, (ptrdiff_t)i), 0, 0);
+        emmai_entry_clear(emmai_slab_of_id(instance, (ptrdiff_t)i));
     }
     chunk_unclaim(instance, chunk, count);
     chunk_decay(instance);
@@ -410,7 +374,7 @@ static size_t emmai_chunk_take_heap(emma *instance, size_t bytes)
         return 0;
     }
     emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    emmai_chunk_tag(instance, entry, 0, 0);
+    emmai_entry_tag(instance, entry, 0, 0);
     entry->kind = EMMAI_HEAP;
     return chunk;
 }

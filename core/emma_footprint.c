@@ -108,7 +108,7 @@ static enum emma_status footprint_set_limit(emma *instance, emmai_heap *heap, si
     emmai_control *control = instance->control;
     size_t before = __atomic_exchange_n(&control->limit_pages, limit_pages, __ATOMIC_SEQ_CST);
     if (footprint_excess(control, 0) && heap) {
-        emmai_block_drain(instance, heap);
+        emmai_free_drain(instance, heap);
         emmai_slab_shed(instance, heap);
     }
     if (heap || instance->shared)

@@ -292,7 +292,7 @@ enum emma_status emma_reset(emma *instance)
     __atomic_store_n(&instance->deferred, NULL, __ATOMIC_RELAXED);
     instance->young_count = 0; /* before their entries go: the limit handler may ask for figures */
     if (instance->shared)
-        emmai_shared_shed_all(instance);
+        emmai_held_shed_all(instance);
     reset_chunks(instance);
     emmai_arch_zero(instance->young, sizeof instance->young);
     emmai_arch_zero(instance->unit_slab, sizeof instance->unit_slab);
@@ -313,7 +313,7 @@ size_t emma_trim(emma *instance)
     emmai_heap *heap = emmai_enter(instance);
     if (!heap)
         return 0;
-    emmai_block_drain(instance, heap);
+    emmai_free_drain(instance, heap);
     emmai_slab_shed(instance, heap);
     if (instance->shared)
         emmai_shared_reclaim(instance);

@@ -58,6 +58,13 @@ static size_t emmai_place_kept(const emma *instance, const emmai_heap *heap, siz
 static size_t emmai_place_pair(const emma *instance, size_t chunk);
 static size_t emmai_place_roomy(const emma *instance, size_t count);
 
+/* ---- emma_entry.c ---- */
+
+static void emmai_entry_tag(const emma *instance, const emmai_slab *entry, uint16_t owner,
+                            unsigned size_class);
+static void emmai_entry_begin_run(const emma *instance, emmai_slab *entry, size_t run_bytes);
+static void emmai_entry_clear(emmai_slab *entry);
+
 /* ---- emma_chunk.c ---- */
 
 static size_t emmai_chunk_take_slab(emma *instance);
@@ -72,8 +79,6 @@ static size_t emmai_chunk_take_heap(emma *instance, size_t bytes);
 static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size_t *count);
 static void emmai_chunk_hold(emma *instance, size_t chunk);
 static bool emmai_chunk_make_run(emma *instance, size_t chunk, size_t run_bytes);
-static void emmai_chunk_tag(const emma *instance, const emmai_slab *entry, uint16_t owner,
-                            unsigned size_class);
 
 /* ---- emma_metadata.c ---- */
 
@@ -109,6 +114,7 @@ static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab 
 static void emmai_slab_shed(emma *instance, emmai_heap *heap);
 static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned size_class);
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab);
+static bool emmai_slab_has_out(const emmai_slab *slab);
 static size_t emmai_slab_out(const emma *instance, const emmai_slab *slab);
 static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab);
 static char *emmai_slab_address(const emma *instance, const emmai_slab *slab);
@@ -136,11 +142,14 @@ static inline void *emmai_block_of_class(emma *instance, emmai_heap *heap, unsig
 static void *emmai_block_malloc(emma *instance, emmai_heap *heap, size_t bytes);
 static void *emmai_block_aligned(emma *instance, emmai_heap *heap, size_t alignment, size_t bytes);
 static emmai_slab *emmai_block_slab(const emma *instance, const void *block);
-static inline void emmai_block_free(emma *instance, emmai_heap *heap, void *block);
 static size_t emmai_block_usable(const emma *instance, const void *block);
-static inline void emmai_block_drain(emma *instance, emmai_heap *heap);
 static bool emmai_enter_to_look(emma *instance, emmai_heap **heap);
 static void emmai_block_count_refusal(emma *instance, size_t bytes);
+
+/* ---- emma_free.c ---- */
+
+static inline void emmai_free_block(emma *instance, emmai_heap *heap, void *block);
+static inline void emmai_free_drain(emma *instance, emmai_heap *heap);
 
 /* ---- emma_realloc.c ---- */
 
@@ -164,6 +173,7 @@ static bool emmai_checked_is_live(const emma *instance, const void *block, size_
 /* ---- emma_misuse.c ---- */
 
 static void emmai_misuse(const emma *instance, enum emma_misuse crime, const void *address);
+static enum emma_misuse emmai_misuse_of_kind(uint8_t kind);
 
 /* ---- emma_walk.c ---- */
 
@@ -217,15 +227,18 @@ static bool emmai_thread_wants_heap(void);
 static emmai_heap *emmai_shared_enter(emma *instance);
 static bool emmai_shared_is_inside(const emma *instance);
 static emmai_heap *emmai_shared_earlier(const emma *instance);
-static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap);
-static size_t emmai_shared_take_held(const emma *instance, emmai_heap *heap);
-static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk);
-static void emmai_shared_shed(emma *instance, emmai_heap *heap);
-static void emmai_shared_shed_all(emma *instance);
 static void emmai_shared_reclaim(emma *instance);
-static emmai_thread_heap *emmai_shared_heap_numbered(const emma *instance, size_t number);
+static emmai_thread_heap *emmai_shared_heap_at(const emma *instance, size_t number);
 static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
 static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number);
+
+/* ---- emma_held.c ---- */
+
+static size_t emmai_held_take_chunk(emma *instance, emmai_heap *heap);
+static size_t emmai_held_take(const emma *instance, emmai_heap *heap);
+static void emmai_held_give(emma *instance, emmai_heap *heap, size_t chunk);
+static void emmai_held_shed(emma *instance, emmai_heap *heap);
+static void emmai_held_shed_all(emma *instance);
 
 /* ---- emma_remote.c ---- */
 
@@ -239,11 +252,17 @@ static void emmai_remote_drain(emma *instance, emmai_heap *heap);
 static void emmai_remote_settle(emma *instance);
 static void emmai_remote_clear(emmai_heap *heap);
 static void emmai_remote_mark(const emma *instance, const emmai_slab *slab, uint64_t *marks);
-static void emmai_remote_count(const emma *instance, size_t *counts, size_t bound);
+static void emmai_remote_count(const emma *instance, size_t *counts);
 
 /* ---- heaps, and entering them ---- */
 
 static void emmai_heap_init(const emma *instance, emmai_heap *heap);
+
+/* A shared instance's heap with what only such a one has. */
+static inline emmai_thread_heap *emmai_thread_heap_of(emmai_heap *heap)
+{
+    return (emmai_thread_heap *)(void *)heap;
+}
 
 /* The instance's heaps one after the other, from a *cursor of 0; NULL behind the last. */
 static inline emmai_heap *emmai_heap_next(const emma *instance, size_t *cursor)

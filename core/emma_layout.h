@@ -163,8 +163,7 @@ typedef struct emmai_thread_heap {
     uint64_t stashed;                     /* classes that have a stash, as bits. Owner thread */
     uint64_t owner;                       /* any thread, atomic */
     uint32_t generation;                  /* who becomes the owner; others look, atomic */
-    uint32_t
-        held; /* first of its chunks in no use, see emma_shared.c; 0: none. Any thread, atomic */
+    uint32_t held; /* first of its chunks in no use: emma_held.c; 0: none. Any thread, atomic */
     uint32_t held_count; /* at most so many; owner thread */
     bool stocked;        /* it may have empty slabs. Owner thread; others look, atomic */
     /* What other threads freed, see emma_remote.c; any thread, atomic. On a cache line of its own. */

@@ -56,3 +56,11 @@ static EMMAI_NOINLINE void emmai_misuse(const emma *instance, enum emma_misuse c
     emmai_os_print(message, (size_t)(end - message));
     __builtin_trap();
 }
+
+/* What a block is guilty of that lies in a chunk of a kind that holds no block there. */
+static enum emma_misuse emmai_misuse_of_kind(uint8_t kind)
+{
+    return kind == EMMAI_FREE || kind == EMMAI_HEAP ? EMMA_MISUSE_DOUBLE_FREE
+           : kind == EMMAI_YOUNG                    ? EMMA_MISUSE_MISALIGNED
+                                                    : EMMA_MISUSE_INTERIOR;
+}

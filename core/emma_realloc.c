@@ -66,7 +66,7 @@ static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size
     emmai_heap *heap = emmai_enter(instance);
     if (!heap)
         return instance->shared ? realloc_heapless(instance, block, old_bytes, bytes) : NULL;
-    emmai_block_drain(instance, heap);
+    emmai_free_drain(instance, heap);
     void *target = EMMA_CHECKS ? emmai_checked_realloc(instance, heap, block, old_bytes, bytes)
                                : emmai_block_realloc(instance, heap, block, bytes);
     if (EMMA_AUDIT)
@@ -138,4 +138,15 @@ void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t b
     if (!block)
         return emma_malloc(instance, bytes);
     return emmai_realloc_fast(instance, block, old_bytes, bytes - 1);
+}
+
+void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes)
+{
+    size_t last;
+    if (__builtin_sub_overflow(bytes, 1, &last))
+        return block ? free_fast(instance, &instance->heap, block, EMMA_CHECKS ? &old_bytes : NULL)
+                     : NULL;
+    if (block)
+        return emmai_realloc_fast(instance, block, old_bytes, last);
+    return block_malloc_fast(instance, &instance->heap, last);
 }

@@ -30,11 +30,6 @@
 #define STASH_BIN(size)  ((size) / 8)
 #define STASH_FEW(size)  ((size) / 16)
 
-static emmai_thread_heap *remote_heap(emmai_heap *heap)
-{
-    return (emmai_thread_heap *)(void *)heap;
-}
-
 /* ---- chains: blocks of slabs of one heap, linked through their first words ---- */
 
 typedef struct remote_chain {
@@ -49,7 +44,7 @@ typedef struct remote_chain {
 /* Gives a chain to its heap. A slab without one is nobody's: what is freed into it was free already. */
 static void chain_send(const emma *instance, const remote_chain *chain)
 {
-    emmai_thread_heap *heap = emmai_shared_heap_numbered(instance, chain->owner);
+    emmai_thread_heap *heap = emmai_shared_heap_at(instance, chain->owner);
     if (!heap) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, chain->first);
         return;
@@ -152,7 +147,7 @@ static void *list_cut(void **list, size_t *count)
 static EMMAI_NOINLINE void stash_make_room(const emma *instance, emmai_heap *heap,
                                            unsigned size_class)
 {
-    emmai_stash *stash = &remote_heap(heap)->stash[size_class];
+    emmai_stash *stash = &emmai_thread_heap_of(heap)->stash[size_class];
     size_t old_size = stash->size;
     size_t most = stash_most(instance, size_class);
     size_t size =
@@ -161,7 +156,7 @@ static EMMAI_NOINLINE void stash_make_room(const emma *instance, emmai_heap *hea
     void *rest = list_cut(&stash->blocks, &kept);
     stash_resize(stash, size, kept);
     stash->was_full = true;
-    remote_heap(heap)->stashed |= (uint64_t)1 << size_class;
+    emmai_thread_heap_of(heap)->stashed |= (uint64_t)1 << size_class;
     remote_send_list(instance, rest);
 }
 
@@ -169,7 +164,7 @@ static EMMAI_NOINLINE void stash_make_room(const emma *instance, emmai_heap *hea
 static inline void emmai_remote_free(const emma *instance, emmai_heap *heap, unsigned size_class,
                                      void *block)
 {
-    emmai_stash *stash = &remote_heap(heap)->stash[size_class];
+    emmai_stash *stash = &emmai_thread_heap_of(heap)->stash[size_class];
     if (EMMAI_UNLIKELY(!stash->room))
         stash_make_room(instance, heap, size_class);
     *(void **)block = stash->blocks;
@@ -188,7 +183,7 @@ static void emmai_remote_free_alone(const emma *instance, const emmai_slab *slab
 /* Makes the class's stash its bin, which is empty, and pops a block; NULL when there is none. */
 static void *emmai_remote_take(emmai_heap *heap, unsigned size_class)
 {
-    void *block = stash_take(&remote_heap(heap)->stash[size_class]);
+    void *block = stash_take(&emmai_thread_heap_of(heap)->stash[size_class]);
     if (block)
         heap->bins[size_class] = *(void **)block;
     return block;
@@ -197,7 +192,7 @@ static void *emmai_remote_take(emmai_heap *heap, unsigned size_class)
 /* The same, but NULL unless that pays. */
 static void *emmai_remote_refill(const emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    emmai_stash *stash = &remote_heap(heap)->stash[size_class];
+    emmai_stash *stash = &emmai_thread_heap_of(heap)->stash[size_class];
     size_t size = stash->size;
     if (EMMAI_LIKELY(!size))
         return NULL;
@@ -227,7 +222,7 @@ EMMAI_LOOKS_AT_OTHERS static bool bin_is_remote(const emma *instance, const emma
 /* Takes all that a heap keeps of a class's blocks of other heaps, bin or stash; sends it back. */
 static void give_back_class(const emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    emmai_stash *stash = &remote_heap(heap)->stash[size_class];
+    emmai_stash *stash = &emmai_thread_heap_of(heap)->stash[size_class];
     remote_send_list(instance, stash_take(stash));
     stash_resize(stash, 0, 0);
     if (!bin_is_remote(instance, heap, size_class))
@@ -248,31 +243,25 @@ static unsigned next_class(uint64_t *classes)
 /* Sends all that a heap keeps of other heaps' blocks back. */
 static void emmai_remote_give_back(const emma *instance, emmai_heap *heap)
 {
-    uint64_t *stashed = &remote_heap(heap)->stashed;
+    uint64_t *stashed = &emmai_thread_heap_of(heap)->stashed;
     while (*stashed)
         give_back_class(instance, heap, next_class(stashed));
 }
 
 /* ---- taking back ---- */
 
-/* Whether a slab has a block out. */
-static bool slab_has_out(const emmai_slab *slab)
-{
-    return slab->size_class && (slab->kind == EMMAI_FULL || slab->plain_frees > EMMAI_NO_BLOCK_OUT);
-}
-
 /* Takes back what other threads freed; the caller is inside the heap. A block that cannot be out was freed
  * twice, and what it is linked to may be anything: the rest of the list is lost. */
 static void emmai_remote_drain(emma *instance, emmai_heap *heap)
 {
-    void **returned = &remote_heap(heap)->returned;
+    void **returned = &emmai_thread_heap_of(heap)->returned;
     if (!emmai_sync_get(returned))
         return;
     void *block = __atomic_exchange_n(returned, NULL, __ATOMIC_ACQUIRE);
     while (block) {
         void *next = *(void **)block;
         emmai_slab *slab = emmai_slab_of_offset(instance, emmai_offset(instance, block));
-        if (EMMAI_UNLIKELY(!slab_has_out(slab))) {
+        if (EMMAI_UNLIKELY(!emmai_slab_has_out(slab))) {
             emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
             return;
         }
@@ -296,7 +285,7 @@ static void emmai_remote_settle(emma *instance)
                 emmai_remote_give_back(instance, heap);
             else
                 emmai_remote_drain(instance, heap);
-            emmai_sync_set(&remote_heap(heap)->stocked, true);
+            emmai_sync_set(&emmai_thread_heap_of(heap)->stocked, true);
             emmai_leave(heap);
         }
     }
@@ -305,9 +294,9 @@ static void emmai_remote_settle(emma *instance)
 /* Forgets all: every block of the instance is being freed. */
 static void emmai_remote_clear(emmai_heap *heap)
 {
-    emmai_arch_zero(remote_heap(heap)->stash, sizeof remote_heap(heap)->stash);
-    remote_heap(heap)->stashed = 0;
-    remote_heap(heap)->returned = NULL;
+    emmai_arch_zero(emmai_thread_heap_of(heap)->stash, sizeof emmai_thread_heap_of(heap)->stash);
+    emmai_thread_heap_of(heap)->stashed = 0;
+    emmai_thread_heap_of(heap)->returned = NULL;
 }
 
 /* ---- looking at them ---- */
@@ -326,63 +315,86 @@ EMMAI_LOOKS_AT_OTHERS static unsigned remote_class(const emma *instance, const v
     return offset % EMMAI_CHUNK_BYTES < end ? slab->size_class : 0;
 }
 
-/* Marks those blocks of a list that lie in this slab. */
-static void mark_within(const emma *instance, const emmai_slab *slab, const void *block,
-                        uint64_t *marks)
+/* What is done with each block of a list. */
+typedef void (*remote_visit)(const emma *instance, const void *block, unsigned size_class,
+                             void *arg);
+
+/* Visits the blocks of a list, until *left of all lists are seen: another thread may be changing it, and may
+ * tie it to itself. */
+EMMAI_LOOKS_AT_OTHERS static void visit_list(const emma *instance, const void *block, size_t *left,
+                                             remote_visit visit, void *arg)
 {
-    size_t class_bytes = emmai_class_bytes(slab->size_class);
-    for (; block && remote_class(instance, block); block = *(void *const *)block) {
-        size_t offset = (size_t)((const char *)block - emmai_slab_address(instance, slab));
-        if (offset < slab->carved * class_bytes)
-            emmai_bits_set(marks, offset / class_bytes, 1);
+    unsigned size_class;
+    while (block && *left && (size_class = remote_class(instance, block))) {
+        visit(instance, block, size_class, arg);
+        --*left;
+        block = *(void *const *)block;
     }
+}
+
+/* More blocks than there can be. */
+static size_t visits_max(const emma *instance)
+{
+    size_t pages = emmai_sync_get(&instance->control->footprint_pages);
+    return pages * (EMMAI_PAGE_BYTES / EMMAI_CLASS_STEP_BYTES);
+}
+
+/* Visits what a heap has of a class: its stash, and its bin if that was one. */
+EMMAI_LOOKS_AT_OTHERS static void visit_class(const emma *instance, emmai_heap *heap,
+                                              unsigned size_class, size_t *left, remote_visit visit,
+                                              void *arg)
+{
+    visit_list(instance, emmai_thread_heap_of(heap)->stash[size_class].blocks, left, visit, arg);
+    if (bin_is_remote(instance, heap, size_class))
+        visit_list(instance, heap->bins[size_class], left, visit, arg);
+}
+
+/* A slab, and marks of its free blocks. */
+typedef struct slab_marks {
+    const emmai_slab *slab;
+    uint64_t *marks;
+} slab_marks;
+
+static void visit_mark(const emma *instance, const void *block, unsigned size_class, void *arg)
+{
+    const slab_marks *in = arg;
+    size_t offset = (size_t)((const char *)block - emmai_slab_address(instance, in->slab));
+    if (offset < in->slab->carved * emmai_class_bytes(in->slab->size_class))
+        emmai_bits_set(in->marks, offset / emmai_class_bytes(size_class), 1);
+}
+
+static void visit_count(const emma *instance, const void *block, unsigned size_class, void *arg)
+{
+    (void)instance;
+    (void)block;
+    ((size_t *)arg)[size_class]++;
 }
 
 /* Marks the free blocks of a slab that could not be settled: those that closed heaps have. */
 static void emmai_remote_mark(const emma *instance, const emmai_slab *slab, uint64_t *marks)
 {
+    slab_marks in = { slab, marks };
+    size_t left = visits_max(instance);
     size_t cursor = 0;
     emmai_heap *heap;
     while ((heap = emmai_heap_next(instance, &cursor))) {
         if (emmai_sync_get(&heap->gate))
             continue;
-        unsigned size_class = slab->size_class;
-        mark_within(instance, slab, remote_heap(heap)->returned, marks);
-        mark_within(instance, slab, remote_heap(heap)->stash[size_class].blocks, marks);
-        if (bin_is_remote(instance, heap, size_class))
-            mark_within(instance, slab, heap->bins[size_class], marks);
+        visit_list(instance, emmai_thread_heap_of(heap)->returned, &left, visit_mark, &in);
+        visit_class(instance, heap, slab->size_class, &left, visit_mark, &in);
     }
 }
 
-/* Counts the blocks of a list by classes, until *bound of all lists are seen. */
-EMMAI_LOOKS_AT_OTHERS static void count_list(const emma *instance, const void *block,
-                                             size_t *counts, size_t *bound)
+/* Adds to `counts`, by class, the blocks that are free but out for their slabs. */
+EMMAI_LOOKS_AT_OTHERS static void emmai_remote_count(const emma *instance, size_t *counts)
 {
-    while (block && *bound) {
-        unsigned size_class = remote_class(instance, block);
-        if (!size_class)
-            return;
-        counts[size_class]++;
-        --*bound;
-        block = *(void *const *)block;
-    }
-}
-
-/* Adds to `counts`, by class, the blocks that are free but out for their slabs; at most `bound`, in case
- * that other threads tie a list to itself meanwhile. */
-EMMAI_LOOKS_AT_OTHERS static void emmai_remote_count(const emma *instance, size_t *counts,
-                                                     size_t bound)
-{
+    size_t left = visits_max(instance);
     size_t cursor = 0;
     emmai_heap *heap;
     while ((heap = emmai_heap_next(instance, &cursor))) {
-        count_list(instance, remote_heap(heap)->returned, counts, &bound);
-        uint64_t classes = remote_heap(heap)->stashed;
-        while (classes) {
-            unsigned i = next_class(&classes);
-            count_list(instance, remote_heap(heap)->stash[i].blocks, counts, &bound);
-            if (bin_is_remote(instance, heap, i))
-                count_list(instance, heap->bins[i], counts, &bound);
-        }
+        visit_list(instance, emmai_thread_heap_of(heap)->returned, &left, visit_count, counts);
+        uint64_t classes = emmai_thread_heap_of(heap)->stashed;
+        while (classes)
+            visit_class(instance, heap, next_class(&classes), &left, visit_count, counts);
     }
 }

@@ -54,11 +54,11 @@ static void run_zero(const emma *instance, size_t run, size_t bytes)
 /* Makes a run of `bytes` of a chunk that the heap holds; 0 when there is none, or no memory for it. */
 static size_t run_take_held(emma *instance, emmai_heap *heap, size_t bytes)
 {
-    size_t chunk = emmai_shared_take_held(instance, heap);
+    size_t chunk = emmai_held_take(instance, heap);
     if (!chunk)
         return 0;
     if (!emmai_chunk_make_run(instance, chunk, bytes)) {
-        emmai_shared_give_chunk(instance, heap, chunk);
+        emmai_held_give(instance, heap, chunk);
         return 0;
     }
     return chunk;
@@ -95,7 +95,7 @@ static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run)
     size_t count = emmai_run_chunks(run);
     emmai_huge_withdraw(instance, run);
     if (instance->shared && heap && count == 1)
-        emmai_shared_give_chunk(instance, heap, chunk);
+        emmai_held_give(instance, heap, chunk);
     else
         emmai_chunk_release(instance, chunk, count);
 }

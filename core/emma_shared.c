@@ -27,21 +27,16 @@ static emmai_thread_heap *heap_in(const emma *instance, size_t chunk)
     return chunk ? (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk) : NULL;
 }
 
-static emmai_thread_heap *heap_at(const emma *instance, size_t number)
+/* NULL: there is none of this number. */
+static emmai_thread_heap *emmai_shared_heap_at(const emma *instance, size_t number)
 {
     return heap_in(instance, __atomic_load_n(&instance->heap_chunks[number], __ATOMIC_ACQUIRE));
-}
-
-/* NULL: there is none of this number. */
-static emmai_thread_heap *emmai_shared_heap_numbered(const emma *instance, size_t number)
-{
-    return heap_at(instance, number);
 }
 
 EMMAI_LOOKS_AT_OTHERS static emmai_heap *emmai_shared_heap_of(const emma *instance,
                                                               const emmai_slab *slab)
 {
-    emmai_thread_heap *heap = heap_at(instance, emmai_slab_owner(instance, slab));
+    emmai_thread_heap *heap = emmai_shared_heap_at(instance, emmai_slab_owner(instance, slab));
     return heap ? &heap->heap : NULL;
 }
 
@@ -55,7 +50,7 @@ static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *n
 {
     emmai_thread_heap *found = NULL;
     while (!found && ++*number <= heap_count(instance))
-        found = heap_at(instance, *number);
+        found = emmai_shared_heap_at(instance, *number);
     return found;
 }
 
@@ -76,101 +71,6 @@ static uint32_t shared_generation(emma *instance)
                                      __ATOMIC_RELAXED))
         return cleared;
     return next;
-}
-
-/* ---- a heap's chunks ---- */
-
-/* A heap holds empty chunks: opening and closing slabs then touches nothing that other threads write. They
- * are linked by their entries' `next` from `held`, which only the owner adds to (release), and which
- * whoever is short of memory takes whole (acquire). The owner takes one off by taking all and putting the
- * rest back; a thread that stops in between loses them. */
-
-/* Chunks that a heap may hold, and which part of the footprint all heaps may. */
-#define HELD_MAX  ((512 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
-#define HELD_PART 2
-
-static size_t held_max(const emma *instance)
-{
-    size_t chunks = emmai_sync_get(&instance->control->footprint_pages) / EMMAI_CHUNK_PAGES;
-    return emmai_min(HELD_MAX, chunks / HELD_PART / emmai_max(heap_count(instance), 1) + 1);
-}
-
-static void heap_hold(emma *instance, emmai_thread_heap *heap, size_t chunk)
-{
-    emmai_chunk_hold(instance, chunk);
-    uint32_t first = emmai_sync_get(&heap->held);
-    if (!first)
-        heap->held_count = 0;
-    do
-        emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next = (int32_t)first;
-    while (!__atomic_compare_exchange_n(&heap->held, &first, (uint32_t)chunk, true,
-                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-    heap->held_count++;
-}
-
-/* Takes a chunk that the heap holds; 0 when it holds none. */
-static size_t emmai_shared_take_held(const emma *instance, emmai_heap *heap)
-{
-    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
-    if (!emmai_sync_get(&owner->held))
-        return 0;
-    uint32_t chunk = __atomic_exchange_n(&owner->held, 0, __ATOMIC_ACQUIRE);
-    if (!chunk)
-        return 0;
-    int32_t rest = emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next;
-    __atomic_store_n(&owner->held, (uint32_t)rest, __ATOMIC_RELEASE);
-    owner->held_count--;
-    return chunk;
-}
-
-/* Gives the chunks that a heap holds to all; any thread. */
-static void emmai_shared_shed(emma *instance, emmai_heap *heap)
-{
-    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
-    uint32_t chunk = __atomic_exchange_n(&owner->held, 0, __ATOMIC_ACQUIRE);
-    while (chunk) {
-        int32_t next = emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next;
-        emmai_chunk_release(instance, chunk, 1);
-        chunk = (uint32_t)next;
-    }
-}
-
-/* Gives what any heap holds to all. */
-static void emmai_shared_shed_all(emma *instance)
-{
-    size_t number = 0;
-    emmai_thread_heap *heap;
-    while ((heap = emmai_shared_next_heap(instance, &number)))
-        if (emmai_sync_get(&heap->held))
-            emmai_shared_shed(instance, &heap->heap);
-}
-
-/* Takes a chunk for a slab of this heap: one that it holds, or one of a new pair. */
-static size_t emmai_shared_take_chunk(emma *instance, emmai_heap *heap)
-{
-    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
-    size_t chunk = emmai_shared_take_held(instance, heap);
-    if (chunk) {
-        emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
-        return chunk;
-    }
-    size_t count;
-    chunk = emmai_chunk_take_pair(instance, heap, &count);
-    if (!chunk)
-        return emmai_chunk_take_slab(instance);
-    if (count > 1)
-        heap_hold(instance, owner, chunk + 1);
-    return chunk;
-}
-
-/* Gives one back: to be held, or to all. */
-static void emmai_shared_give_chunk(emma *instance, emmai_heap *heap, size_t chunk)
-{
-    emmai_thread_heap *owner = (emmai_thread_heap *)(void *)heap;
-    if (owner->held_count < held_max(instance))
-        heap_hold(instance, owner, chunk);
-    else
-        emmai_chunk_release(instance, chunk, 1);
 }
 
 /* ---- finding a heap ---- */
@@ -271,7 +171,7 @@ static emmai_thread_heap *heap_search_next(emma *instance, heap_search *search)
     while (search->left && (search->asks || emmai_sync_get(&control->heaps_detached))) {
         search->left--;
         search->number = search->number < heap_count(instance) ? search->number + 1 : 1;
-        emmai_thread_heap *heap = heap_at(instance, search->number);
+        emmai_thread_heap *heap = emmai_shared_heap_at(instance, search->number);
         bool has_owner = heap && emmai_sync_get(&heap->owner);
         if (!heap || (has_owner && !search->asks))
             continue;
@@ -378,7 +278,7 @@ static bool reclaim_once(emma *instance)
  * may have kept blocks of another. */
 static void emmai_shared_reclaim(emma *instance)
 {
-    emmai_shared_shed_all(instance);
+    emmai_held_shed_all(instance);
     if (reclaim_once(instance))
         reclaim_once(instance);
 }

@@ -52,6 +52,12 @@ EMMAI_LOOKS_AT_OTHERS static size_t emmai_slab_out(const emma *instance, const e
     return out - emmai_min(out, list_length(instance, slab, emmai_slab_bin(instance, slab)));
 }
 
+/* Whether a slab has a block out. */
+static bool emmai_slab_has_out(const emmai_slab *slab)
+{
+    return slab->size_class && (slab->kind == EMMAI_FULL || slab->plain_frees > EMMAI_NO_BLOCK_OUT);
+}
+
 static char *emmai_slab_address(const emma *instance, const emmai_slab *slab)
 {
     if (emmai_slab_is_young(instance, slab))
@@ -176,14 +182,14 @@ static emmai_slab *slab_init(emmai_slab *slab, unsigned size_class)
 
 static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    size_t chunk = instance->shared ? emmai_shared_take_chunk(instance, heap)
-                                    : emmai_chunk_take_slab(instance);
+    size_t chunk =
+        instance->shared ? emmai_held_take_chunk(instance, heap) : emmai_chunk_take_slab(instance);
     if (!chunk)
         return NULL;
     if (heap->slab_count[size_class] < UINT16_MAX)
         heap->slab_count[size_class]++;
     emmai_slab *slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    emmai_chunk_tag(instance, slab, heap->number, size_class);
+    emmai_entry_tag(instance, slab, heap->number, size_class);
     return slab_init(slab, size_class);
 }
 
@@ -211,7 +217,7 @@ static void slab_close(emma *instance, emmai_heap *heap, emmai_slab *slab)
         heap->slab_count[slab->size_class]--;
     size_t chunk = (size_t)emmai_id_of_slab(instance, slab);
     if (instance->shared)
-        emmai_shared_give_chunk(instance, heap, chunk);
+        emmai_held_give(instance, heap, chunk);
     else
         emmai_chunk_release(instance, chunk, 1);
 }
@@ -372,5 +378,5 @@ static void emmai_slab_shed(emma *instance, emmai_heap *heap)
         slab_close(instance, heap, slab);
     }
     if (instance->shared)
-        emmai_shared_shed(instance, heap);
+        emmai_held_shed(instance, heap);
 }

@@ -34,8 +34,7 @@ EMMAI_LOOKS_AT_OTHERS static void subtract_remote(const emma *instance, unsigned
 {
     size_t counts[EMMAI_CLASS_COUNT];
     emmai_arch_zero(counts, sizeof counts);
-    size_t pages = emmai_sync_get(&instance->control->footprint_pages);
-    emmai_remote_count(instance, counts, pages * (EMMAI_PAGE_BYTES / EMMAI_CLASS_STEP_BYTES));
+    emmai_remote_count(instance, counts);
     for (unsigned i = 1; i < EMMAI_CLASS_COUNT; i++) {
         if (size_class != EMMAI_CLASS_COUNT && i != size_class)
             continue;

@@ -190,7 +190,7 @@ void emmai_malloc_free(void *block)
         free_slowly(block);
         return;
     }
-    emma *instance = ((emmai_thread_heap *)(void *)heap)->instance;
+    emma *instance = emmai_thread_heap_of(heap)->instance;
     const ptrdiff_t beyond = emmai_beyond(instance, block);
     if (MALLOC_UNLIKELY((size_t)beyond <= instance->foreign_max)) {
         free_slowly(block);
@@ -199,9 +199,9 @@ void emmai_malloc_free(void *block)
     emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
     const emmai_tag *tag = emmai_tag_of_beyond(instance, beyond);
     if (MALLOC_LIKELY(tag->owner == heap->number))
-        block_push(instance, heap, slab, block, true);
+        free_push(instance, heap, slab, block, true);
     else
-        block_free_remote(instance, heap, slab, tag->size_class, block);
+        free_remote(instance, heap, slab, tag->size_class, block);
 }
 
 void emmai_malloc_free_sized(void *block, size_t bytes)
