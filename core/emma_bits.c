@@ -15,7 +15,7 @@ static uint64_t bits_mask(size_t first, size_t end)
 }
 
 /* Where the word after that of `bit` begins, or `end` before it. */
-static size_t bits_next(size_t bit, size_t end)
+static size_t emmai_bits_next(size_t bit, size_t end)
 {
     return emmai_min((bit / WORD_BITS + 1) * WORD_BITS, end);
 }
@@ -27,21 +27,22 @@ static bool emmai_bits_get(const uint64_t *map, size_t bit)
 
 static void emmai_bits_set(uint64_t *map, size_t first, size_t count)
 {
-    for (size_t bit = first; bit < first + count; bit = bits_next(bit, first + count))
+    for (size_t bit = first; bit < first + count; bit = emmai_bits_next(bit, first + count))
         __atomic_fetch_or(&map[bit / WORD_BITS], bits_mask(bit, first + count), __ATOMIC_RELAXED);
 }
 
 static void emmai_bits_clear(uint64_t *map, size_t first, size_t count)
 {
-    for (size_t bit = first; bit < first + count; bit = bits_next(bit, first + count))
+    for (size_t bit = first; bit < first + count; bit = emmai_bits_next(bit, first + count))
         __atomic_fetch_and(&map[bit / WORD_BITS], ~bits_mask(bit, first + count), __ATOMIC_RELEASE);
 }
 
-/* Sets a bit; whether it was clear. */
-static bool emmai_bits_add(uint64_t *map, size_t bit)
+/* Sets those of the bits from `bit` on that `bits` has, all in one word; which of them were set. */
+static uint64_t emmai_bits_add(uint64_t *map, size_t bit, uint64_t bits)
 {
-    uint64_t mask = bits_mask(bit, bit + 1);
-    return !(__atomic_fetch_or(&map[bit / WORD_BITS], mask, __ATOMIC_RELAXED) & mask);
+    uint64_t mask = bits << (bit % WORD_BITS);
+    uint64_t old = __atomic_fetch_or(&map[bit / WORD_BITS], mask, __ATOMIC_RELAXED);
+    return (old & mask) >> (bit % WORD_BITS);
 }
 
 static bool bits_claim_word(uint64_t *word, uint64_t mask)
@@ -57,7 +58,7 @@ static bool bits_claim_word(uint64_t *word, uint64_t mask)
 /* Sets bits that are all clear; false, with none changed, when one is set already. */
 static bool emmai_bits_claim(uint64_t *map, size_t first, size_t count)
 {
-    for (size_t bit = first; bit < first + count; bit = bits_next(bit, first + count))
+    for (size_t bit = first; bit < first + count; bit = emmai_bits_next(bit, first + count))
         if (!bits_claim_word(&map[bit / WORD_BITS], bits_mask(bit, first + count))) {
             emmai_bits_clear(map, first, bit - first);
             return false;

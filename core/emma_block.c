@@ -135,12 +135,9 @@ static void *block_allocate(emma *instance, emmai_heap *heap, size_t bytes)
                        : emmai_block_malloc(instance, heap, bytes);
 }
 
-/* Allocates from behind the gate, whatever the size. */
-static EMMAI_NOINLINE void *block_malloc_gated(emma *instance, size_t bytes)
+/* Allocates whatever the size from a heap that was entered, and leaves it. */
+static EMMAI_ALWAYS_INLINE void *block_malloc_inside(emma *instance, emmai_heap *heap, size_t bytes)
 {
-    emmai_heap *heap = emmai_enter(instance);
-    if (!heap)
-        return NULL;
     emmai_free_drain(instance, heap);
     void *block = block_allocate(instance, heap, bytes);
     if (!block)
@@ -149,6 +146,19 @@ static EMMAI_NOINLINE void *block_malloc_gated(emma *instance, size_t bytes)
         emmai_check_audit(instance);
     emmai_leave(heap);
     return block;
+}
+
+static EMMAI_NOINLINE void *block_malloc_gated(emma *instance, size_t bytes)
+{
+    emmai_heap *heap = emmai_enter(instance);
+    return heap ? block_malloc_inside(instance, heap, bytes) : NULL;
+}
+
+/* The same in the calling thread's heap, whose gate is open. */
+static EMMAI_NOINLINE void *block_malloc_any(emma *instance, emmai_heap *heap, size_t bytes)
+{
+    emmai_gate_close(heap);
+    return block_malloc_inside(instance, heap, bytes);
 }
 
 /* Allocates for a thread that used other instances meanwhile. */
@@ -170,6 +180,8 @@ static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
         return block_malloc_earlier(instance, bytes);
     if (EMMAI_LIKELY(bytes - 1 < heap->gate))
         return block_pop(instance, heap, bytes - 1, true);
+    if (heap->gate)
+        return block_malloc_any(instance, heap, bytes);
     return block_malloc_gated(instance, bytes);
 }
 

@@ -11,6 +11,14 @@
 
 /* ---- access ---- */
 
+/* Whether a chunk was made accessible; it stays so (I7). */
+static bool emmai_chunk_is_accessible(const emma *instance, size_t chunk)
+{
+    const emmai_control *control = instance->control;
+    return chunk < emmai_sync_get(&control->low_committed) ||
+           (chunk >= instance->run_zone && chunk < emmai_sync_get(&control->run_committed));
+}
+
 /* Makes an extent of chunks that starts at `first` accessible up to `end`, and some more up to `bound`.
  * Threads that do so at once make some of it accessible twice. */
 static bool extent_grow(emma *instance, uint32_t *committed, size_t first, size_t end, size_t bound)
@@ -86,16 +94,36 @@ static void chunk_note_end(emma *instance, size_t chunk, size_t count)
         emmai_sync_raise(&instance->run_end, end);
 }
 
-/* Lists chunks among those that keep memory, if they do. */
+static size_t chunk_resident(const emma *instance, size_t chunk)
+{
+    return emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)chunk));
+}
+
+/* Lists chunks among those that keep memory, if they do; their bits are in one word of the map. */
+static void chunk_list_word(emma *instance, size_t chunk, size_t end)
+{
+    size_t *retained = &instance->control->retained_pages;
+    size_t pages = 0;
+    uint64_t keeping = 0;
+    for (size_t i = chunk; i < end; i++) {
+        size_t resident = chunk_resident(instance, i);
+        pages += resident;
+        keeping |= (uint64_t)(resident != 0) << (i - chunk);
+    }
+    if (!keeping)
+        return;
+    emmai_sync_add(retained, pages); /* first: never too few */
+    uint64_t listed = emmai_bits_add(instance->retained_map, chunk, keeping);
+    for (; listed; listed &= listed - 1) /* a lost thread had not unlisted them */
+        emmai_sync_sub(retained, chunk_resident(instance, chunk + (size_t)__builtin_ctzll(listed)));
+}
+
 static void chunk_list_retained(emma *instance, size_t chunk, size_t count)
 {
-    for (size_t i = chunk; i < chunk + count; i++) {
-        size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)i));
-        if (!resident)
-            continue;
-        emmai_sync_add(&instance->control->retained_pages, resident); /* first: never too few */
-        if (!emmai_bits_add(instance->retained_map, i)) /* a lost thread had not unlisted it */
-            emmai_sync_sub(&instance->control->retained_pages, resident);
+    size_t end = chunk + count;
+    for (size_t next; chunk < end; chunk = next) {
+        next = emmai_bits_next(chunk, end);
+        chunk_list_word(instance, chunk, next);
     }
 }
 
@@ -103,13 +131,13 @@ static void chunk_list_retained(emma *instance, size_t chunk, size_t count)
 static void chunk_unlist_retained(emma *instance, size_t chunk, size_t count)
 {
     emmai_control *control = instance->control;
-    for (size_t i = chunk; i < chunk + count; i++) {
-        size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)i));
-        if (!resident)
-            continue; /* the map may be on a page that does not count yet */
-        emmai_bits_clear(instance->retained_map, i, 1);
-        emmai_sync_sub(&control->retained_pages, resident);
-    }
+    size_t pages = 0;
+    for (size_t i = chunk; i < chunk + count; i++)
+        pages += chunk_resident(instance, i);
+    if (!pages)
+        return;
+    emmai_bits_clear(instance->retained_map, chunk, count);
+    emmai_sync_sub(&control->retained_pages, pages);
     emmai_sync_lower_size(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
 }
 
@@ -222,32 +250,6 @@ static size_t emmai_chunk_take_slab(emma *instance)
             continue;
         if (!retained)
             emmai_sync_replace(&instance->low_hint, &hint, (uint32_t)chunk + 1);
-        return chunk;
-    }
-}
-
-/* Takes chunks for a heap of a shared instance, a pair if *count is 2 afterwards: the entries of a pair
- * are a cache line, which then is one thread's. Returns the first; 0 as emmai_chunk_take_slab. */
-static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size_t *count)
-{
-    for (;;) {
-        uint32_t hint = emmai_sync_get(&instance->low_hint);
-        size_t chunk = emmai_place_kept(instance, heap, count);
-        bool fresh = !chunk;
-        if (fresh) {
-            *count = 2;
-            chunk = emmai_place_pair(instance, hint);
-            if (chunk == instance->chunk_count)
-                return 0;
-            emmai_huge_prepare(instance, chunk);
-        }
-        enum chunk_result result = chunk_use(instance, chunk, *count, chunk, 0);
-        if (result == CHUNK_REFUSED)
-            return 0;
-        if (result == CHUNK_LOST)
-            continue;
-        if (fresh && emmai_place_next_free(instance, hint) > chunk)
-            emmai_sync_replace(&instance->low_hint, &hint, (uint32_t)chunk + 2);
         return chunk;
     }
 }

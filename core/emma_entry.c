@@ -33,6 +33,7 @@ static void emmai_entry_clear(emmai_slab *entry)
     entry->free = NULL;
     entry->plain_frees = 0;
     entry->carved = 0;
+    entry->blocks = 0;
     entry->next = entry->prev = 0;
     entry->size_class = 0;
 }

@@ -207,7 +207,7 @@ static EMMAI_NOINLINE void *free_slow(emma *instance, void *block, const size_t 
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return free_foreign(instance, block);
-    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, true);
     emmai_heap *heap = emmai_thread_last(instance);
     if (EMMAI_UNLIKELY(!heap || !emmai_sync_get(&heap->gate)))
         return free_away(instance, slab, block);
@@ -227,7 +227,7 @@ static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, voi
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return free_foreign(instance, block);
-    return free_push(instance, heap, emmai_slab_of_beyond(instance, beyond), block, false);
+    return free_push(instance, heap, emmai_slab_of_beyond(instance, beyond, false), block, false);
 }
 
 void emma_free(emma *instance, void *block)

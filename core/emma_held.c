@@ -6,15 +6,15 @@
  * rest back; a thread that stops in between loses them. */
 #include "emma_internal.h"
 
-/* Chunks that a heap may hold, and which part of the footprint all heaps may. */
-#define HELD_MAX  ((512 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
-#define HELD_PART 2
+/* Chunks that a heap may hold. */
+#define HELD_MAX ((EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
 
-static size_t held_max(const emma *instance)
+/* Whether a heap may hold one more chunk: no more than is its share of the footprint. */
+static bool held_has_room(const emma *instance, const emmai_thread_heap *heap)
 {
     size_t chunks = emmai_sync_get(&instance->control->footprint_pages) / EMMAI_CHUNK_PAGES;
     size_t heaps = emmai_sync_get(&instance->control->heap_count);
-    return emmai_min(HELD_MAX, chunks / HELD_PART / emmai_max(heaps, 1) + 1);
+    return heap->held_count < HELD_MAX && heap->held_count * heaps <= chunks;
 }
 
 static void held_add(emma *instance, emmai_thread_heap *heap, size_t chunk)
@@ -67,21 +67,13 @@ static void emmai_held_shed_all(emma *instance)
             emmai_held_shed(instance, &heap->heap);
 }
 
-/* Takes a chunk for a slab of this heap: one that it holds, or one of a new pair. */
+/* Takes a chunk for a slab of this heap: one that it holds, or a free one. */
 static size_t emmai_held_take_chunk(emma *instance, emmai_heap *heap)
 {
-    emmai_thread_heap *owner = emmai_thread_heap_of(heap);
     size_t chunk = emmai_held_take(instance, heap);
-    if (chunk) {
-        emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
-        return chunk;
-    }
-    size_t count;
-    chunk = emmai_chunk_take_pair(instance, heap, &count);
     if (!chunk)
         return emmai_chunk_take_slab(instance);
-    if (count > 1)
-        held_add(instance, owner, chunk + 1);
+    emmai_slab_of_id(instance, (ptrdiff_t)chunk)->kind = EMMAI_SLAB;
     return chunk;
 }
 
@@ -89,7 +81,7 @@ static size_t emmai_held_take_chunk(emma *instance, emmai_heap *heap)
 static void emmai_held_give(emma *instance, emmai_heap *heap, size_t chunk)
 {
     emmai_thread_heap *owner = emmai_thread_heap_of(heap);
-    if (owner->held_count < held_max(instance))
+    if (held_has_room(instance, owner))
         held_add(instance, owner, chunk);
     else
         emmai_chunk_release(instance, chunk, 1);

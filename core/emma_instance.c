@@ -83,7 +83,8 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, bool shar
         shared ? HEAP_TABLE_BYTES + (reserve_bytes >> EMMA_CHUNK_SHIFT) * sizeof(emmai_tag) : 0;
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
     out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
-    size_t bytes = 2 * out->map_bytes + out->heaps_bytes + out->chunk_count * sizeof(emmai_slab);
+    size_t bytes =
+        2 * out->map_bytes + out->heaps_bytes + (out->chunk_count << EMMAI_ENTRY_SHIFT(shared));
     size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
     out->page_map_bytes = emmai_round_up(pages, 64) / 8;
     out->metadata_bytes =
@@ -214,11 +215,12 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     instance->retained_map = instance->chunk_map + geometry->map_bytes / sizeof(uint64_t);
     instance->chunk_count = (uint32_t)geometry->chunk_count;
     size_t zone = emmai_max(geometry->chunk_count / 2, control->low_committed);
-    instance->run_zone = (uint32_t)emmai_round_up(zone, 2); /* a pair of chunks is in one zone */
+    instance->run_zone = (uint32_t)zone;
     control->run_committed = control->run_covered = instance->run_end = instance->run_zone;
     control->low_covered = EMMAI_YOUNG_CHUNKS;
     instance->low_end = EMMAI_YOUNG_CHUNKS;
     instance->align8 = (options->flags & EMMA_ALIGN8) != 0;
+    instance->entry_shift = EMMAI_ENTRY_SHIFT(options->flags & EMMA_SHARED);
     instance->low_hint = EMMAI_YOUNG_CHUNKS;
     instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
     if (options->flags & EMMA_SHARED)

@@ -37,8 +37,9 @@ static void emmai_os_print(const char *text, size_t bytes);
 static bool emmai_bits_get(const uint64_t *map, size_t bit);
 static void emmai_bits_set(uint64_t *map, size_t first, size_t count);
 static void emmai_bits_clear(uint64_t *map, size_t first, size_t count);
-static bool emmai_bits_add(uint64_t *map, size_t bit);
+static uint64_t emmai_bits_add(uint64_t *map, size_t bit, uint64_t bits);
 static bool emmai_bits_claim(uint64_t *map, size_t first, size_t count);
+static size_t emmai_bits_next(size_t bit, size_t end);
 static size_t emmai_bits_find(const uint64_t *map, size_t bit, size_t end, bool value);
 static size_t emmai_bits_last(const uint64_t *map, size_t start, size_t end);
 
@@ -54,8 +55,6 @@ static size_t emmai_place_next_used(const emma *instance, size_t chunk);
 static size_t emmai_place_next_free(const emma *instance, size_t chunk);
 static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, size_t alignment);
 static size_t emmai_place_retained(const emma *instance, size_t count);
-static size_t emmai_place_kept(const emma *instance, const emmai_heap *heap, size_t *count);
-static size_t emmai_place_pair(const emma *instance, size_t chunk);
 static size_t emmai_place_roomy(const emma *instance, size_t count);
 
 /* ---- emma_entry.c ---- */
@@ -67,6 +66,7 @@ static void emmai_entry_clear(emmai_slab *entry);
 
 /* ---- emma_chunk.c ---- */
 
+static bool emmai_chunk_is_accessible(const emma *instance, size_t chunk);
 static size_t emmai_chunk_take_slab(emma *instance);
 static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignment, bool roomy);
 static bool emmai_chunk_claim_whole(emma *instance, size_t chunk, size_t count);
@@ -76,7 +76,6 @@ static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_
 static void emmai_chunk_release(emma *instance, size_t chunk, size_t count);
 static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages);
 static size_t emmai_chunk_take_heap(emma *instance, size_t bytes);
-static size_t emmai_chunk_take_pair(emma *instance, const emmai_heap *heap, size_t *count);
 static void emmai_chunk_hold(emma *instance, size_t chunk);
 static bool emmai_chunk_make_run(emma *instance, size_t chunk, size_t run_bytes);
 
@@ -107,7 +106,7 @@ static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 
 /* ---- emma_slab.c ---- */
 
-static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class);
+static inline void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class);
 static void emmai_slab_event(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block);
 static inline void emmai_slab_push(emmai_slab *slab, void *block);
 static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block);

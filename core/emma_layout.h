@@ -85,7 +85,8 @@ typedef struct emmai_slab {
         uint16_t carved;       /* SLAB, FULL: blocks from its start on that were ever on a list */
         uint16_t huge_advised; /* RUN: 1 while the kernel may use huge pages for it */
     };
-    int32_t next; /* SLAB: neighbours in the ring of its class, as slab ids */
+    uint16_t blocks; /* SLAB, FULL: that fit into it: all are carved when `carved` is as many */
+    int32_t next;    /* SLAB: neighbours in the ring of its class, as slab ids */
     int32_t prev;
     uint8_t kind;        /* enum emmai_kind */
     uint8_t size_class;  /* SLAB, FULL; other kinds: 0 */
@@ -97,7 +98,11 @@ typedef struct emmai_slab {
 /* plain_frees of a SLAB that has no block out. */
 #define EMMAI_NO_BLOCK_OUT (-1)
 
-_Static_assert(sizeof(emmai_slab) == 32, "entries are found by a shift");
+/* Bytes from entry to entry, as a shift. In a shared instance a cache line each: its owner writes it at
+ * every free. */
+#define EMMAI_ENTRY_SHIFT(shared) ((shared) ? 6 : 5)
+
+_Static_assert(sizeof(emmai_slab) == 1 << EMMAI_ENTRY_SHIFT(false), "young slabs are an array");
 
 /* The young area: the region's first chunks, for young slabs, which are of a few units, so that an
  * instance with a few blocks of many classes stays small. */
@@ -249,6 +254,8 @@ struct emma {
     uint32_t run_zone; /* runs are looked for from this chunk on, slabs below it */
     bool align8;
     bool shared;
+    uint8_t entry_shift;
+    uint32_t young_count;  /* local: young slabs made */
     uint64_t nonce;        /* shared: of this instance and no other, whatever address it had */
     uint32_t *fork_word;   /* shared: the generation; the kernel clears it in a child */
     uint32_t *heap_chunks; /* shared: number of a heap -> its chunk; 0: none. Any thread, atomic */
@@ -258,7 +265,6 @@ struct emma {
     /* Written later, the first ones in local instances only. */
     uint8_t unit_slab
         [EMMAI_UNIT_COUNT]; /* unit of the young area -> 1 + index of its young slab; 0: none */
-    uint32_t young_count;   /* young slabs made */
     uint32_t young_units;   /* units of the young area given to them or to page 0 */
     uint32_t low_hint;      /* no chunk below this one is free */
     uint32_t low_end; /* one past the highest chunk ever used below run_zone: bounds searches */
@@ -267,11 +273,11 @@ struct emma {
     emmai_control local;
 };
 
-/* Entries of chunks that share page 0 with struct emma. */
-#define EMMAI_HEAD_ENTRIES ((EMMAI_PAGE_BYTES - sizeof(struct emma)) / sizeof(emmai_slab))
-#define EMMAI_HEAD_BYTES   (EMMAI_HEAD_ENTRIES * sizeof(emmai_slab))
+/* Of page 0 before struct emma: entries of the first chunks, in whole cache lines. */
+#define EMMAI_HEAD_BYTES \
+    ((EMMAI_PAGE_BYTES - sizeof(struct emma)) / EMMAI_LINE_BYTES * EMMAI_LINE_BYTES)
 
-_Static_assert(sizeof(struct emma) <= EMMAI_PAGE_BYTES - 2 * sizeof(emmai_slab),
+_Static_assert(sizeof(struct emma) <= EMMAI_PAGE_BYTES - EMMAI_LINE_BYTES,
                "page 0 holds struct emma");
 _Static_assert(offsetof(struct emma, young) == 0, "young slabs continue the entries of the chunks");
 
@@ -304,9 +310,16 @@ static inline emmai_tag *emmai_tag_of_beyond(const emma *instance, ptrdiff_t bey
     return instance->tags_end + (beyond >> EMMA_CHUNK_SHIFT);
 }
 
+/* The chunk's index; negative, a young slab's. */
+static inline int32_t emmai_id_of_slab(const emma *instance, const emmai_slab *slab)
+{
+    ptrdiff_t bytes = (const char *)instance - (const char *)slab;
+    return (int32_t)(bytes >> instance->entry_shift) - 1;
+}
+
 static inline emmai_tag *emmai_tag_of_slab(const emma *instance, const emmai_slab *slab)
 {
-    return instance->tags_end + (slab - (const emmai_slab *)(const void *)instance);
+    return instance->tags_end - 1 - emmai_id_of_slab(instance, slab);
 }
 
 static inline emmai_tag *emmai_tag_of_block(const emma *instance, const void *block)
@@ -320,20 +333,16 @@ static inline uint16_t emmai_slab_owner(const emma *instance, const emmai_slab *
     return instance->shared ? emmai_sync_get(&emmai_tag_of_slab(instance, slab)->owner) : 0;
 }
 
-static inline emmai_slab *emmai_slab_of_beyond(const emma *instance, ptrdiff_t beyond)
+static inline emmai_slab *emmai_slab_of_beyond(const emma *instance, ptrdiff_t beyond, bool shared)
 {
-    return (emmai_slab *)(uintptr_t)instance + (beyond >> EMMA_CHUNK_SHIFT);
+    ptrdiff_t entry = beyond >> EMMA_CHUNK_SHIFT;
+    return (emmai_slab *)((uintptr_t)instance + ((uintptr_t)entry << EMMAI_ENTRY_SHIFT(shared)));
 }
 
 /* The entry of the chunk with this index; a negative id is a young slab's. */
 static inline emmai_slab *emmai_slab_of_id(const emma *instance, ptrdiff_t id)
 {
-    return (emmai_slab *)(uintptr_t)instance - 1 - id;
-}
-
-static inline int32_t emmai_id_of_slab(const emma *instance, const emmai_slab *slab)
-{
-    return (int32_t)((const emmai_slab *)(const void *)instance - 1 - slab);
+    return (emmai_slab *)((uintptr_t)instance - ((uintptr_t)(id + 1) << instance->entry_shift));
 }
 
 static inline bool emmai_slab_is_young(const emma *instance, const emmai_slab *slab)
@@ -360,14 +369,6 @@ static inline char *emmai_chunk_start(const emma *instance, size_t chunk)
 static inline size_t emmai_round_up(size_t bytes, size_t unit)
 {
     return (bytes + unit - 1) / unit * unit;
-}
-
-/* Whether a chunk was made accessible; it stays so (I7). */
-static inline bool emmai_chunk_is_accessible(const emma *instance, size_t chunk)
-{
-    const emmai_control *control = instance->control;
-    return chunk < emmai_sync_get(&control->low_committed) ||
-           (chunk >= instance->run_zone && chunk < emmai_sync_get(&control->run_committed));
 }
 
 /* Pages from the chunk's start that count in the footprint. Its owner changes them; other threads may

@@ -83,66 +83,6 @@ static size_t emmai_place_retained(const emma *instance, size_t count)
     return chunk < end ? chunk : 0;
 }
 
-/* ---- pairs ---- */
-
-/* Chunks that keep memory which a heap looks at before it takes fresh ones. */
-#define KEPT_LOOKS_MAX 32
-
-/* Whether both chunks of a pair, whose first has an even index, are free. */
-static bool place_pair_is_free(const emma *instance, size_t first)
-{
-    return first >= EMMAI_YOUNG_CHUNKS && first + 2 <= instance->chunk_count &&
-           emmai_bits_find(instance->chunk_map, first, first + 2, true) == first + 2;
-}
-
-/* Finds free chunks from `chunk` to `end` that keep memory for a heap: a pair, or the other half of
- * one that the heap has, so that no two threads share a cache line of entries. Sets *count to how
- * many; 0 if there are none among the lowest. */
-static size_t place_kept_fit(const emma *instance, const emmai_heap *heap, size_t chunk, size_t end,
-                             size_t *count)
-{
-    for (unsigned looks = 0; looks < KEPT_LOOKS_MAX; looks++, chunk++) {
-        chunk = emmai_bits_find(instance->retained_map, chunk, end, true);
-        if (chunk >= end)
-            break;
-        *count = 2;
-        if (place_pair_is_free(instance, chunk & ~(size_t)1))
-            return chunk & ~(size_t)1;
-        *count = 1;
-        const emmai_slab *other = emmai_slab_of_id(instance, (ptrdiff_t)(chunk ^ 1));
-        bool is_free =
-            !emmai_bits_get(instance->chunk_map, chunk); /* else: just about to be unlisted */
-        if (is_free && emmai_slab_owner(instance, other) == heap->number)
-            return chunk;
-    }
-    return 0;
-}
-
-/* The same wherever in the region. */
-static size_t emmai_place_kept(const emma *instance, const emmai_heap *heap, size_t *count)
-{
-    if (!emmai_sync_get(&instance->control->retained_pages))
-        return 0;
-    size_t end = emmai_sync_get(&instance->low_end);
-    size_t chunk = place_kept_fit(instance, heap, EMMAI_YOUNG_CHUNKS, end, count);
-    if (chunk)
-        return chunk;
-    end = emmai_sync_get(&instance->run_end);
-    return place_kept_fit(instance, heap, instance->run_zone, end, count);
-}
-
-/* The first free pair from `chunk` on; chunk_count if none. */
-static size_t emmai_place_pair(const emma *instance, size_t chunk)
-{
-    for (;; chunk = (chunk | 1) + 1) {
-        chunk = emmai_place_next_free(instance, chunk);
-        if (chunk >= instance->chunk_count)
-            return instance->chunk_count;
-        if (place_pair_is_free(instance, chunk & ~(size_t)1))
-            return chunk & ~(size_t)1;
-    }
-}
-
 /* ---- room to grow ---- */
 
 /* Behind the run before it, a run that has grown is placed this far off, or this many times its own

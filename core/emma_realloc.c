@@ -110,7 +110,7 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if ((size_t)beyond <= instance->foreign_max)
         return realloc_slow(instance, block, NULL, last + 1);
-    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, false);
     size_t old_step = old_last / EMMAI_CLASS_STEP_BYTES;
     size_t step = last / EMMAI_CLASS_STEP_BYTES;
     unsigned new_class = heap->class_map[step];

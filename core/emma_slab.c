@@ -6,7 +6,7 @@
  * one of its blocks is freed; then it queues up at the ring's end. */
 #include "emma_internal.h"
 
-/* Blocks that fit into a slab: it is all carved when it has carved as many. */
+/* Blocks that fit into a slab. */
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab)
 {
     size_t space = emmai_slab_is_young(instance, slab)
@@ -149,16 +149,12 @@ static void slab_link(emma *instance, char *block, size_t count, size_t block_by
     *(void **)(void *)block = NULL;
 }
 
-/* Carves the blocks that end on the next page with room for one, onto the empty free list; false
- * when there are none left or no memory. */
+/* Carves the blocks that end on the next page with room for one, of a slab that is not all carved, onto its
+ * empty free list; false when there is no memory. */
 static bool slab_carve(emma *instance, const emmai_heap *heap, emmai_slab *slab)
 {
-    if (slab == &emmai_no_slab)
-        return false;
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    size_t left = emmai_slab_blocks(instance, slab) - slab->carved;
-    if (!left)
-        return false;
+    size_t left = (size_t)slab->blocks - slab->carved;
     size_t start = slab->carved * block_bytes;
     size_t room = emmai_round_up(start + block_bytes, EMMAI_PAGE_BYTES) - start;
     size_t count = emmai_min(room / block_bytes, left);
@@ -173,9 +169,10 @@ static bool slab_carve(emma *instance, const emmai_heap *heap, emmai_slab *slab)
 
 /* ---- allocation, when the bin is empty ---- */
 
-static emmai_slab *slab_init(emmai_slab *slab, unsigned size_class)
+static emmai_slab *slab_init(const emma *instance, emmai_slab *slab, unsigned size_class)
 {
     slab->size_class = (uint8_t)size_class;
+    slab->blocks = (uint16_t)emmai_slab_blocks(instance, slab);
     slab->plain_frees = EMMAI_NO_BLOCK_OUT;
     return slab;
 }
@@ -190,7 +187,7 @@ static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size
         heap->slab_count[size_class]++;
     emmai_slab *slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     emmai_entry_tag(instance, slab, heap->number, size_class);
-    return slab_init(slab, size_class);
+    return slab_init(instance, slab, size_class);
 }
 
 /* Whether the heap is so large that speed matters more than what a page for each class takes. */
@@ -204,7 +201,8 @@ static emmai_slab *slab_open(emma *instance, emmai_heap *heap, unsigned size_cla
 {
     emmai_slab *young =
         slab_has_outgrown_young(instance) ? NULL : emmai_young_open(instance, size_class);
-    return young ? slab_init(young, size_class) : slab_of_chunk(instance, heap, size_class);
+    return young ? slab_init(instance, young, size_class)
+                 : slab_of_chunk(instance, heap, size_class);
 }
 
 /* Takes an empty slab out of its ring and gives its chunk back; a young one stays. */
@@ -222,8 +220,8 @@ static void slab_close(emma *instance, emmai_heap *heap, emmai_slab *slab)
         emmai_chunk_release(instance, chunk, 1);
 }
 
-/* Moves the head's free list into the bin and pops a block. */
-static void *slab_serve(emmai_heap *heap, emmai_slab *slab)
+/* Moves the head's free list, of at least one block, into the bin and pops a block. */
+static inline void *slab_serve(emmai_heap *heap, emmai_slab *slab)
 {
     void *block = slab->free;
     heap->bins[slab->size_class] = *(void **)block;
@@ -245,21 +243,24 @@ static bool slab_rotate(const emma *instance, emmai_heap *heap, unsigned size_cl
     return false;
 }
 
-/* Allocates from the heap's own slabs; NULL when the limit or the kernel refuses. */
-static void *slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
+/* Allocates from the heap's own slabs, whose head has no free block; NULL when the limit or the kernel
+ * refuses. */
+static EMMAI_NOINLINE void *slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    if (emmai_slab_is_young(instance, heap->heads[size_class]) && slab_has_outgrown_young(instance))
+    if (!instance->shared && emmai_slab_is_young(instance, heap->heads[size_class]) &&
+        slab_has_outgrown_young(instance))
         emmai_slab_leave_young(instance, heap, size_class);
     for (;;) {
         emmai_slab *slab = heap->heads[size_class];
-        if (slab->free || slab_carve(instance, heap, slab))
+        bool is_carved = slab->carved == slab->blocks;
+        if (slab->free || (!is_carved && slab_carve(instance, heap, slab)))
             return slab_serve(heap, slab);
         if (slab == &emmai_no_slab) {
             slab = slab_open(instance, heap, size_class);
             if (!slab)
                 return NULL;
             ring_append(instance, heap, slab);
-        } else if (slab->carved == emmai_slab_blocks(instance, slab)) {
+        } else if (is_carved) {
             ring_remove(instance, heap, slab);
             slab->kind = EMMAI_FULL;
             slab->plain_frees = 0;
@@ -272,14 +273,16 @@ static void *slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
 }
 
 /* Allocates a block of a class whose bin is empty; NULL when the limit or the kernel refuses. */
-static void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
+static inline void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    if (!instance->shared)
-        return slab_refill(instance, heap, size_class);
-    void *block = emmai_remote_refill(instance, heap, size_class);
-    if (!block)
-        block = slab_refill(instance, heap, size_class);
-    return block ? block : emmai_remote_take(heap, size_class);
+    void *block = instance->shared ? emmai_remote_refill(instance, heap, size_class) : NULL;
+    if (EMMAI_UNLIKELY(block))
+        return block;
+    emmai_slab *head = heap->heads[size_class];
+    if (head->free)
+        return slab_serve(heap, head);
+    block = slab_refill(instance, heap, size_class);
+    return block || !instance->shared ? block : emmai_remote_take(heap, size_class);
 }
 
 /* ---- frees that are more than a push ---- */

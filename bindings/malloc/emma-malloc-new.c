@@ -113,29 +113,29 @@ static inline void *nothrow_block(size_t bytes, size_t alignment, const void *ta
 /* ---- the operators ---- */
 
 /* Forms of new: plain, array; then with an alignment, nothrow, both. `tag` is std::nothrow. */
-#define DEFINE_NEW(name)                     \
-    MALLOC_EXPORT void *name(size_t bytes);  \
-    MALLOC_EXPORT void *name(size_t bytes)   \
-    {                                        \
-        return new_block(bytes, 1);          \
+#define DEFINE_NEW(name)                    \
+    MALLOC_EXPORT void *name(size_t bytes); \
+    MALLOC_EXPORT void *name(size_t bytes)  \
+    {                                       \
+        return new_block(bytes, 1);         \
     }
-#define DEFINE_NEW_ALIGNED(name)                               \
-    MALLOC_EXPORT void *name(size_t bytes, size_t alignment);  \
-    MALLOC_EXPORT void *name(size_t bytes, size_t alignment)   \
-    {                                                          \
-        return new_block(bytes, alignment);                    \
-    }
-#define DEFINE_NEW_NOTHROW(name)                              \
-    MALLOC_EXPORT void *name(size_t bytes, const void *tag);  \
-    MALLOC_EXPORT void *name(size_t bytes, const void *tag)   \
+#define DEFINE_NEW_ALIGNED(name)                              \
+    MALLOC_EXPORT void *name(size_t bytes, size_t alignment); \
+    MALLOC_EXPORT void *name(size_t bytes, size_t alignment)  \
     {                                                         \
-        return nothrow_block(bytes, 1, tag);                  \
+        return new_block(bytes, alignment);                   \
     }
-#define DEFINE_NEW_ALIGNED_NOTHROW(name)                                        \
-    MALLOC_EXPORT void *name(size_t bytes, size_t alignment, const void *tag);  \
-    MALLOC_EXPORT void *name(size_t bytes, size_t alignment, const void *tag)   \
-    {                                                                           \
-        return nothrow_block(bytes, alignment, tag);                            \
+#define DEFINE_NEW_NOTHROW(name)                             \
+    MALLOC_EXPORT void *name(size_t bytes, const void *tag); \
+    MALLOC_EXPORT void *name(size_t bytes, const void *tag)  \
+    {                                                        \
+        return nothrow_block(bytes, 1, tag);                 \
+    }
+#define DEFINE_NEW_ALIGNED_NOTHROW(name)                                       \
+    MALLOC_EXPORT void *name(size_t bytes, size_t alignment, const void *tag); \
+    MALLOC_EXPORT void *name(size_t bytes, size_t alignment, const void *tag)  \
+    {                                                                          \
+        return nothrow_block(bytes, alignment, tag);                           \
     }
 
 DEFINE_NEW(_Znwm)
@@ -148,17 +148,17 @@ DEFINE_NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
 DEFINE_NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
 
 /* Forms of delete: they differ in what they are told beside the block. */
-#define DEFINE_DELETE(name)                \
-    MALLOC_EXPORT void name(void *block);  \
-    MALLOC_EXPORT void name(void *block)   \
-    {                                      \
-        emmai_malloc_free(block);          \
+#define DEFINE_DELETE(name)               \
+    MALLOC_EXPORT void name(void *block); \
+    MALLOC_EXPORT void name(void *block)  \
+    {                                     \
+        emmai_malloc_free(block);         \
     }
-#define DEFINE_DELETE_SIZED(name)                        \
-    MALLOC_EXPORT void name(void *block, size_t bytes);  \
-    MALLOC_EXPORT void name(void *block, size_t bytes)   \
-    {                                                    \
-        emmai_malloc_free_sized(block, bytes);           \
+#define DEFINE_DELETE_SIZED(name)                       \
+    MALLOC_EXPORT void name(void *block, size_t bytes); \
+    MALLOC_EXPORT void name(void *block, size_t bytes)  \
+    {                                                   \
+        emmai_malloc_free_sized(block, bytes);          \
     }
 
 DEFINE_DELETE(_ZdlPv)

@@ -105,10 +105,12 @@ static void write_table(const emma *instance, int descriptor)
     emmai_malloc_text_add(text, "\n");
     add_size(text, "  limit               ", stats.limit_bytes, "");
     add_size(text, "  soft limit          ", stats.soft_limit_bytes, "");
-    add_size(text, "  peak footprint      ", stats.peak_footprint_bytes, "the most memory it ever had");
+    add_size(text, "  peak footprint      ", stats.peak_footprint_bytes,
+             "the most memory it ever had");
     add_size(text, "  footprint           ", stats.footprint_bytes, "of that:");
     add_size(text, "    live              ", stats.live_bytes, "");
-    add_size(text, "      large           ", stats.large_bytes, "in blocks with a run of their own");
+    add_size(text, "      large           ", stats.large_bytes,
+             "in blocks with a run of their own");
     add_size(text, "    retained          ", stats.retained_bytes, "free, kept for reuse");
     add_size(text, "    metadata          ", stats.metadata_bytes, "emma's own");
     add_count(text, "  live blocks         ", stats.live_blocks, "");
@@ -174,12 +176,15 @@ MALLOC_EXPORT struct mallinfo2 mallinfo2(void)
 {
     const emma_stats stats = take_stats();
     return (struct mallinfo2){
-        .arena = stats.footprint_bytes > stats.large_bytes ? stats.footprint_bytes - stats.large_bytes : 0,
+        .arena = stats.footprint_bytes > stats.large_bytes
+                     ? stats.footprint_bytes - stats.large_bytes
+                     : 0,
         .hblks = stats.large_blocks,
         .hblkhd = stats.large_bytes,
         .usmblks = 0,
         .uordblks = stats.live_bytes,
-        .fordblks = stats.footprint_bytes > stats.live_bytes ? stats.footprint_bytes - stats.live_bytes : 0,
+        .fordblks =
+            stats.footprint_bytes > stats.live_bytes ? stats.footprint_bytes - stats.live_bytes : 0,
         .keepcost = stats.retained_bytes,
     };
 }
@@ -222,16 +227,16 @@ MALLOC_EXPORT int malloc_info(int options, FILE *stream)
         return -1;
     }
     const emma_stats stats = take_stats();
-    const int written = fprintf(
-        stream,
-        "<malloc version=\"emma %s\">\n"
-        "<total type=\"fast\" count=\"%zu\" size=\"%zu\"/>\n"
-        "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n"
-        "<system type=\"current\" size=\"%zu\"/>\n"
-        "<system type=\"max\" size=\"%zu\"/>\n"
-        "<aspace type=\"total\" size=\"%zu\"/>\n"
-        "</malloc>\n",
-        emma_version(), (size_t)0, stats.retained_bytes, stats.large_blocks, stats.large_bytes,
-        stats.footprint_bytes, stats.peak_footprint_bytes, stats.reserve_bytes);
+    const int written = fprintf(stream,
+                                "<malloc version=\"emma %s\">\n"
+                                "<total type=\"fast\" count=\"%zu\" size=\"%zu\"/>\n"
+                                "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n"
+                                "<system type=\"current\" size=\"%zu\"/>\n"
+                                "<system type=\"max\" size=\"%zu\"/>\n"
+                                "<aspace type=\"total\" size=\"%zu\"/>\n"
+                                "</malloc>\n",
+                                emma_version(), (size_t)0, stats.retained_bytes, stats.large_blocks,
+                                stats.large_bytes, stats.footprint_bytes,
+                                stats.peak_footprint_bytes, stats.reserve_bytes);
     return written < 0 ? -1 : 0;
 }

@@ -86,9 +86,13 @@ static MALLOC_NOINLINE void *allocate_slowly(size_t alignment, size_t bytes)
     return block;
 }
 
+/* Of any size. */
 static MALLOC_NOINLINE void *malloc_slowly(size_t bytes)
 {
-    void *block = allocate_slowly(1, bytes);
+    emmai_heap *heap = own_heap;
+    void *block = !EMMA_CHECKS && heap->gate
+                      ? block_malloc_any(malloc_instance_if_made(), heap, bytes)
+                      : allocate_slowly(1, bytes);
     return block ? block : no_memory();
 }
 
@@ -196,7 +200,7 @@ void emmai_malloc_free(void *block)
         free_slowly(block);
         return;
     }
-    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond);
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, true);
     const emmai_tag *tag = emmai_tag_of_beyond(instance, beyond);
     if (MALLOC_LIKELY(tag->owner == heap->number))
         free_push(instance, heap, slab, block, true);

@@ -12,7 +12,7 @@
 #include "emma.h"
 
 /* The functions that take the place of the C library's. */
-#define MALLOC_EXPORT         __attribute__((visibility("default")))
+#define MALLOC_EXPORT __attribute__((visibility("default")))
 #if defined(__GNUC__) && !defined(__clang__)
 #define MALLOC_ALIAS(name) __attribute__((visibility("default"), alias(#name), copy(name)))
 #else

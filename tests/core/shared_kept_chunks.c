@@ -1,5 +1,5 @@
-/* What free chunks keep is used again before memory is taken from the kernel: the other half of a
- * heap's own pairs of chunks, and what large blocks leave. */
+/* What free chunks keep is used again before memory is taken from the kernel: single chunks between
+ * others in use, and what large blocks leave. */
 #include "emma_test.h"
 
 enum { CHUNK_SHIFT = 14, BLOCK_BYTES = 1000, BLOCKS = 4096 };
