@@ -23,14 +23,11 @@ static void *emmai_block_malloc(emma *instance, emmai_heap *heap, size_t bytes)
     return emmai_block_of_class(instance, heap, emmai_class_of(heap, bytes));
 }
 
-/* The least class whose blocks hold `bytes` and are multiples of `alignment`; both at most
- * EMMAI_SLAB_MAX_BYTES. */
-static unsigned block_aligned_class(const emmai_heap *heap, size_t alignment, size_t bytes)
+/* Bytes whose class is of blocks that hold `bytes` and are multiples of `alignment`, a power of two: a
+ * class for a multiple of it is one too, as its step is either or divides it. */
+static size_t block_aligned_bytes(size_t alignment, size_t bytes)
 {
-    unsigned size_class = emmai_class_of(heap, emmai_max(bytes, alignment));
-    while (emmai_class_bytes(size_class) % alignment)
-        size_class++;
-    return size_class;
+    return emmai_round_up(emmai_max(bytes, 1), alignment);
 }
 
 /* Allocates at a multiple of `alignment`, a power of two. Young slabs start at units only; other
@@ -39,7 +36,7 @@ static void *emmai_block_aligned(emma *instance, emmai_heap *heap, size_t alignm
 {
     if (bytes > EMMAI_SLAB_MAX_BYTES || alignment > EMMAI_SLAB_MAX_BYTES)
         return emmai_run_malloc(instance, heap, bytes, alignment, EMMAI_RUN_PLAIN);
-    unsigned size_class = block_aligned_class(heap, alignment, bytes);
+    unsigned size_class = emmai_class_of(heap, block_aligned_bytes(alignment, bytes));
     if (alignment > EMMAI_UNIT_BYTES)
         emmai_slab_leave_young(instance, heap, size_class);
     void *block = emmai_block_of_class(instance, heap, size_class);
@@ -235,6 +232,8 @@ void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes)
 {
     if (!alignment || (alignment & (alignment - 1)) || bytes > PTRDIFF_MAX)
         return NULL;
+    if (!EMMA_CHECKS && alignment <= (instance->shared ? EMMAI_SLAB_MAX_BYTES : EMMAI_UNIT_BYTES))
+        return emma_malloc(instance, block_aligned_bytes(alignment, bytes));
     emmai_heap *heap = emmai_enter(instance);
     if (!heap)
         return NULL;

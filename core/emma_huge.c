@@ -101,10 +101,12 @@ static void huge_advise(const emma *instance, emmai_slab *run)
 /* The same for a run that has just got its last chunks, none of which was written to yet. */
 static void emmai_huge_try(const emma *instance, emmai_slab *run, size_t old_bytes)
 {
+    if (run->run_bytes < EMMAI_HUGE_RUN_BYTES)
+        return;
     uintptr_t end = huge_run_end(instance, run, run->run_bytes);
     uintptr_t first =
         emmai_round_up((uintptr_t)huge_run_start(instance, run) + old_bytes, HUGE_BYTES);
-    if (run->run_bytes < EMMAI_HUGE_RUN_BYTES || first >= end || !huge_is_due(instance->control))
+    if (first >= end || !huge_is_due(instance->control))
         return;
     huge_advise(instance, run);
     if (!huge_touch(instance->control, (void *)(end - HUGE_BYTES)))

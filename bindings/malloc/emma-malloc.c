@@ -75,31 +75,48 @@ static inline void meet(emma *instance)
 
 /* ---- allocation ---- */
 
-static MALLOC_NOINLINE void *allocate_slowly(size_t alignment, size_t bytes)
+static MALLOC_NOINLINE void *allocate_aligned(size_t alignment, size_t bytes)
 {
     emma *instance = emmai_malloc_instance();
     if (!instance)
         return NULL;
-    void *block = alignment <= MALLOC_ALIGNMENT ? emma_malloc(instance, bytes)
-                                                : emma_aligned_alloc(instance, alignment, bytes);
+    void *block = emma_aligned_alloc(instance, alignment, bytes);
     meet(instance);
     return block;
 }
 
-/* Of any size. */
-static MALLOC_NOINLINE void *malloc_slowly(size_t bytes)
+/* Of any size, for a thread that may have no heap yet. */
+static MALLOC_NOINLINE void *allocate_slowly(size_t bytes)
 {
     emmai_heap *heap = own_heap;
-    void *block = !EMMA_CHECKS && heap->gate
-                      ? block_malloc_any(malloc_instance_if_made(), heap, bytes)
-                      : allocate_slowly(1, bytes);
-    return block ? block : no_memory();
+    if (!EMMA_CHECKS && MALLOC_LIKELY(heap->gate))
+        return block_malloc_any(malloc_instance_if_made(), heap, bytes);
+    emma *instance = emmai_malloc_instance();
+    if (!instance)
+        return NULL;
+    void *block = emma_malloc(instance, bytes);
+    meet(instance);
+    return block;
+}
+
+static inline void *or_no_memory(void *block)
+{
+    return MALLOC_LIKELY(block) ? block : no_memory();
+}
+
+static MALLOC_NOINLINE void *malloc_slowly(size_t bytes)
+{
+    return or_no_memory(allocate_slowly(bytes));
+}
+
+static MALLOC_NOINLINE void *refill(emmai_heap *heap, size_t size_class)
+{
+    return block_malloc_refill(malloc_instance_if_made(), heap, size_class);
 }
 
 static MALLOC_NOINLINE void *malloc_refill(emmai_heap *heap, size_t size_class)
 {
-    void *block = block_malloc_refill(malloc_instance_if_made(), heap, size_class);
-    return block ? block : no_memory();
+    return or_no_memory(refill(heap, size_class));
 }
 
 /* Pops a block as emma_malloc does in a local instance; NULL, with *size_class set and the gate closed, when
@@ -134,21 +151,20 @@ MALLOC_EXPORT void *malloc(size_t bytes)
     return allocate(bytes);
 }
 
+/* In a shared instance a block of so many bytes is aligned. */
 void *emmai_malloc_allocate(size_t alignment, size_t bytes)
 {
+    if (EMMA_CHECKS || MALLOC_UNLIKELY(alignment > EMMAI_SLAB_MAX_BYTES || bytes > PTRDIFF_MAX))
+        return allocate_aligned(alignment, bytes);
     emmai_heap *heap = own_heap;
-    const size_t last = bytes - 1;
+    const size_t padded =
+        alignment > MALLOC_ALIGNMENT ? block_aligned_bytes(alignment, bytes) : bytes;
+    const size_t last = padded - 1;
     size_t size_class;
-    if (EMMA_CHECKS || alignment > MALLOC_ALIGNMENT || MALLOC_UNLIKELY(last >= heap->gate))
-        return allocate_slowly(alignment, bytes);
+    if (MALLOC_UNLIKELY(last >= heap->gate))
+        return allocate_slowly(padded);
     void *block = pop(heap, last, &size_class);
-    return MALLOC_LIKELY(block) ? block
-                                : block_malloc_refill(malloc_instance_if_made(), heap, size_class);
-}
-
-static inline void *or_no_memory(void *block)
-{
-    return MALLOC_LIKELY(block) ? block : no_memory();
+    return MALLOC_LIKELY(block) ? block : refill(heap, size_class);
 }
 
 static MALLOC_NOINLINE void *calloc_slowly(size_t count, size_t bytes)
