@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 /* Address space without a limit: so many times the machine's memory, which costs page tables only
  * where it is used, and each of the instance's two zones can hold all there is. */
@@ -16,6 +17,7 @@
 #define RESERVE_MOST_BYTES  ((size_t)4 << 40)
 
 emma *emmai_malloc_shared;
+malloc_options emmai_malloc_asked;
 
 /* ---- creation ---- */
 
@@ -58,6 +60,7 @@ static emma *create(const malloc_options *asked)
     options.limit_bytes = asked->limit_bytes;
     options.soft_limit_bytes = asked->soft_limit_bytes;
     options.reserve_bytes = asked->reserve_bytes;
+    options.spare_bytes = asked->spare_bytes;
     options.limit_handler = emmai_malloc_warn;
     emma *instance = NULL;
     if (asked->reserve_bytes) {
@@ -76,13 +79,14 @@ static MALLOC_NOINLINE emma *create_first(void)
     const int error = errno;
     malloc_options asked;
     emmai_malloc_read_options(&asked);
+    emmai_malloc_asked = asked; /* what another thread may write at the same time is the same */
     emma *instance = create(&asked);
     emma *first = NULL;
     if (instance && !__atomic_compare_exchange_n(&emmai_malloc_shared, &first, instance, false,
                                                  __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         emma_destroy(instance);
         instance = first;
-    } else if (instance && asked.stats) {
+    } else if (instance && asked.stats && emmai_malloc_is_to_report()) {
         emmai_malloc_report_at_exit();
     }
     errno = error;
@@ -93,6 +97,11 @@ emma *emmai_malloc_instance(void)
 {
     emma *instance = malloc_instance_if_made();
     return instance ? instance : create_first();
+}
+
+bool emmai_malloc_is_to_report(void)
+{
+    return emmai_malloc_asked.process == 0 || emmai_malloc_asked.process == (uint64_t)getpid();
 }
 
 /* ---- threads ---- */

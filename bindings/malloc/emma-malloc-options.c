@@ -21,7 +21,8 @@
 
 extern char **environ;
 
-char emmai_malloc_name[EMMA_NAME_MAX_BYTES + 1] = "malloc";
+char emmai_malloc_name[EMMA_NAME_MAX_BYTES + 1] = MALLOC_NAME;
+char emmai_malloc_report_path[MALLOC_PATH_BYTES];
 
 typedef struct word {
     const char *start;
@@ -142,17 +143,89 @@ static void read_name(word value)
     emmai_malloc_name[text.used] = '\0';
 }
 
+static void read_number(word key, word value, uint64_t *out)
+{
+    size_t number;
+    if (emmai_size_read(value.start, value.length, &number) == EMMAI_SIZE_OK)
+        *out = number;
+    else
+        refuse_value(key, value, " is not a number");
+}
+
+static int hex_digit(char letter)
+{
+    const char *digits = "0123456789ABCDEF";
+    const char *found = letter ? strchr(digits, letter) : NULL;
+    return found ? (int)(found - digits) : -1;
+}
+
+/* A path as it is, but for %XX, which is a byte in hexadecimal: commas cannot stand in a list. */
+static void read_path(word key, word value)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < value.length && length < MALLOC_PATH_BYTES; length++) {
+        const bool is_code = value.length - i >= 3 && value.start[i] == '%' &&
+                             hex_digit(value.start[i + 1]) >= 0 &&
+                             hex_digit(value.start[i + 2]) >= 0;
+        emmai_malloc_report_path[length] =
+            is_code ? (char)(hex_digit(value.start[i + 1]) << 4 | hex_digit(value.start[i + 2]))
+                    : value.start[i];
+        i += is_code ? 3 : 1;
+    }
+    if (length == MALLOC_PATH_BYTES) {
+        length = 0;
+        refuse_value(key, value, " is too long");
+    }
+    emmai_malloc_report_path[length] = '\0';
+}
+
+/* NAME+NAME+..., of Python's domains. */
+static void read_domains(word key, word value, unsigned *out)
+{
+    static const char *const names[] = { "raw", "mem", "obj" };
+    unsigned domains = 0;
+    for (const char *start = value.start, *end = value.start + value.length; start < end;) {
+        const char *plus = memchr(start, '+', (size_t)(end - start));
+        const word name = { start, (size_t)((plus ? plus : end) - start) };
+        size_t found = 0;
+        while (found < sizeof names / sizeof names[0] && !word_is(name, names[found]))
+            found++;
+        if (found == sizeof names / sizeof names[0]) {
+            refuse_value(key, name, " is none of raw, mem and obj");
+            return;
+        }
+        domains |= 1u << found;
+        start = plus ? plus + 1 : end;
+    }
+    *out = domains;
+}
+
 /* ---- the list ---- */
 
-typedef enum option { LIMIT, SOFT_LIMIT, RESERVE, STATS, NAME, UNKNOWN } option;
+/* Those from CHILDREN on are Python's. */
+typedef enum option {
+    LIMIT,
+    SOFT_LIMIT,
+    RESERVE,
+    STATS,
+    NAME,
+    CHILDREN,
+    DOMAINS,
+    PROCESS,
+    REPORT,
+    OPTION_COUNT
+} option;
 
 static option option_of(word key)
 {
-    static const char *const names[] = { "limit", "soft-limit", "reserve", "stats", "name" };
+    static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve",
+                                                     "stats",   "name",       "children",
+                                                     "domains", "process",    "report" };
+    const size_t known = EMMA_PYTHON ? OPTION_COUNT : CHILDREN;
     size_t found = 0;
-    while (found < UNKNOWN && !word_is(key, names[found]))
+    while (found < known && !word_is(key, names[found]))
         found++;
-    return (option)found;
+    return found < known ? (option)found : OPTION_COUNT;
 }
 
 static void read_value(option asked, word key, word value, malloc_options *out)
@@ -173,7 +246,19 @@ static void read_value(option asked, word key, word value, malloc_options *out)
     case NAME:
         read_name(value);
         break;
-    case UNKNOWN:
+    case CHILDREN:
+        read_switch(key, value, &out->children);
+        break;
+    case DOMAINS:
+        read_domains(key, value, &out->domains);
+        break;
+    case PROCESS:
+        read_number(key, value, &out->process);
+        break;
+    case REPORT:
+        read_path(key, value);
+        break;
+    case OPTION_COUNT:
         break;
     }
 }
@@ -186,7 +271,7 @@ static void read_item(word item, malloc_options *out)
     const option asked = option_of(key);
     if (item.length == 0)
         return;
-    if (asked == UNKNOWN)
+    if (asked == OPTION_COUNT)
         refuse_key(key, "unknown option ", "");
     else if (!equals || key_length + 1 == item.length)
         refuse_key(key, "", " needs a value");
@@ -216,6 +301,16 @@ static void compare_options(malloc_options *out)
     }
 }
 
+/* Of a limit, so much is held back for the error path: for MemoryError, its traceback, and who catches it. */
+#define SPARE_SHARE      16
+#define SPARE_MOST_BYTES ((size_t)4 << 20)
+
+static size_t spare_for(size_t limit_bytes)
+{
+    const size_t share = limit_bytes / SPARE_SHARE;
+    return share < SPARE_MOST_BYTES ? share : SPARE_MOST_BYTES;
+}
+
 static void read_list(const char *list, malloc_options *out)
 {
     while (*list) {
@@ -224,6 +319,8 @@ static void read_list(const char *list, malloc_options *out)
         list += length + (list[length] == ',');
     }
     compare_options(out);
+    if (EMMA_PYTHON && out->limit_bytes != EMMA_UNLIMITED)
+        out->spare_bytes = spare_for(out->limit_bytes);
 }
 
 void emmai_malloc_refuse_reserve(size_t bytes)
@@ -293,7 +390,10 @@ static void read_early(malloc_options *out)
 
 void emmai_malloc_read_options(malloc_options *out)
 {
-    *out = (malloc_options){ .limit_bytes = EMMA_UNLIMITED, .soft_limit_bytes = EMMA_UNLIMITED };
+    *out = (malloc_options){ .limit_bytes = EMMA_UNLIMITED,
+                             .soft_limit_bytes = EMMA_UNLIMITED,
+                             .children = true,
+                             .domains = ~0u };
     if (getauxval(AT_SECURE)) /* the caller may not be the one to decide */
         return;
     if (!environ) {

@@ -121,6 +121,8 @@ static void write_table(const emma *instance, int descriptor)
     add_size(text, "  returned            ", (size_t)stats.returned_bytes,
              "given back to the kernel while it ran");
     add_count(text, "  requests refused    ", stats.refused_count, "");
+    if (EMMA_PYTHON)
+        emmai_python_add_figures(text, &stats);
     add_classes(text, instance);
     emmai_malloc_text_write(text, descriptor);
 }
@@ -163,7 +165,7 @@ static bool is_report_file(int descriptor)
 __attribute__((destructor)) static void report(void)
 {
     emma *instance = malloc_instance_if_made();
-    if (!instance || report_descriptor == NO_DESCRIPTOR)
+    if (!instance || report_descriptor == NO_DESCRIPTOR || !emmai_malloc_is_to_report())
         return;
     int descriptor = is_report_file(report_descriptor) ? report_descriptor : STDERR_FILENO;
     if (is_report_file(descriptor))

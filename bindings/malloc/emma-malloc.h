@@ -11,8 +11,22 @@
 #endif
 #include "emma.h"
 
+/* Whether these files are compiled into the library for Python, which has options and figures of its own. */
+#ifndef EMMA_PYTHON
+#define EMMA_PYTHON 0
+#endif
+
+/* The name that messages bear where the user gives none. */
+#if EMMA_PYTHON
+#define MALLOC_NAME "python"
+#else
+#define MALLOC_NAME "malloc"
+#endif
+
 /* The functions that take the place of the C library's. */
+#ifndef MALLOC_EXPORT
 #define MALLOC_EXPORT __attribute__((visibility("default")))
+#endif
 #if defined(__GNUC__) && !defined(__clang__)
 #define MALLOC_ALIAS(name) __attribute__((visibility("default"), alias(#name), copy(name)))
 #else
@@ -25,13 +39,24 @@
 /* What malloc aligns to; an alignment up to this needs no care. */
 #define MALLOC_ALIGNMENT ((size_t)16)
 
+typedef struct malloc_options malloc_options;
+
+/* A text that is being put together: emma-malloc-text.c. */
+typedef struct malloc_text malloc_text;
+
 /* ---- emma-malloc-instance.c ---- */
 
 /* The instance; NULL until it is made. Any thread, atomic. */
 extern emma *emmai_malloc_shared;
 
+/* What EMMA_OPTIONS asked for when it was made. */
+extern struct malloc_options emmai_malloc_asked;
+
 /* The instance, made if there is none; NULL, with errno untouched, when the kernel refuses. */
 emma *emmai_malloc_instance(void);
+
+/* Whether this process is the one that reports at exit. */
+bool emmai_malloc_is_to_report(void);
 
 /* Sees to it that the end of the calling thread, which allocates for the first time, is noticed. */
 void emmai_malloc_meet_thread(emma *instance);
@@ -60,15 +85,23 @@ void *emmai_malloc_allocate(size_t alignment, size_t bytes);
 #define MALLOC_LIMIT_MIN_BYTES ((size_t)64 << 10)
 
 /* What EMMA_OPTIONS asks for. */
-typedef struct malloc_options {
+struct malloc_options {
     size_t limit_bytes;      /* EMMA_UNLIMITED: none */
     size_t soft_limit_bytes; /* EMMA_UNLIMITED: none */
     size_t reserve_bytes;    /* 0: as much as suits the machine */
+    size_t spare_bytes;      /* part of the limit for error paths; Python's only */
     bool stats;
-} malloc_options;
+    bool children;    /* Python's: programs that this one starts are served too */
+    unsigned domains; /* Python's: to be served, as bits */
+    uint64_t process; /* id of the only one that reports at exit; 0: any */
+};
 
 /* The name that messages bear. Written before there is an instance. */
 extern char emmai_malloc_name[EMMA_NAME_MAX_BYTES + 1];
+
+/* Where Python's report goes, "": nowhere. Written before there is an instance. */
+#define MALLOC_PATH_BYTES 4096
+extern char emmai_malloc_report_path[MALLOC_PATH_BYTES];
 
 /* Reads EMMA_OPTIONS; what is wrong in it is named on stderr and left out. */
 void emmai_malloc_read_options(malloc_options *out);
@@ -81,6 +114,9 @@ void emmai_malloc_refuse_reserve(size_t bytes);
 /* Keeps a descriptor of stderr as it is now, so that the figures go there when the process exits. */
 void emmai_malloc_report_at_exit(void);
 
+/* Writes the lines of the table that Python's library adds. */
+void emmai_python_add_figures(struct malloc_text *text, const emma_stats *stats);
+
 /* An emma_limit_fn: warns once. */
 void emmai_malloc_warn(void *arg, emma *instance, bool over);
 
@@ -90,10 +126,10 @@ void emmai_malloc_warn(void *arg, emma *instance, bool over);
 #define MALLOC_LINE_BYTES ((size_t)320)
 
 /* What does not fit is left out. */
-typedef struct malloc_text {
+struct malloc_text {
     char *bytes;
     size_t size, used;
-} malloc_text;
+};
 
 /* Starts with "emma: NAME: ". */
 malloc_text emmai_malloc_text(char *buffer, size_t size);

@@ -1,0 +1,170 @@
+/* emma-malloc-heap.h - allocation in the process's instance, through a pointer to the thread's heap.
+ *
+ * The core is compiled into the one file of a library that includes this, so that the shortest ways can be
+ * shorter than emma_malloc and emma_free in a shared instance, which first find out whose heap it is: here
+ * there is one instance, and a thread-local pointer to the thread's heap in it. What is unusual goes to
+ * functions of the library's own, which are the ends of the fast paths. */
+#ifndef EMMA_MALLOC_HEAP_H
+#define EMMA_MALLOC_HEAP_H
+
+struct emmai_heap;
+static void follow_heap(struct emmai_heap *heap);
+#define EMMAI_FOLLOW_HEAP(heap) follow_heap(heap)
+#include "../../core/emma.c"
+
+#include "emma-malloc.h"
+
+/* ---- the thread's heap ---- */
+
+/* Whether the C library is to tell when the calling thread ends. */
+static __thread enum { NOT_MET, MET, LEAVING } meeting EMMA_TLS_MODEL;
+
+/* Stands in for the heap of a thread that has none: its gate is never open, so the slow way is taken, as by a
+ * signal handler that finds its thread's heap closed. */
+static emmai_thread_heap no_heap;
+
+/* The heap that the core remembers for the thread. */
+static __thread emmai_heap *own_heap EMMA_TLS_MODEL = &no_heap.heap;
+
+static void follow_heap(emmai_heap *heap)
+{
+    emmai_sync_set(&own_heap, heap ? heap : &no_heap.heap);
+}
+
+/* Not met again by a signal handler in between. */
+void emmai_malloc_leave_heap(emma *instance)
+{
+    meeting = LEAVING;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emma_thread_detach(instance);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    meeting = NOT_MET;
+}
+
+/* After the core has served the thread, which may have a heap now. */
+static inline void heap_meet(emma *instance)
+{
+    if (MALLOC_LIKELY(meeting != NOT_MET) || own_heap == &no_heap.heap)
+        return;
+    meeting = MET; /* before what may allocate */
+    emmai_malloc_meet_thread(instance);
+}
+
+/* ---- allocation; NULL, with errno untouched, when there is no memory ---- */
+
+typedef void *heap_slowly_fn(size_t bytes);
+typedef void *heap_refill_fn(emmai_heap *heap, size_t size_class);
+
+/* Of any size, for a thread that may have no heap yet. */
+static MALLOC_NOINLINE void *heap_allocate_slowly(size_t bytes)
+{
+    emmai_heap *heap = own_heap;
+    if (!EMMA_CHECKS && MALLOC_LIKELY(heap->gate))
+        return block_malloc_any(malloc_instance_if_made(), heap, bytes);
+    emma *instance = emmai_malloc_instance();
+    if (!instance)
+        return NULL;
+    void *block = emma_malloc(instance, bytes);
+    heap_meet(instance);
+    return block;
+}
+
+/* A block of a class whose bin is empty; the gate is closed. */
+static MALLOC_NOINLINE void *heap_refill(emmai_heap *heap, size_t size_class)
+{
+    return block_malloc_refill(malloc_instance_if_made(), heap, size_class);
+}
+
+/* Pops a block as emma_malloc does in a local instance. */
+static EMMAI_ALWAYS_INLINE void *heap_allocate(size_t bytes, heap_slowly_fn *slowly,
+                                               heap_refill_fn *refill)
+{
+    emmai_heap *heap = own_heap;
+    const size_t last = bytes - 1;
+    if (EMMA_CHECKS || MALLOC_UNLIKELY(last >= heap->gate))
+        return slowly(bytes);
+    if (last >= EMMAI_SMALL_MAX_BYTES)
+        __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
+    emmai_gate_close_fast(heap, true);
+    const size_t size_class = heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
+    void *block = heap->bins[size_class];
+    if (MALLOC_UNLIKELY(!block))
+        return refill(heap, size_class);
+    heap->bins[size_class] = *(void **)block;
+    emmai_gate_open_fast(heap, true);
+    return block;
+}
+
+/* What a library with the fast paths above does for a calloc that is small. */
+static inline void *heap_zero(void *block, size_t bytes)
+{
+    if (MALLOC_LIKELY(block))
+        emmai_arch_zero(block, emmai_round_up(bytes, EMMAI_CLASS_STEP_BYTES));
+    return block;
+}
+
+/* Of any size, zeroed. */
+static MALLOC_NOINLINE void *heap_calloc_slowly(size_t count, size_t bytes)
+{
+    emma *instance = emmai_malloc_instance();
+    if (MALLOC_UNLIKELY(!instance))
+        return NULL;
+    void *block = emma_calloc(instance, count, bytes);
+    heap_meet(instance);
+    return block;
+}
+
+/* ---- frees and resizes ---- */
+
+/* Whether the address is outside the instance; NULL is. */
+static EMMAI_ALWAYS_INLINE bool heap_is_foreign(const emma *instance, ptrdiff_t beyond)
+{
+    return MALLOC_UNLIKELY((size_t)beyond <= instance->foreign_max);
+}
+
+/* Frees into the thread's own heap as emma_free does in a local instance. False, with nothing done: the block
+ * is foreign, or the thread has no heap or is inside it. */
+static EMMAI_ALWAYS_INLINE bool heap_free(void *block)
+{
+    emmai_heap *heap = own_heap;
+    if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate))
+        return false;
+    emma *instance = emmai_thread_heap_of(heap)->instance;
+    const ptrdiff_t beyond = emmai_beyond(instance, block);
+    if (heap_is_foreign(instance, beyond))
+        return false;
+    emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, true);
+    const emmai_tag *tag = emmai_tag_of_beyond(instance, beyond);
+    if (MALLOC_LIKELY(tag->owner == heap->number))
+        free_push(instance, heap, slab, block, true);
+    else
+        free_remote(instance, heap, slab, tag->size_class, block);
+    return true;
+}
+
+/* Whether a block may stay where it is when it is to have `bytes`, since its class does not change. */
+static EMMAI_ALWAYS_INLINE bool heap_keeps(const void *block, size_t bytes)
+{
+    emmai_heap *heap = own_heap;
+    const size_t last = bytes - 1;
+    if (EMMA_CHECKS || MALLOC_UNLIKELY(last >= heap->gate))
+        return false;
+    const emma *instance = emmai_thread_heap_of(heap)->instance;
+    const ptrdiff_t beyond = emmai_beyond(instance, block);
+    return !heap_is_foreign(instance, beyond) &&
+           heap->class_map[last / EMMAI_CLASS_STEP_BYTES] ==
+               emmai_sync_get(&emmai_tag_of_beyond(instance, beyond)->size_class);
+}
+
+/* Of a block of the instance's, or NULL. */
+static inline void *heap_realloc_slowly(void *block, size_t bytes)
+{
+    emma *instance = emmai_malloc_instance();
+    if (MALLOC_UNLIKELY(!instance))
+        return NULL;
+    void *target = emma_realloc(instance, block, bytes);
+    heap_meet(instance);
+    return target;
+}
+
+#endif
