@@ -1,0 +1,219 @@
+/* emma-python.c - the library that serves a whole Python process: preloaded, it takes Python's domains over
+ * before main; loaded later, when it is asked to.
+ *
+ * The process's instance, its options and its figures are those of emma-malloc, whose files are compiled in;
+ * with EMMA_PYTHON_EVERYTHING the C library's malloc family is served from it too. */
+#if EMMA_PYTHON_EVERYTHING
+#include "../malloc/emma-malloc.c"
+#else
+#include "../malloc/emma-malloc-heap.h"
+#endif
+#define EMMAI_PYTHON_FAST
+#include "emma_python.c"
+
+#include "emma-python.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- at the limit ---- */
+
+/* Once a request was refused, the spare part of the limit is there for Python to raise MemoryError, and for
+ * who catches it; until so much is free again that it can be held back once more. */
+static bool spare_is_open; /* any thread, atomic */
+
+/* Times the spare part that must be free, beside it. */
+#define SPARE_AMPLE 2
+
+static void close_spare_if_ample(void)
+{
+    emma *instance = malloc_instance_if_made();
+    const emmai_control *control = instance->control;
+    const size_t limit = emmai_sync_get(&control->limit_pages);
+    const size_t kept = emmai_sync_get(&control->retained_pages);
+    const size_t used = emmai_sync_get(&control->footprint_pages) - kept;
+    if (used + SPARE_AMPLE * control->spare_pages > limit)
+        return;
+    emmai_sync_set(&spare_is_open, false);
+    emma_use_spare(instance, false);
+}
+
+static inline void look_at_spare(void)
+{
+    if (MALLOC_UNLIKELY(emmai_sync_get(&spare_is_open)))
+        close_spare_if_ample();
+}
+
+static MALLOC_NOINLINE void *refused(size_t bytes)
+{
+    emma *instance = malloc_instance_if_made();
+    if (!instance ||
+        emmai_sync_get(&instance->control->limit_pages) == EMMA_UNLIMITED >> EMMAI_PAGE_SHIFT)
+        return NULL;
+    emmai_sync_set(&spare_is_open, true);
+    emma_use_spare(instance, true);
+    emmai_python_tell_refusal(instance, bytes);
+    return NULL;
+}
+
+static inline void *or_refused(void *block, size_t bytes)
+{
+    return MALLOC_LIKELY(block) ? block : refused(bytes);
+}
+
+/* ---- what emma_python.c asks for ---- */
+
+static MALLOC_NOINLINE void *python_malloc_slowly(size_t bytes)
+{
+    look_at_spare();
+    return or_refused(heap_allocate_slowly(bytes), bytes);
+}
+
+static MALLOC_NOINLINE void *python_refill(emmai_heap *heap, size_t size_class)
+{
+    void *block = heap_refill(heap, size_class);
+    look_at_spare();
+    return or_refused(block, emmai_class_bytes((unsigned)size_class));
+}
+
+static inline void *python_malloc(size_t bytes)
+{
+    return heap_allocate(bytes, python_malloc_slowly, python_refill);
+}
+
+static MALLOC_NOINLINE void *python_calloc_slowly(size_t count, size_t bytes)
+{
+    size_t product;
+    if (__builtin_mul_overflow(count, bytes, &product))
+        return NULL;
+    look_at_spare();
+    return or_refused(heap_calloc_slowly(count, bytes), product);
+}
+
+static inline void *python_calloc(size_t count, size_t bytes)
+{
+    size_t product;
+    if (EMMA_CHECKS || __builtin_mul_overflow(count, bytes, &product) ||
+        product > EMMAI_SMALL_MAX_BYTES)
+        return python_calloc_slowly(count, bytes);
+    return heap_zero(python_malloc(product), product);
+}
+
+static MALLOC_NOINLINE void *python_realloc_slowly(unsigned domain, void *block, size_t bytes)
+{
+    emma *instance = malloc_instance_if_made();
+    if (block && instance && !emma_owns(instance, block))
+        return python_realloc_older(domain, block, bytes);
+    look_at_spare();
+    return or_refused(heap_realloc_slowly(block, bytes), bytes);
+}
+
+static inline void *python_realloc(unsigned domain, void *block, size_t bytes)
+{
+    return heap_keeps(block, bytes) ? block : python_realloc_slowly(domain, block, bytes);
+}
+
+static MALLOC_NOINLINE void python_free_slowly(unsigned domain, void *block)
+{
+    emma *instance = malloc_instance_if_made();
+    if (!block)
+        return;
+    if (!emma_owns(instance, block)) {
+        python_free_older(domain, block);
+        return;
+    }
+    emma_free(instance, block);
+    heap_meet(instance);
+}
+
+static inline void python_free(unsigned domain, void *block)
+{
+    if (!heap_free(block))
+        python_free_slowly(domain, block);
+}
+
+/* For NumPy, whose blocks were never another allocator's: those of handlers before keep theirs. */
+void *emmai_python_malloc(size_t bytes)
+{
+    return python_malloc(bytes);
+}
+
+void *emmai_python_calloc(size_t count, size_t bytes)
+{
+    return python_calloc(count, bytes);
+}
+
+void *emmai_python_realloc(void *block, size_t bytes)
+{
+    return python_realloc(DOMAIN_RAW, block, bytes);
+}
+
+void emmai_python_free(void *block)
+{
+    python_free(DOMAIN_RAW, block);
+}
+
+/* ---- installation ---- */
+
+enum emma_status emma_python_start(unsigned domains)
+{
+    if (!is_python_here())
+        return EMMA_UNSUPPORTED;
+    emma *instance = emmai_malloc_instance();
+    if (!instance)
+        return EMMA_NO_MEMORY;
+    return emma_python_install(instance, domains & emmai_malloc_asked.domains);
+}
+
+emma *emma_python_instance(void)
+{
+    return python_instance;
+}
+
+/* ---- what Python code looks at while it runs; see emma_python_control in emma-python.h ---- */
+
+enum emma_status emma_python_set_limit(size_t limit_bytes, size_t spare_bytes)
+{
+    if (!python_instance)
+        return EMMA_UNSUPPORTED;
+    emmai_control *control = python_instance->control;
+    const size_t before = emmai_sync_get(&control->spare_pages);
+    emmai_sync_set(&control->spare_pages, emmai_pages_of(spare_bytes));
+    const enum emma_status status = emma_set_limit(python_instance, limit_bytes);
+    if (status != EMMA_OK)
+        emmai_sync_set(&control->spare_pages, before);
+    return status;
+}
+
+size_t emma_python_restart_peak(size_t restore_bytes)
+{
+    if (!python_instance)
+        return 0;
+    emmai_control *control = python_instance->control;
+    const size_t now = emmai_sync_get(&control->footprint_pages);
+    const size_t peak = emmai_sync_get(&control->peak_pages);
+    emmai_sync_set(&control->peak_pages, emmai_max(now, restore_bytes >> EMMAI_PAGE_SHIFT));
+    return peak << EMMAI_PAGE_SHIFT;
+}
+
+typedef struct block_list {
+    emma_python_block *blocks;
+    size_t count, room;
+} block_list;
+
+static bool list_block(void *arg, void *block, size_t bytes)
+{
+    block_list *list = arg;
+    if (list->count < list->room)
+        list->blocks[list->count] = (emma_python_block){ block, bytes };
+    list->count++;
+    return true;
+}
+
+size_t emma_python_list_blocks(emma_python_block *blocks, size_t room)
+{
+    block_list list = { blocks, 0, room };
+    if (python_instance)
+        emma_walk(python_instance, list_block, &list);
+    return list.count;
+}

@@ -1,0 +1,50 @@
+/* emma-python.h - what libemma-python.so offers beside the adapter's functions: to the package emma, which
+ * calls it from Python, and to its own files.
+ *
+ * All of the core's functions are there too, with the prefix py_ of this copy of emma. */
+#ifndef EMMA_PYTHON_LIBRARY_H
+#define EMMA_PYTHON_LIBRARY_H
+
+#include "../malloc/emma-malloc.h"
+#include "emma_python.h"
+
+/* Makes the process's instance as EMMA_OPTIONS says and has it serve the `domains`; as emma_python_install,
+ * and EMMA_NO_MEMORY where the kernel refuses it. */
+EMMA_API enum emma_status emma_python_start(unsigned domains);
+
+/* The instance that serves Python; NULL: none does. */
+EMMA_API emma *emma_python_instance(void);
+
+/* emma_set_limit with another spare part; what that is for, see emma-python.c. */
+EMMA_API enum emma_status emma_python_set_limit(size_t limit_bytes, size_t spare_bytes);
+
+/* Sets the peak of the footprint to what the footprint is, or to `restore_bytes` if that is more; returns
+ * what the peak was, in bytes. */
+EMMA_API size_t emma_python_restart_peak(size_t restore_bytes);
+
+/* A live block. */
+typedef struct emma_python_block {
+    void *address;
+    size_t bytes;
+} emma_python_block;
+
+/* Writes down the live blocks, in address order, as many as there is room for; returns how many there are.
+ * No other thread may allocate meanwhile: Python's lock is held. */
+EMMA_API size_t emma_python_list_blocks(emma_python_block *blocks, size_t room);
+
+/* NumPy's PyDataMem_Handler for the data of arrays, for a capsule "mem_handler". Never freed. */
+EMMA_API void *emma_python_numpy_handler(void);
+
+/* ---- emma-python.c: allocation, by names of this library's own ---- */
+
+void *emmai_python_malloc(size_t bytes);
+void *emmai_python_calloc(size_t count, size_t bytes);
+void *emmai_python_realloc(void *block, size_t bytes);
+void emmai_python_free(void *block);
+
+/* ---- emma-python-process.c ---- */
+
+/* Says, the first time, that the limit refused a request. Inside an allocation: nothing may allocate. */
+void emmai_python_tell_refusal(emma *instance, size_t bytes);
+
+#endif

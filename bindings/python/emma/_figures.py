@@ -1,0 +1,169 @@
+"""What can be seen of the instance that serves Python."""
+
+import ctypes
+import os
+from typing import NamedTuple, Optional
+
+from . import _library
+from ._size import format_size
+
+
+class Stats(NamedTuple):
+    """Figures of the instance; bytes, but for the counts. The footprint is the memory taken into use: live blocks,
+    free ones, and emma's own state."""
+
+    limit: Optional[int]
+    soft_limit: Optional[int]
+    spare: int
+    reserve: int
+    footprint: int
+    peak_footprint: int
+    metadata: int
+    retained: int
+    live_bytes: int
+    live_blocks: int
+    large_bytes: int
+    large_blocks: int
+    moved_bytes: int
+    returned_bytes: int
+    refused_count: int
+    reentered_count: int
+
+
+class Block(NamedTuple):
+    """A live block: its address, and the bytes that may be used in it."""
+
+    address: int
+    bytes: int
+
+
+class Domain(NamedTuple):
+    """How a domain is served: whether emma was asked to and does, and how many blocks of the allocator before went
+    back to it, freed and resized."""
+
+    wanted: bool
+    serves: bool
+    older_freed: int
+    older_resized: int
+
+
+def instance():
+    """The instance's address; RuntimeError where emma does not serve Python."""
+    address = _library.load().emma_python_instance()
+    if not address:
+        raise RuntimeError("emma does not serve this process: start it by `python -m emma run`, or call emma.install()")
+    return address
+
+
+def _or_none(size):
+    return None if size == _library.UNLIMITED else size
+
+
+def _raw_stats():
+    out = _library.StatsStruct(struct_bytes=ctypes.sizeof(_library.StatsStruct))
+    _library.load().py_emma_get_stats(instance(), ctypes.byref(out))
+    return out
+
+
+def stats():
+    """The figures as they are now. Takes time with the memory in use: some microseconds for each MiB."""
+    raw = _raw_stats()
+    return Stats(_or_none(raw.limit_bytes), _or_none(raw.soft_limit_bytes), raw.spare_bytes, raw.reserve_bytes,
+                 raw.footprint_bytes, raw.peak_footprint_bytes, raw.metadata_bytes, raw.retained_bytes,
+                 raw.live_bytes, raw.live_blocks, raw.large_bytes, raw.large_blocks, raw.moved_bytes,
+                 raw.returned_bytes, raw.refused_count, raw.reentered_count)
+
+
+def trim():
+    """Gives memory that is free back to the system; returns how many bytes that were."""
+    return _library.load().py_emma_trim(instance())
+
+
+def owns(obj):
+    """Whether an object lies in emma's memory. Small integers, None, types written in C and what was made before
+    :func:`install` do not."""
+    return _library.load().py_emma_owns(instance(), id(obj))
+
+
+# Blocks that may come to be between the count and the list of them.
+_WALK_SLACK = 4096
+
+
+def walk():
+    """The live blocks, as a list of :class:`Block` in the order of their addresses."""
+    room = stats().live_blocks + _WALK_SLACK
+    blocks = (_library.BlockStruct * room)()
+    count = min(_library.load().emma_python_list_blocks(blocks, room), room)
+    own = ctypes.addressof(blocks)
+    return [Block(block.address, block.bytes) for block in blocks[:count] if block.address != own]
+
+
+class Measurement:
+    """What a ``with`` block allocated and kept (`bytes`, `blocks`; less than 0: freed more), and the most that it
+    took at one time above what there was (`peak`, in whole pages). None before its end."""
+
+    bytes: Optional[int] = None
+    blocks: Optional[int] = None
+    peak: Optional[int] = None
+
+    def __enter__(self):
+        library = _library.load()
+        library.py_emma_trim(instance())
+        self._before = _raw_stats()
+        self._peak_before = library.emma_python_restart_peak(0)
+        return self
+
+    def __exit__(self, *_):
+        peak = _library.load().emma_python_restart_peak(self._peak_before)
+        after = _raw_stats()
+        self.bytes = after.live_bytes - self._before.live_bytes
+        self.blocks = after.live_blocks - self._before.live_blocks
+        self.peak = max(0, peak - self._before.footprint_bytes)
+        _library.load().emma_python_restart_peak(max(peak, self._peak_before))
+
+
+def measure():
+    """Measures a block of code: ``with emma.measure() as m: ...``, then ``m.bytes``, ``m.blocks``, ``m.peak``. All
+    threads count. Measurements may be nested."""
+    instance()
+    return Measurement()
+
+
+def domains():
+    """How each domain is served: a dict of :class:`Domain` by "raw", "mem" and "obj"."""
+    found = {}
+    for bit, name in ((1, "raw"), (2, "mem"), (4, "obj")):
+        out = _library.DomainStruct()
+        _library.load().py_emma_python_look(bit, ctypes.byref(out))
+        found[name] = Domain(out.wanted, out.serves, out.older_freed, out.older_resized)
+    return found
+
+
+def _why_displaced():
+    if os.environ.get("PYTHONMALLOC"):
+        return f"PYTHONMALLOC={os.environ['PYTHONMALLOC']} chose another allocator: unset it"
+    import sys
+    if sys.flags.dev_mode:
+        return "Python's development mode (-X dev, PYTHONDEVMODE) chose another allocator"
+    return "another library set its own allocator later"
+
+
+def diagnose():
+    """The text of :func:`emma.doctor`."""
+    library = _library.load()
+    if not library.emma_python_instance():
+        return "emma does not serve this process"
+    now = stats()
+    lines = [f"emma {library.py_emma_version().decode()}: footprint {format_size(now.footprint)}, "
+             f"limit {format_size(now.limit)}"]
+    displaced = False
+    for name, domain in domains().items():
+        state = "emma" if domain.serves else "displaced" if domain.wanted else "Python's own"
+        displaced = displaced or (domain.wanted and not domain.serves)
+        lines.append(f"  {name}: {state}; of the allocator before, {domain.older_freed} blocks came back and "
+                     f"{domain.older_resized} were resized")
+    if displaced:
+        lines.append(f"  {_why_displaced()}")
+    state = {_library.OK: "sound", _library.CORRUPT: "CORRUPT"}.get(library.py_emma_check(instance()), "busy")
+    lines.append(f"  heap: {state}")
+    return "\n".join(lines)

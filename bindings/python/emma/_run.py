@@ -1,0 +1,208 @@
+"""The command line: starts Python anew with the library preloaded, and steps aside.
+
+What the new Python runs, it runs by itself: exit status, signals, tracebacks, ``sys.argv``, ``__main__``, the
+terminal are as without emma.
+"""
+
+import argparse
+import os
+import sys
+
+from ._library import NAME, NAME_OF_ALL, path_of
+from ._size import format_size, parse_size
+
+PROGRAM = "python -m emma"
+EXIT_USAGE = 2
+EXIT_FAILED = 1
+
+# Options that take a value, in front of the program.
+_VALUED = ("--limit", "--soft-limit", "--report", "--domains")
+
+# Below this it is tried out whether Python starts with so little.
+_SMALL_LIMIT_BYTES = 64 << 20
+# As the library's own: what a limit holds back for error paths.
+_SPARE_SHARE = 16
+_LEAST_STEP_BYTES = 64 << 10
+_PROBE_SECONDS = 60
+
+# What the list in EMMA_OPTIONS cannot carry as it is.
+_ESCAPED = str.maketrans({"%": "%25", ",": "%2C"})
+
+
+def _size(text):
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _domains(text):
+    names = text.replace("+", ",").split(",")
+    for name in names:
+        if name not in ("raw", "mem", "obj"):
+            raise argparse.ArgumentTypeError(f"{name!r} is no domain: use raw, mem and obj, with commas")
+    return "+".join(names)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Python with its memory in emma.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    run = commands.add_parser(
+        "run", allow_abbrev=False, help="run a program", formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [options] (script | - | -m module | -c code) [argument ...]",
+        description="Runs a program as python does, with its memory in emma.",
+        epilog="Sizes are bytes, or a number of K, M or G. What is over the limit is a MemoryError in the program.\n"
+               "Options of python itself go before -m emma.")
+    run.add_argument("--limit", type=_size, metavar="SIZE", help="hard cap on Python's memory")
+    run.add_argument("--soft-limit", type=_size, metavar="SIZE", help="warn on stderr when it takes more, once")
+    run.add_argument("--stats", action="store_true", help="print figures on stderr at exit")
+    run.add_argument("--report", metavar="FILE", help="write figures to a file at exit, as JSON")
+    run.add_argument("--children", action=argparse.BooleanOptionalAction, default=True,
+                     help="serve the Python programs that this one starts, too, each with a limit of its own")
+    run.add_argument("--all", action="store_true",
+                     help="serve the process's malloc, too: what extensions in C take then counts in the limit")
+    run.add_argument("--domains", type=_domains, metavar="LIST", help="serve only some of raw, mem, obj")
+    run.set_defaults(parser=run)
+    doctor = commands.add_parser("doctor", allow_abbrev=False, help="tell whether a program would be served, and how")
+    doctor.set_defaults(parser=doctor)
+    return parser
+
+
+def split(arguments):
+    """Where emma's own arguments end and the program begins."""
+    at = 0
+    while at < len(arguments):
+        argument = arguments[at]
+        if argument == "--":
+            return arguments[:at], arguments[at + 1:]
+        if not argument.startswith("--") and argument != "-h":
+            break
+        at += 2 if argument in _VALUED else 1
+    return arguments[:at], arguments[at:]
+
+
+def interpreter_flags(original):
+    """The options that python itself was given: of ``sys.orig_argv``, what stands before ``-m emma``."""
+    flags = []
+    rest = iter(original[1:])
+    for argument in rest:
+        if not argument.startswith("-") or argument in ("-", "--"):
+            break
+        if argument in ("-X", "-W", "--check-hash-based-pycs"):
+            flags += [argument, next(rest, "")]
+        elif argument.startswith("--") or argument[1] in "XW":
+            flags.append(argument)
+        else:
+            letters, is_module, _ = argument[1:].partition("m")
+            flags += ["-" + letters] if letters else []
+            if is_module:
+                break
+    return flags
+
+
+def _fail(message, status):
+    print(f"{PROGRAM} run: {message}", file=sys.stderr)
+    return status
+
+
+def _library_for(options):
+    """The library to preload, which the loader must be able to take."""
+    path = path_of(NAME_OF_ALL if options.all else NAME)
+    if not path.is_file():
+        raise OSError(f"the library {path} is missing: install the package again")
+    if any(letter in str(path) for letter in " :\n"):
+        raise OSError(f"the library {path} cannot be preloaded: its path has a space or a colon in it")
+    import ctypes
+
+    try:
+        ctypes.CDLL(str(path))
+    except OSError as error:
+        raise OSError(f"the library cannot be preloaded: {error}") from None
+    return path
+
+
+def _environment(library, options, report):
+    """The variables of the program."""
+    asked = [os.environ.get("EMMA_OPTIONS", "")]
+    asked += [f"limit={options.limit}"] if options.limit is not None else []
+    asked += [f"soft-limit={options.soft_limit}"] if options.soft_limit is not None else []
+    asked += ["stats=1"] if options.stats else []
+    asked += [] if options.children else ["children=0"]
+    asked += [f"domains={options.domains}"] if options.domains else []
+    asked += [f"report={report.translate(_ESCAPED)}"] if report else []
+    asked += [f"process={os.getpid()}"]
+    preloaded = os.environ.get("LD_PRELOAD", "")
+    return {**os.environ, "EMMA_OPTIONS": ",".join(filter(None, asked)),
+            "LD_PRELOAD": f"{library} {preloaded}".strip()}
+
+
+def _peak_of_start(command, library):
+    """Bytes of emma's memory that Python takes to do nothing; None where it does not even do that."""
+    import json
+    import subprocess
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix="emma-", suffix=".json") as report:
+        environment = {**os.environ, "LD_PRELOAD": str(library),
+                       "EMMA_OPTIONS": f"report={report.name.translate(_ESCAPED)}"}
+        subprocess.run([*command, "-c", "pass"], env=environment, stdin=subprocess.DEVNULL, check=False,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_PROBE_SECONDS)
+        try:
+            return json.load(report)["peak_footprint_bytes"]
+        except ValueError:
+            return None
+
+
+def _least_limit(command, library):
+    peak = _peak_of_start(command, library)
+    if peak is None:
+        return 0
+    least = peak * _SPARE_SHARE // (_SPARE_SHARE - 1)
+    return -(-least // _LEAST_STEP_BYTES) * _LEAST_STEP_BYTES
+
+
+def _check(options, parser):
+    """Ends with argparse's error what cannot be meant."""
+    if options.limit is not None and options.soft_limit is not None and options.soft_limit > options.limit:
+        parser.error("argument --soft-limit: it is above --limit")
+    if options.report is None:
+        return None
+    report = os.path.abspath(options.report)
+    try:
+        with open(report, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        parser.error(f"argument --report: {error.strerror}: {options.report}")
+    return report
+
+
+def _run(options, program):
+    if not program:
+        options.parser.error("a script, -m module or -c code is missing")
+    report = _check(options, options.parser)
+    try:
+        library = _library_for(options)
+    except OSError as error:
+        return _fail(error, EXIT_FAILED)
+    command = [sys.executable, *interpreter_flags(sys.orig_argv)]
+    if options.limit is not None and options.limit < _SMALL_LIMIT_BYTES:
+        least = _least_limit(command, library)
+        if options.limit < least:
+            return _fail(f"--limit {format_size(options.limit)} is too small to start Python: the least is "
+                         f"{least >> 10}K", EXIT_USAGE)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execve(sys.executable, command + program, _environment(library, options, report))
+    except OSError as error:
+        return _fail(f"{sys.executable}: {error.strerror}", EXIT_FAILED)
+
+
+def main(arguments=None):
+    """Runs the command line; returns an exit status where it did not become another program."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    own, program = split(arguments[1:]) if arguments[:1] == ["run"] else (arguments[1:], [])
+    options = _parser().parse_args(arguments[:1] + own)
+    if options.command == "run":
+        return _run(options, program)
+    return _run(_parser().parse_args(["run"]), ["-c", "import emma; print(emma.doctor())"])

@@ -1,0 +1,62 @@
+"""pytest's plugin: ``--emma`` prints each test's peak of memory, ``@pytest.mark.limit_memory("24 MB")`` fails a
+test that takes more than that at one time."""
+
+import pytest
+
+import emma
+
+_PEAK = pytest.StashKey()
+
+
+def pytest_addoption(parser):
+    parser.getgroup("emma").addoption("--emma", action="store_true", help="print each test's peak of Python's memory")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "limit_memory(size): fail the test if Python's memory grows by more than this")
+
+
+def _limit_of(item):
+    marker = item.get_closest_marker("limit_memory")
+    if marker is None:
+        return None
+    if len(marker.args) != 1 or marker.kwargs:
+        raise pytest.UsageError(f"{item.nodeid}: limit_memory takes one size, as in limit_memory(\"24 MB\")")
+    try:
+        return emma.parse_size(marker.args[0])
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"{item.nodeid}: limit_memory: {error}") from None
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    limit = _limit_of(item)
+    if limit is None and not item.config.getoption("--emma"):
+        yield
+        return
+    if not emma.is_installed():
+        emma.install()
+    with emma.measure() as measured:
+        outcome = yield
+    item.stash[_PEAK] = measured.peak
+    if limit is not None and measured.peak > limit and outcome.excinfo is None:
+        outcome.force_exception(pytest.fail.Exception(
+            f"the test took {emma.format_size(measured.peak)} of memory, above its limit of {emma.format_size(limit)}",
+            pytrace=False))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call" and _PEAK in item.stash:
+        outcome.get_result().emma_peak = item.stash[_PEAK]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.getoption("--emma"):
+        return
+    reports = [report for reports in terminalreporter.stats.values() for report in reports
+               if getattr(report, "emma_peak", None) is not None]
+    terminalreporter.write_sep("=", "peak of memory, emma")
+    for report in sorted(reports, key=lambda report: -report.emma_peak):
+        terminalreporter.write_line(f"{emma.format_size(report.emma_peak):>12}  {report.nodeid}")

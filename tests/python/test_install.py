@@ -1,0 +1,192 @@
+"""emma.install() in a running interpreter, and what the package shows of it."""
+
+import unittest
+
+from support import EmmaTest
+
+
+class Install(EmmaTest):
+    def test_twice(self):
+        self.assert_prints(self.python("-c", "import emma; print(emma.is_installed(), emma.install(), emma.install(), "
+                                             "emma.is_installed())"), "False True False True\n")
+
+    def test_under_run(self):
+        self.assert_prints(self.code("import emma; print(emma.install())"), "False\n")
+
+    def test_older_blocks_go_back(self):
+        code = """
+old = [[i] for i in range(50_000)]
+grows = []
+for i in range(1000):
+    grows.append(i)
+import emma
+assert emma.install()
+for i in range(100_000):
+    grows.append(i)
+del old
+domains = emma._figures.domains()
+print(domains["obj"].older_freed + domains["mem"].older_freed >= 50_000, sum(grows) > 0)
+"""
+        self.assert_prints(self.python("-c", code), "True True\n")
+
+    def test_in_a_thread(self):
+        code = """
+import threading, emma
+running = True
+def work():
+    while running:
+        [bytes(i) for i in range(500)]
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+installer = threading.Thread(target=emma.install)
+installer.start()
+installer.join()
+for _ in range(200):
+    {i: str(i) for i in range(300)}
+running = False
+for thread in threads:
+    thread.join()
+print(emma.is_installed(), "sound" in emma.doctor())
+"""
+        self.assert_prints(self.python("-c", code), "True True\n")
+
+    def test_bad_domains(self):
+        code = """
+import emma
+for domains in ([], ["raw", "heap"], "all"):
+    try:
+        emma.install(domains)
+    except ValueError as error:
+        print(error)
+print(emma.is_installed())
+"""
+        self.assert_prints(self.python("-c", code), "no domain was named: use raw, mem and obj\n"
+                                                    "'heap' is no domain: use raw, mem and obj\n"
+                                                    "'all' is no domain: use raw, mem and obj\nFalse\n")
+
+    def test_before_it_figures_are_refused(self):
+        code = """
+import emma
+for ask in (emma.stats, emma.trim, emma.walk, emma.measure, lambda: emma.owns(1), lambda: emma.limit,
+            lambda: setattr(emma, "limit", "1G")):
+    try:
+        ask()
+    except RuntimeError as error:
+        print(str(error)[:34])
+print(emma.doctor())
+"""
+        self.assert_prints(self.python("-c", code), "emma does not serve this process: \n" * 7 +
+                           "emma does not serve this process\n")
+
+
+class Figures(EmmaTest):
+    def test_stats(self):
+        code = """
+before = emma.stats()
+kept = [bytes(1000) for _ in range(10_000)]
+after = emma.stats()
+print(after.live_bytes - before.live_bytes > 10_000_000, after.live_blocks - before.live_blocks >= 10_000)
+print(before.limit, before.soft_limit, after.footprint >= after.live_bytes, emma.__version__.count("."))
+"""
+        self.assert_prints(self.installed(code), "True True\nNone None True 2\n")
+
+    def test_limit(self):
+        code = """
+emma.limit = "100M"
+print(emma.limit)
+try:
+    bytearray(120 << 20)
+except MemoryError:
+    print("refused")
+emma.limit = None
+print(emma.limit, len(bytearray(120 << 20)))
+"""
+        done = self.installed(code)
+        self.assertEqual((done.returncode, done.stdout), (0, f"{100 << 20}\nrefused\nNone {120 << 20}\n"), done.stderr)
+
+    def test_bad_limits(self):
+        code = """
+kept = bytearray(50 << 20)
+for limit in ("x", -1, 0, 1, 2.5, True, 1 << 70, "10M"):
+    try:
+        emma.limit = limit
+    except (ValueError, TypeError, MemoryError) as error:
+        print(type(error).__name__, str(error)[:60])
+print(emma.limit)
+"""
+        done = self.installed(code)
+        self.assert_ok(done)
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[0], "ValueError 'x' is not a size (use bytes or K, M, G)")
+        self.assertEqual([line.split()[0] for line in lines], ["ValueError"] * 4 + ["TypeError"] * 2 +
+                         ["ValueError", "MemoryError", "None"])
+
+    def test_trim(self):
+        code = """
+kept = [bytes(1000) for _ in range(50_000)]
+del kept
+print(emma.trim() > 1 << 20, emma.trim() < 1 << 20)
+"""
+        self.assert_prints(self.installed(code), "True True\n")
+
+    def test_owns(self):
+        code = """
+class A: pass
+n = 9999
+print(emma.owns(A()), emma.owns(10**99), emma.owns('x' * n), emma.owns(None), emma.owns(int))
+"""
+        self.assert_prints(self.installed(code), "True True True False False\n")
+
+    def test_walk(self):
+        code = """
+marks = [bytes(777_000) for _ in range(5)]
+blocks = emma.walk()
+print(sum(777_000 <= block.bytes <= 800_000 for block in blocks), blocks == sorted(blocks))
+print(all(any(block.address <= id(mark) < block.address + block.bytes for block in blocks) for mark in marks))
+"""
+        self.assert_prints(self.installed(code), "5 True\nTrue\n")
+
+    def test_measure(self):
+        code = """
+with emma.measure() as outer:
+    with emma.measure() as m:
+        kept = [bytes(1000) for _ in range(10_000)]
+        gone = bytearray(30 << 20)
+        del gone
+    small = [None] * 10
+print(10_000_000 < m.bytes < 14_000_000, 10_000 <= m.blocks < 10_050, 46 << 20 > m.peak >= 30 << 20)
+print(outer.peak >= m.peak, outer.bytes >= m.bytes)
+with emma.measure() as m:
+    del kept
+print(m.bytes < -10_000_000, m.peak < 1 << 20)
+try:
+    with emma.measure() as m:
+        1 / 0
+except ZeroDivisionError:
+    print(m.peak is not None)
+"""
+        self.assert_prints(self.installed(code), "True True True\nTrue True\nTrue True\nTrue\n")
+
+    def test_doctor(self):
+        done = self.python("-m", "emma", "doctor")
+        self.assert_ok(done)
+        self.assertRegex(done.stdout, r"^emma \d+\.\d+\.\d+: footprint .* MiB, limit none\n  raw: emma; .*\n  mem: emma; .*\n"
+                                      r"  obj: emma; .*\n  heap: sound\n$")
+
+    def test_doctor_in_development_mode(self):
+        done = self.python("-X", "dev", "-m", "emma", "doctor")
+        self.assertIn("obj: displaced", done.stdout)
+        self.assertIn("Python's development mode", done.stdout)
+
+    def test_sizes(self):
+        code = """
+print([emma.parse_size(size) for size in (0, "7", "1k", " 2 MB ", "3GiB")])
+print([emma.format_size(size) for size in (None, 0, 1023, 1024, 1536, 5 << 30, 1 << 62)])
+"""
+        self.assert_prints(self.installed(code), f"{[0, 7, 1024, 2 << 20, 3 << 30]}\n"
+                           "['none', '0 bytes', '1023 bytes', '1.0 KiB', '1.5 KiB', '5.0 GiB', '4.0 EiB']\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,136 @@
+"""Limits: MemoryError that can be caught, tracebacks all the same, figures and reports."""
+
+import unittest
+
+from support import EmmaTest, environment
+
+GROW = "kept = []\nwhile True:\n    kept.append(bytearray(100_000))\n"
+SMALL = "kept = []\nwhile True:\n    kept.append([len(kept)])\n"
+
+
+class Limit(EmmaTest):
+    def test_uncaught(self):
+        done = self.emma("--limit", "64M", self.script(f"def grow():\n{indent(GROW)}\ngrow()\n"))
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"emma: python: the limit of 64\.0 MiB refused a request for 97\.\d KiB \(footprint "
+                                      r"\d+\.\d MiB\): MemoryError\n")
+        self.assertIn("in grow", done.stderr)
+        self.assertTrue(done.stderr.endswith("MemoryError\n"))
+
+    def test_caught(self):
+        for grow in (GROW, SMALL):
+            code = f"try:\n{indent(grow)}\nexcept MemoryError:\n    n = len(kept)\n    del kept\n    print('caught', n > 99)\n"
+            done = self.code(code, "--limit", "64M")
+            self.assertEqual((done.returncode, done.stdout), (0, "caught True\n"), done.stderr)
+
+    def test_caught_again_and_again(self):
+        code = f"""
+import emma
+for turn in range(20):
+    try:
+{indent(indent(GROW))}
+    except MemoryError:
+        del kept
+print(emma.stats().refused_count >= 20, emma.stats().peak_footprint <= 64 << 20, emma.stats().spare > 0)
+"""
+        done = self.code(code, "--limit", "64M")
+        self.assertEqual((done.returncode, done.stdout), (0, "True True True\n"), done.stderr)
+        self.assertEqual(done.stderr.count("emma:"), 1)
+
+    def test_one_large_request(self):
+        code = "try:\n    bytearray(1 << 30)\nexcept MemoryError as error:\n    print('caught')\n"
+        done = self.code(code, "--limit", "64M")
+        self.assertEqual((done.returncode, done.stdout), (0, "caught\n"))
+
+    def test_in_threads(self):
+        code = f"""
+import threading
+caught = []
+def grow():
+    try:
+{indent(indent(GROW))}
+    except MemoryError:
+        del kept
+        caught.append(1)
+threads = [threading.Thread(target=grow) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(caught))
+"""
+        done = self.code(code, "--limit", "64M")
+        self.assertEqual((done.returncode, done.stdout), (0, "8\n"), done.stderr)
+
+    def test_nothing_refused_below(self):
+        self.assert_prints(self.code("x = [[i] for i in range(100_000)]; print(len(x))", "--limit", "64M"), "100000\n")
+
+    def test_all_counts_what_c_takes(self):
+        code = "import ctypes\nmalloc = ctypes.CDLL(None).malloc\nmalloc.restype = ctypes.c_void_p\nprint(bool(malloc(99 << 20)))\n"
+        self.assert_prints(self.code(code, "--limit", "64M"), "True\n")
+        done = self.code(code, "--limit", "64M", "--all")
+        self.assertEqual((done.returncode, done.stdout), (0, "False\n"), done.stderr)
+
+    def test_soft_limit(self):
+        done = self.code("x = bytearray(40 << 20)", "--soft-limit", "20M", "--limit", "90M")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, r"^emma: python: warning: over the soft limit of 20\.0 MiB: .*\n$")
+
+    def test_each_child_has_its_own(self):
+        code = """
+import subprocess, sys
+child = "import emma; print(emma.limit)"
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True).stdout, end="")
+"""
+        self.assert_prints(self.code(code, "--limit", "64M"), f"{64 << 20}\n")
+
+    def test_no_children(self):
+        code = """
+import os, subprocess, sys
+child = "import emma; print(emma.is_installed())"
+print(os.environ.get("LD_PRELOAD"), os.environ.get("EMMA_OPTIONS"))
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True).stdout, end="")
+"""
+        self.assert_prints(self.code(code, "--limit", "64M", "--no-children"), "None None\nFalse\n")
+
+
+class Figures(EmmaTest):
+    def test_stats(self):
+        done = self.code("pass", "--stats")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        for line in ("memory of process", "peak footprint", "outside", "domain obj"):
+            self.assertIn(line, done.stderr)
+
+    def test_stats_of_the_program_only(self):
+        code = "import os, subprocess, sys\nsubprocess.run([sys.executable, '-c', 'pass'])\nif os.fork() == 0:\n    sys.exit()\nos.wait()\n"
+        self.assertEqual(self.code(code, "--stats").stderr.count("memory of process"), 1)
+
+    def test_report(self):
+        report = self.report("x = bytearray(10 << 20)", "--limit", "100M")
+        self.assertEqual(report["limit_bytes"], 100 << 20)
+        self.assertGreater(report["peak_footprint_bytes"], 10 << 20)
+        self.assertGreater(report["outside_bytes"], 0)
+        self.assertEqual([domain["serves"] for domain in report["domains"].values()], [True] * 3)
+        self.assertGreater(len(report["classes"]), 9)
+
+    def test_report_with_a_strange_name(self):
+        path = self.folder / "a,b%c d.json"
+        self.assert_ok(self.code("import os; os.chdir('/')", "--report", path.name))
+        self.assertIn("peak_footprint_bytes", path.read_text())
+
+    def test_report_after_an_error(self):
+        path = self.folder / "report.json"
+        self.assertEqual(self.code("1 / 0", "--report", path).returncode, 1)
+        self.assertIn("peak_footprint_bytes", path.read_text())
+
+    def test_unknown_option_in_the_environment(self):
+        done = self.code("pass", env=environment(EMMA_OPTIONS="colour=red"))
+        self.assertEqual(done.stderr, "emma: python: EMMA_OPTIONS: unknown option 'colour'\n")
+
+
+def indent(code):
+    return "".join(f"    {line}\n" for line in code.splitlines())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,168 @@
+"""Forks, threads, sub-interpreters, several lives of the interpreter: under emma and after emma.install()."""
+
+import sys
+import unittest
+
+from support import EmmaTest
+
+WORK = """
+import sys
+def work(turns=60):
+    kept = {}
+    for turn in range(turns):
+        for i in range(300):
+            kept[i, turn % 7] = [str(i) * (i % 50), bytearray(i), {"a": i}]
+        kept = {key: value for key, value in kept.items() if key[0] % 3}
+    return len(kept)
+"""
+
+METHODS = """
+import multiprocessing
+from worker import work
+if __name__ == "__main__":
+    for method in ("fork", "spawn", "forkserver"):
+        context = multiprocessing.get_context(method)
+        with context.Pool(3) as pool:
+            print(method, set(pool.map(work, [20] * 12)) == {work(20)})
+"""
+
+FORK_WITH_THREADS = """
+import os, threading
+from worker import work
+running = True
+def busy():
+    while running:
+        work(2)
+threads = [threading.Thread(target=busy) for _ in range(4)]
+for thread in threads:
+    thread.start()
+statuses = []
+for _ in range(30):
+    pid = os.fork()
+    if pid == 0:
+        work(10)
+        os._exit(0)
+    statuses.append(os.waitpid(pid, 0)[1])
+running = False
+for thread in threads:
+    thread.join()
+print(set(statuses))
+"""
+
+DAEMONS = """
+import threading, time
+from worker import work
+def busy():
+    while True:
+        work(1)
+for _ in range(6):
+    threading.Thread(target=busy, daemon=True).start()
+time.sleep(0.3)
+print("end")
+"""
+
+INTERPRETERS = """
+import sys, threading
+try:
+    import _interpreters as interpreters
+    create = lambda: interpreters.create("isolated", reqrefs=False)
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    create = lambda: interpreters.create(isolated=True)
+code = "kept = [[str(i), {i: bytes(i % 99)}] for i in range(3000)]\\nimport json; json.dumps(list(range(500)))"
+failed = []
+def live(turns):
+    try:
+        for _ in range(turns):
+            number = create()
+            problem = interpreters.run_string(number, code)
+            if problem is not None:
+                failed.append(problem)
+            interpreters.destroy(number)
+    except BaseException as error:
+        failed.append(error)
+threads = [threading.Thread(target=live, args=(30,)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+import emma
+print(failed, "sound" in emma.doctor())
+"""
+
+SHORT_THREADS = """
+import threading
+from worker import work
+for _ in range(300):
+    threads = [threading.Thread(target=work, args=(1,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+import emma
+print(emma.stats().footprint < 40 << 20, "sound" in emma.doctor())
+"""
+
+# The block is handed on from thread to thread.
+HANDED_ON = """
+import queue, threading
+hand = queue.Queue(50)
+def take():
+    count = 0
+    while (item := hand.get()) is not None:
+        count += len(item)
+    counts.append(count)
+counts = []
+taker = threading.Thread(target=take)
+taker.start()
+for i in range(30_000):
+    hand.put([i] * (i % 20))
+hand.put(None)
+taker.join()
+import emma
+print(counts == [sum(i % 20 for i in range(30_000))], emma.stats().footprint < 40 << 20)
+"""
+
+
+class Both(EmmaTest):
+    """Each program twice."""
+
+    def setUp(self):
+        super().setUp()
+        self.script(WORK, "worker.py")
+
+    def assert_both(self, code, text):
+        script = self.script(code, "main_program.py")
+        self.assert_prints(self.emma(script), text)
+        installing = self.script("import emma\nassert emma.install()\n" + code, "installing.py")
+        self.assert_prints(self.python(installing), text)
+
+    def test_multiprocessing(self):
+        script = self.script(METHODS, "main_program.py")
+        self.assert_prints(self.emma(script), "fork True\nspawn True\nforkserver True\n")
+
+    def test_fork_with_threads(self):
+        self.assert_both_but_for_warnings(FORK_WITH_THREADS, "{0}\n")
+
+    def assert_both_but_for_warnings(self, code, text):
+        script = self.script("import warnings\nwarnings.simplefilter('ignore')\n" + code, "main_program.py")
+        self.assert_prints(self.emma(script), text)
+        script = self.script("import emma, warnings\nwarnings.simplefilter('ignore')\nemma.install()\n" + code, "m.py")
+        self.assert_prints(self.python(script), text)
+
+    def test_daemon_threads(self):
+        self.assert_both(DAEMONS, "end\n")
+
+    @unittest.skipIf(sys.version_info < (3, 12), "interpreters with locks of their own come with 3.12")
+    def test_interpreters(self):
+        self.assert_both_but_for_warnings(INTERPRETERS, "[] True\n")
+
+    def test_short_threads(self):
+        self.assert_both(SHORT_THREADS, "True True\n")
+
+    def test_handed_on(self):
+        self.assert_both(HANDED_ON, "True True\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

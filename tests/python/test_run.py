@@ -1,0 +1,192 @@
+"""python -m emma run: the program is as python runs it."""
+
+import signal
+import sys
+import unittest
+
+from support import PACKAGE, EmmaTest, environment
+
+SHOW = """
+import sys
+print(sys.argv, repr(sys.path[0]), __name__, sys.flags.isolated, sys.stdin.read())
+"""
+
+
+class Run(EmmaTest):
+    def assert_same(self, *program, flags=(), **more):
+        """Output and status with emma are those without."""
+        plain = self.python(*flags, *program, **more)
+        served = self.python(*flags, "-m", "emma", "run", *program, **more)
+        self.assertEqual((served.returncode, served.stdout, served.stderr),
+                         (plain.returncode, plain.stdout, plain.stderr))
+        return served
+
+    def test_serves(self):
+        self.assert_prints(self.code("import emma; print(emma.is_installed(), emma.owns([]), emma.owns('a' * 999))"),
+                           "True True True\n")
+
+    def test_script(self):
+        self.assert_same(self.script(SHOW), "a", "--limit", "-m", stdin="from stdin")
+
+    def test_script_in_a_folder(self):
+        (self.folder / "deep").mkdir()
+        self.assert_same(self.script(SHOW, "deep/script.py"), "a")
+
+    def test_code(self):
+        self.assert_same("-c", SHOW, "a", "-b")
+
+    def test_module(self):
+        self.script(SHOW, "shown.py")
+        self.assert_same("-m", "shown", "a", "--stats")
+
+    def test_program_from_stdin(self):
+        self.assert_same("-", "a", stdin="import sys; print(sys.argv, __name__)")
+
+    def test_exit_status(self):
+        self.assertEqual(self.assert_same("-c", "import sys; sys.exit(7)").returncode, 7)
+
+    def test_exit_message(self):
+        self.assertEqual(self.assert_same("-c", "import sys; sys.exit('no')").returncode, 1)
+
+    def test_traceback(self):
+        self.assertIn("ZeroDivisionError", self.assert_same(self.script("def f():\n    1 / 0\nf()\n")).stderr)
+
+    def test_syntax_error(self):
+        self.assert_same(self.script("def f(:\n"))
+
+    def test_missing_script(self):
+        self.assert_same("missing.py")
+
+    def test_signal(self):
+        done = self.assert_same("-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+        self.assertEqual(done.returncode, -signal.SIGTERM)
+
+    def test_keyboard_interrupt(self):
+        done = self.assert_same("-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(9)")
+        self.assertEqual(done.returncode, -signal.SIGINT)
+
+    def test_flags_of_python(self):
+        code = "import sys; print(sys.flags.optimize, sys.flags.utf8_mode, sys._xoptions, sys.warnoptions)"
+        self.assert_same("-c", code, flags=["-OO", "-X", "utf8", "-Wdefault", "-B"])
+
+    def test_flags_before_the_m(self):
+        done = self.python("-Om", "emma", "run", "-c", "import sys; print(sys.flags.optimize)")
+        self.assert_prints(done, "1\n")
+
+    def test_isolated(self):
+        done = self.python("-c", f"""
+import os, sys
+sys.path.insert(0, {str(PACKAGE)!r})
+from emma import _run
+sys.orig_argv[1:] = ["-I", "-m", "emma", "run"]
+_run.main(["run", "-c", "import sys; print(sys.flags.isolated)"])""")
+        self.assert_prints(done, "1\n")
+
+    def test_other_preloads_stay(self):
+        code = "import os; print(os.environ['LD_PRELOAD'].split()[1:])"
+        self.assert_prints(self.code(code, env=environment(LD_PRELOAD="libm.so.6")), "['libm.so.6']\n")
+
+    def test_options_of_the_environment_stay(self):
+        done = self.code("import emma; print(emma.limit)", env=environment(EMMA_OPTIONS="limit=300M"))
+        self.assert_prints(done, f"{300 << 20}\n")
+
+    @unittest.skipUnless(sys.executable, "no sys.executable")
+    def test_terminal(self):
+        import os
+        import pty
+        import subprocess
+        leader, follower = pty.openpty()
+        with subprocess.Popen([sys.executable, "-m", "emma", "run", "-c",
+                               "import sys; print(sys.stdin.isatty(), sys.stdout.isatty(), input('? '))"],
+                              stdin=follower, stdout=follower, stderr=follower, env=environment()) as program:
+            os.close(follower)
+            os.write(leader, b"typed\n")
+            program.wait(60)
+            shown = os.read(leader, 4096).decode()
+        os.close(leader)
+        self.assertIn("True True typed", shown)
+
+
+class Domains(EmmaTest):
+    def test_only_some(self):
+        report = self.report("pass", "--domains", "obj,mem")
+        self.assertEqual({name: domain["wanted"] for name, domain in report["domains"].items()},
+                         {"raw": False, "mem": True, "obj": True})
+
+    def test_pythonmalloc_displaces(self):
+        done = self.code("pass", env=environment(PYTHONMALLOC="malloc"))
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.stderr, "emma: python: did not serve raw, mem, obj: PYTHONMALLOC=malloc chose another "
+                                      "allocator; unset it\n")
+
+    def test_development_mode_displaces(self):
+        done = self.python("-X", "dev", "-m", "emma", "run", "-c", "pass")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("emma: python: did not serve raw, mem, obj: another allocator took its place", done.stderr)
+
+
+class BadInput(EmmaTest):
+    def assert_refused(self, status, message, *arguments, **more):
+        done = self.emma(*arguments, **more)
+        self.assertEqual((done.returncode, done.stdout), (status, ""))
+        self.assertIn(message, done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+
+    def test_sizes(self):
+        for size, message in (("many", "'many' is not a size (use bytes or K, M, G)"), ("-1", "not a size"),
+                              ("", "not a size"), ("1T", "not a size"), ("99999999999G", "too large")):
+            self.assert_refused(2, message, f"--limit={size}", "-c", "pass")
+
+    def test_unknown_option(self):
+        self.assert_refused(2, "unrecognized arguments: --lim", "--lim", "-c", "pass")
+
+    def test_no_program(self):
+        self.assert_refused(2, "a script, -m module or -c code is missing", "--stats")
+
+    def test_soft_above_hard(self):
+        self.assert_refused(2, "--soft-limit: it is above --limit", "--limit", "100M", "--soft-limit", "200M", "-c", "pass")
+
+    def test_report_that_cannot_be_written(self):
+        self.assert_refused(2, "argument --report: No such file or directory", "--report", "missing/r.json", "-c", "pass")
+
+    def test_unknown_domain(self):
+        self.assert_refused(2, "'x' is no domain", "--domains", "raw,x", "-c", "pass")
+
+    def test_limit_too_small_to_start(self):
+        for limit in ("1", "4096", "64K", "1M"):
+            done = self.code("pass", "--limit", limit)
+            self.assertEqual(done.returncode, 2, limit)
+            self.assertRegex(done.stderr, r"^python -m emma run: --limit .* is too small to start Python: the least is \d+K\n$")
+
+    def test_least_limit_is_enough(self):
+        least = self.code("pass", "--limit", "64K").stderr.split()[-1]
+        self.assert_ok(self.code("pass", "--limit", least))
+
+    def test_no_subcommand(self):
+        done = self.python("-m", "emma")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("the following arguments are required: COMMAND", done.stderr)
+
+    def test_library_missing(self):
+        import shutil
+        copy = self.folder / "copy"
+        shutil.copytree(PACKAGE / "emma", copy / "emma")
+        (copy / "emma" / "libemma-python.so").unlink()
+        self.assert_refused(1, "libemma-python.so is missing", "-c", "pass", env=environment(PYTHONPATH=copy))
+
+    def test_library_that_is_none(self):
+        import shutil
+        copy = self.folder / "copy"
+        shutil.copytree(PACKAGE / "emma", copy / "emma")
+        (copy / "emma" / "libemma-python.so").write_text("none")
+        self.assert_refused(1, "cannot be preloaded", "-c", "pass", env=environment(PYTHONPATH=copy))
+
+    def test_library_behind_a_space(self):
+        import shutil
+        copy = self.folder / "a copy"
+        shutil.copytree(PACKAGE / "emma", copy / "emma")
+        self.assert_refused(1, "its path has a space", "-c", "pass", env=environment(PYTHONPATH=copy))
+
+
+if __name__ == "__main__":
+    unittest.main()
