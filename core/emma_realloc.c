@@ -60,12 +60,10 @@ static void *realloc_heapless(const emma *instance, void *block, const size_t *o
     return bytes <= emmai_block_usable(instance, block) ? block : NULL;
 }
 
-static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size_t *old_bytes,
-                                         size_t bytes)
+/* Resizes by a thread that has entered the heap, and leaves it. */
+static void *realloc_inside(emma *instance, emmai_heap *heap, void *block, const size_t *old_bytes,
+                            size_t bytes)
 {
-    emmai_heap *heap = emmai_enter(instance);
-    if (!heap)
-        return instance->shared ? realloc_heapless(instance, block, old_bytes, bytes) : NULL;
     emmai_free_drain(instance, heap);
     void *target = EMMA_CHECKS ? emmai_checked_realloc(instance, heap, block, old_bytes, bytes)
                                : emmai_block_realloc(instance, heap, block, bytes);
@@ -73,6 +71,22 @@ static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size
         emmai_check_audit(instance);
     emmai_leave(heap);
     return target;
+}
+
+static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size_t *old_bytes,
+                                         size_t bytes)
+{
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
+        return instance->shared ? realloc_heapless(instance, block, old_bytes, bytes) : NULL;
+    return realloc_inside(instance, heap, block, old_bytes, bytes);
+}
+
+/* The same in the calling thread's heap, whose gate is open. */
+static inline void *emmai_realloc_any(emma *instance, emmai_heap *heap, void *block, size_t bytes)
+{
+    emmai_gate_close(heap);
+    return realloc_inside(instance, heap, block, NULL, bytes);
 }
 
 /* emma_realloc_sized's own slow path: it closed the gate and found the bin empty. */

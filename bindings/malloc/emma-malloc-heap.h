@@ -156,9 +156,12 @@ static EMMAI_ALWAYS_INLINE bool heap_keeps(const void *block, size_t bytes)
                emmai_sync_get(&emmai_tag_of_beyond(instance, beyond)->size_class);
 }
 
-/* Of a block of the instance's, or NULL. */
+/* Of a block of the instance's, or NULL, to any size. */
 static inline void *heap_realloc_slowly(void *block, size_t bytes)
 {
+    emmai_heap *heap = own_heap;
+    if (!EMMA_CHECKS && block && MALLOC_LIKELY(heap->gate))
+        return emmai_realloc_any(malloc_instance_if_made(), heap, block, bytes);
     emma *instance = emmai_malloc_instance();
     if (MALLOC_UNLIKELY(!instance))
         return NULL;

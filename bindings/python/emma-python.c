@@ -101,8 +101,9 @@ static inline void *python_calloc(size_t count, size_t bytes)
 
 static MALLOC_NOINLINE void *python_realloc_slowly(unsigned domain, void *block, size_t bytes)
 {
-    emma *instance = malloc_instance_if_made();
-    if (block && instance && !emma_owns(instance, block))
+    if (!block)
+        return python_malloc(bytes);
+    if (!emma_owns(malloc_instance_if_made(), block))
         return python_realloc_older(domain, block, bytes);
     look_at_spare();
     return or_refused(heap_realloc_slowly(block, bytes), bytes);
