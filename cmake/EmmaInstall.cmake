@@ -9,7 +9,10 @@ install(TARGETS ${installed_targets} EXPORT emma-targets
     RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}"
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(FILES core/emma.h bindings/lua/emma_lua.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+if(EMMA_HAVE_PYTHON)
+    install(TARGETS emma_python emma_python_all LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()
+install(FILES core/emma.h bindings/lua/emma_lua.h bindings/python/emma_python.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(FILES "${EMMA_AMALGAMATION_DIR}/emma.c" "${EMMA_AMALGAMATION_DIR}/emma.h"
     DESTINATION "${EMMA_INSTALL_DATADIR}/core")
 install(FILES bindings/lua/emma_lua.c bindings/lua/emma_lua.h
@@ -18,7 +21,7 @@ install(FILES cmake/EmmaAddLibrary.cmake DESTINATION "${EMMA_INSTALL_DATADIR}/cm
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 # What README.md links to, at the same places beside it.
-foreach(file IN ITEMS core/emma.h docs/internals.md examples/embed_lua.c)
+foreach(file IN ITEMS core/emma.h docs/internals.md examples/embed_lua.c examples/embed_python.c)
     cmake_path(GET file PARENT_PATH folder)
     install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_DOCDIR}/${folder}")
 endforeach()

@@ -21,10 +21,12 @@ _Static_assert(EMMA_PYTHON_RAW == 1 << DOMAIN_RAW && EMMA_PYTHON_MEM == 1 << DOM
 #pragma weak PyMem_GetAllocator
 #pragma weak PyMem_SetAllocator
 #pragma weak Py_GetVersion
+#pragma weak Py_IsInitialized
 #else
 extern void PyMem_GetAllocator(int domain, PyMemAllocatorEx *out) __attribute__((weak));
 extern void PyMem_SetAllocator(int domain, PyMemAllocatorEx *allocator) __attribute__((weak));
 extern const char *Py_GetVersion(void) __attribute__((weak));
+extern int Py_IsInitialized(void) __attribute__((weak));
 #endif
 
 /* ---- with the instance as ctx ---- */
@@ -166,33 +168,6 @@ static bool python_is_free_threaded(void)
     return Py_GetVersion && strstr(Py_GetVersion(), "free-threading") != NULL;
 }
 
-static void domain_take(int domain)
-{
-    python_domain *served = &python_domains[domain];
-    PyMemAllocatorEx functions = python_functions[domain];
-    served->wanted = true;
-    PyMem_GetAllocator(domain, &served->older);
-    PyMem_SetAllocator(domain, &functions);
-}
-
-enum emma_status emma_python_install(emma *instance, unsigned domains)
-{
-    emma *none = NULL;
-    if (!instance || !domains || (domains & ~(unsigned)EMMA_PYTHON_ALL))
-        return EMMA_INVALID;
-    if (!is_python_here())
-        return EMMA_UNSUPPORTED;
-    if (!__atomic_compare_exchange_n(&python_instance, &none, instance, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE))
-        return EMMA_BUSY;
-    if (python_is_free_threaded())
-        domains &= ~(unsigned)EMMA_PYTHON_OBJ;
-    for (int domain = 0; domain < EMMA_PYTHON_DOMAINS; domain++)
-        if (domains >> domain & 1)
-            domain_take(domain);
-    return EMMA_OK;
-}
-
 static bool domain_is_served(int domain)
 {
     PyMemAllocatorEx now;
@@ -201,6 +176,46 @@ static bool domain_is_served(int domain)
     PyMem_GetAllocator(domain, &now);
     return now.malloc == python_functions[domain].malloc &&
            now.free == python_functions[domain].free;
+}
+
+/* False: it is served already. */
+static bool domain_take(int domain)
+{
+    python_domain *served = &python_domains[domain];
+    PyMemAllocatorEx functions = python_functions[domain];
+    if (domain_is_served(domain))
+        return false;
+    served->wanted = true;
+    PyMem_GetAllocator(domain, &served->older);
+    PyMem_SetAllocator(domain, &functions);
+    return true;
+}
+
+/* In a running interpreter only the first time: functions that are laid over ours would be taken for the
+ * allocator before. */
+static bool may_install(emma *instance)
+{
+    emma *before = NULL;
+    return __atomic_compare_exchange_n(&python_instance, &before, instance, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE) ||
+           (before == instance && Py_IsInitialized && !Py_IsInitialized());
+}
+
+enum emma_status emma_python_install(emma *instance, unsigned domains)
+{
+    if (!instance || !domains || (domains & ~(unsigned)EMMA_PYTHON_ALL))
+        return EMMA_INVALID;
+    if (!is_python_here())
+        return EMMA_UNSUPPORTED;
+    if (!may_install(instance))
+        return EMMA_BUSY;
+    if (python_is_free_threaded())
+        domains &= ~(unsigned)EMMA_PYTHON_OBJ;
+    bool any = !domains;
+    for (int domain = 0; domain < EMMA_PYTHON_DOMAINS; domain++)
+        if (domains >> domain & 1)
+            any = domain_take(domain) || any;
+    return any ? EMMA_OK : EMMA_BUSY;
 }
 
 void emma_python_look(unsigned domain, emma_python_domain *out)

@@ -69,7 +69,9 @@ EMMA_API void emma_python_allocator(emma *instance, PyMemAllocatorEx *out);
  * so it may come at any time: in a running interpreter the caller holds its lock. In a free-threaded build
  * (Python 3.13t and later) OBJ must stay Python's own, as its collector walks that heap: it is left out,
  * and `wanted` of emma_python_look is false.
- * EMMA_INVALID: no domain, an unknown one, or `instance` is NULL; EMMA_BUSY: it was done before;
+ * From 3.12 on, Python forgets its allocators between Py_FinalizeEx and the next Py_PreInitialize: a host that
+ * starts it again calls Py_PreInitialize, then this with the same instance, then Py_InitializeFromConfig.
+ * EMMA_INVALID: no domain, an unknown one, or `instance` is NULL; EMMA_BUSY: it is done, or for another instance;
  * EMMA_UNSUPPORTED: there is no Python in this process. Nothing changed then. */
 EMMA_API enum emma_status emma_python_install(emma *instance, unsigned domains);
 

@@ -3,10 +3,11 @@ import sys
 
 import bench_lua
 import bench_malloc
+import bench_python
 from bench_lib import BenchError, PackagesMissing
 
 EXIT_PACKAGES_MISSING = 77  # with --no-install
-BENCHMARKS = {"lua": bench_lua.main, "malloc": bench_malloc.main}
+BENCHMARKS = {"lua": bench_lua.main, "malloc": bench_malloc.main, "python": bench_python.main}
 
 
 def main(arguments):
