@@ -103,6 +103,8 @@ class Plan:
         names = [allocator.name for allocator in known]
         wanted = choose("--allocators", options.allocators, names) if options.allocators else names
         self.allocators = [a for a in known if a.name in wanted or a.name == REFERENCE]
+        # The suite is long: there pymalloc only, unless others are named.
+        self.suite_allocators = [a for a in self.allocators if options.allocators or a.name in ("emma", REFERENCE)]
         self.notes = []
 
     def needs(self):
@@ -185,7 +187,7 @@ class Bench(Rounds):
     def expected_seconds(self):
         plan, of_each = self.plan, len(self.plan.allocators) * self.plan.rounds
         counts = {"programs": sum(len(self.programs_of(i)) for i in plan.interpreters) * of_each,
-                  "pyperformance": sum(map(len, self.suites.values())) * of_each,
+                  "pyperformance": sum(map(len, self.suites.values())) * len(plan.suite_allocators) * plan.rounds,
                   "start": 3 * START_ROUNDS_FACTOR * plan.rounds * len(plan.interpreters)}
         total = sum(self.seconds(row) * counts[row] for row in plan.rows if row in counts)
         if "instructions" in plan.rows:
@@ -260,7 +262,7 @@ class Bench(Rounds):
         if loops is None:
             return None
         command = self.suite_command(interpreter, script, loops)
-        cases = [(allocator.name, allocator, ()) for allocator in self.plan.allocators]
+        cases = [(allocator.name, allocator, ()) for allocator in self.plan.suite_allocators]
         return self.rounds(f"{interpreter.version} {name}", "pyperformance", cases,
                            lambda _key, allocator, _arguments: self.run_figures(name, command, allocator)[1])
 
