@@ -161,7 +161,7 @@ typedef struct emma_stats {
     size_t footprint_bytes;      /* pages taken into use, metadata included */
     size_t peak_footprint_bytes; /* the most that ever was, since creation or emma_reset */
     size_t metadata_bytes;       /* pages of the allocator's own state */
-    size_t retained_bytes;       /* pages of free slabs and runs, kept for reuse */
+    size_t retained_bytes;       /* pages of free slabs and runs, kept for reuse by any thread */
     size_t live_bytes;           /* in blocks handed out, as sizes of their classes and runs */
     size_t live_blocks;
     size_t large_bytes; /* part of live_bytes in blocks with a run of their own */

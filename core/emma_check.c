@@ -74,7 +74,7 @@ static bool check_units(const emma *instance, const emmai_slab *slab)
 static bool check_young(const emma *instance, check_sum *sum)
 {
     size_t pages = 0;
-    for (size_t i = 0; i < EMMAI_YOUNG_CHUNKS; i++) {
+    for (size_t i = 0; i < emmai_young_entries(instance); i++) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
         if (entry->kind != EMMAI_YOUNG || entry->plain_frees)
             return false;

@@ -10,8 +10,10 @@
 #define HELD_MAX ((EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
 
 /* Whether a heap may hold one more chunk: no more than is its share of the footprint. */
-static bool held_has_room(const emma *instance, const emmai_thread_heap *heap)
+static bool held_has_room(const emma *instance, emmai_thread_heap *heap)
 {
+    if (!emmai_sync_get(&heap->held))
+        heap->held_count = 0; /* others have taken them */
     size_t chunks = emmai_sync_get(&instance->control->footprint_pages) / EMMAI_CHUNK_PAGES;
     size_t heaps = emmai_sync_get(&instance->control->heap_count);
     return heap->held_count < HELD_MAX && heap->held_count * heaps <= chunks;
@@ -21,8 +23,6 @@ static void held_add(emma *instance, emmai_thread_heap *heap, size_t chunk)
 {
     emmai_chunk_hold(instance, chunk);
     uint32_t first = emmai_sync_get(&heap->held);
-    if (!first)
-        heap->held_count = 0;
     do
         emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next = (int32_t)first;
     while (!__atomic_compare_exchange_n(&heap->held, &first, (uint32_t)chunk, true,

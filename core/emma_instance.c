@@ -86,6 +86,7 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, bool shar
     size_t bytes =
         2 * out->map_bytes + out->heaps_bytes + (out->chunk_count << EMMAI_ENTRY_SHIFT(shared));
     size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
+    pages += pages / (8 * EMMAI_PAGE_BYTES - 1) + 1;                    /* and the map's own */
     out->page_map_bytes = emmai_round_up(pages, 64) / 8;
     out->metadata_bytes =
         emmai_round_up(out->fork_bytes + out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
@@ -227,7 +228,7 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
         instance_share(instance, geometry);
     else
         emmai_heap_init(instance, &instance->heap);
-    for (size_t i = 0; i < EMMAI_YOUNG_CHUNKS; i++)
+    for (size_t i = 0; i < emmai_young_entries(instance); i++)
         emmai_slab_of_id(instance, (ptrdiff_t)i)->kind = EMMAI_YOUNG;
     emmai_slab_of_id(instance, 0)->resident = 1;
     if (EMMA_CHECKS)

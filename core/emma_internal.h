@@ -356,6 +356,14 @@ static inline void emmai_leave_to_callback(emma *instance, emmai_heap *heap, boo
         emmai_leave(heap);
 }
 
+/* How many chunks of the young area say that they are: as many as have entries on page 0. A shared instance
+ * has nothing in the others. */
+static inline size_t emmai_young_entries(const emma *instance)
+{
+    size_t entries = EMMAI_HEAD_BYTES >> instance->entry_shift;
+    return entries < EMMAI_YOUNG_CHUNKS ? entries : EMMAI_YOUNG_CHUNKS;
+}
+
 static inline size_t emmai_min(size_t a, size_t b)
 {
     return a < b ? a : b;

@@ -243,8 +243,7 @@ static bool slab_rotate(const emma *instance, emmai_heap *heap, unsigned size_cl
     return false;
 }
 
-/* Allocates from the heap's own slabs, whose head has no free block; NULL when the limit or the kernel
- * refuses. */
+/* Allocates from the heap's own slabs; NULL when the limit or the kernel refuses. */
 static EMMAI_NOINLINE void *slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
 {
     if (!instance->shared && emmai_slab_is_young(instance, heap->heads[size_class]) &&
@@ -279,7 +278,7 @@ static inline void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned
     if (EMMAI_UNLIKELY(block))
         return block;
     emmai_slab *head = heap->heads[size_class];
-    if (head->free)
+    if (head->free && (instance->shared || !emmai_slab_is_young(instance, head)))
         return slab_serve(heap, head);
     block = slab_refill(instance, heap, size_class);
     return block || !instance->shared ? block : emmai_remote_take(heap, size_class);

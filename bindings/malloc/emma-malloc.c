@@ -220,7 +220,11 @@ MALLOC_EXPORT int malloc_trim(size_t pad)
 {
     (void)pad;
     emma *instance = malloc_instance_if_made();
-    return instance && emma_trim(instance) > 0;
+    if (!instance)
+        return 0;
+    const size_t trimmed = emma_trim(instance);
+    heap_meet(instance); /* it may have a heap by this */
+    return trimmed > 0;
 }
 
 /* The parameters are those of another allocator: they are accepted and mean nothing here. */

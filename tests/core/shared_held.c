@@ -28,6 +28,29 @@ static void *idle(void *arg)
     return NULL;
 }
 
+/* Opens and closes more slabs than a heap may hold; returns what of their memory is for all to take. */
+static size_t churn_much(void)
+{
+    static void *blocks[8 * BLOCKS];
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        CHECK((blocks[i] = emma_malloc(instance, BLOCK_BYTES)) != NULL);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        emma_free(instance, blocks[i]);
+    return test_stats(instance).retained_bytes;
+}
+
+/* After a trim took what the heap held, it holds as much again. */
+static void hold_again(void)
+{
+    instance = test_create(EMMA_UNLIMITED, EMMA_SHARED);
+    const size_t at_first = churn_much();
+    for (int turn = 0; turn < 4; turn++) {
+        emma_trim(instance);
+        CHECK_LE(churn_much(), at_first);
+    }
+    emma_destroy(instance);
+}
+
 static void use_large(size_t bytes)
 {
     void *block = emma_malloc(instance, bytes);
@@ -92,6 +115,7 @@ static void run_alone(void)
 int main(void)
 {
     CHECK_EQ(pthread_barrier_init(&barrier, NULL, THREADS + 1), 0);
+    hold_again();
     with_idle_threads(want_most);
     with_idle_threads(trim);
     with_idle_threads(lower_limit);
