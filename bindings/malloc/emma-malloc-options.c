@@ -202,7 +202,7 @@ static void read_domains(word key, word value, unsigned *out)
 
 /* ---- the list ---- */
 
-/* Those from CHILDREN on are Python's. */
+/* Those from CHILDREN on are for Python; elsewhere they mean nothing. */
 typedef enum option {
     LIMIT,
     SOFT_LIMIT,
@@ -221,11 +221,10 @@ static option option_of(word key)
     static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve",
                                                      "stats",   "name",       "children",
                                                      "domains", "process",    "report" };
-    const size_t known = EMMA_PYTHON ? OPTION_COUNT : CHILDREN;
     size_t found = 0;
-    while (found < known && !word_is(key, names[found]))
+    while (found < OPTION_COUNT && !word_is(key, names[found]))
         found++;
-    return found < known ? (option)found : OPTION_COUNT;
+    return (option)found;
 }
 
 static void read_value(option asked, word key, word value, malloc_options *out)

@@ -225,8 +225,7 @@ MALLOC_EXPORT struct mallinfo __libc_mallinfo(void)
 MALLOC_EXPORT int malloc_info(int options, FILE *stream)
 {
     if (options != 0) {
-        errno = EINVAL;
-        return -1;
+        return EINVAL;
     }
     const emma_stats stats = take_stats();
     const int written = fprintf(stream,

@@ -12,12 +12,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LIBRARY_NAME "libemma-python"
 
-/* Which process took over at its start; 0: none. A child of it does not report, but on its own. */
+/* Which process emma came to serve; 0: none. A child of a fork does not report. */
 static pid_t first_process;
+
+void emmai_python_note_start(void)
+{
+    first_process = getpid();
+}
 
 /* ---- messages ---- */
 
@@ -196,10 +202,60 @@ static void json_report(FILE *file, const emma *instance)
     fputs("}\n", file);
 }
 
+/* How a report begins; what begins otherwise is never written over. */
+#define REPORT_HEAD "{\n  \"emma\":"
+
+static bool is_report(const char *path)
+{
+    char head[sizeof REPORT_HEAD - 1];
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t got = descriptor < 0 ? -1 : read(descriptor, head, sizeof head);
+    if (descriptor >= 0)
+        close(descriptor);
+    return got == (ssize_t)sizeof head && memcmp(head, REPORT_HEAD, sizeof head) == 0;
+}
+
+/* Whether standard output or error go to that file. */
+static bool is_standard_stream(const struct stat *file)
+{
+    struct stat now;
+    for (int descriptor = STDOUT_FILENO; descriptor <= STDERR_FILENO; descriptor++)
+        if (fstat(descriptor, &now) == 0 && now.st_dev == file->st_dev &&
+            now.st_ino == file->st_ino)
+            return true;
+    return false;
+}
+
+/* Opens the report's file at its end, emptied if that was a report; -1, with *why set, where that cannot be. A
+ * pipe that nobody reads is not waited for. */
+static int open_report(const char **why)
+{
+    const char *path = emmai_malloc_report_path;
+    const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK;
+    const int descriptor = open(path, flags, 0666);
+    struct stat file;
+    if (descriptor < 0 || fstat(descriptor, &file) != 0) {
+        *why = strerror(errno);
+        return descriptor;
+    }
+    fcntl(descriptor, F_SETFL, O_APPEND);
+    if (!S_ISREG(file.st_mode) || file.st_size == 0 || is_standard_stream(&file))
+        return descriptor;
+    if (is_report(path) && ftruncate(descriptor, 0) == 0)
+        return descriptor;
+    *why = "it is there and is no report";
+    close(descriptor);
+    return -1;
+}
+
 /* NULL: it is written; else why not. */
 static const char *write_report(const emma *instance)
 {
-    FILE *file = fopen(emmai_malloc_report_path, "we");
+    const char *refused;
+    const int descriptor = open_report(&refused);
+    if (descriptor < 0)
+        return refused;
+    FILE *file = fdopen(descriptor, "a");
     if (!file)
         return strerror(errno);
     json_report(file, instance);
@@ -265,7 +321,6 @@ __attribute__((constructor)) static void begin(void)
         malloc_text text = emmai_malloc_text(buffer, sizeof buffer);
         say(&text, "the system refuses it memory: Python goes on without");
     }
-    first_process = getpid();
     if (!asked->children)
         hide_from_children(list);
 }

@@ -163,7 +163,11 @@ enum emma_status emma_python_start(unsigned domains)
     emma *instance = emmai_malloc_instance();
     if (!instance)
         return EMMA_NO_MEMORY;
-    return emma_python_install(instance, domains & emmai_malloc_asked.domains);
+    const enum emma_status status =
+        emma_python_install(instance, domains & emmai_malloc_asked.domains);
+    if (status == EMMA_OK)
+        emmai_python_note_start();
+    return status;
 }
 
 emma *emma_python_instance(void)

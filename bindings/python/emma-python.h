@@ -8,8 +8,8 @@
 #include "../malloc/emma-malloc.h"
 #include "emma_python.h"
 
-/* Makes the process's instance as EMMA_OPTIONS says and has it serve the `domains`; as emma_python_install,
- * and EMMA_NO_MEMORY where the kernel refuses it. */
+/* Makes the process's instance as EMMA_OPTIONS says and has it serve those of the `domains` that it leaves; as
+ * emma_python_install, and EMMA_NO_MEMORY where the kernel refuses it. */
 EMMA_API enum emma_status emma_python_start(unsigned domains);
 
 /* The instance that serves Python; NULL: none does. */
@@ -43,6 +43,9 @@ void *emmai_python_realloc(void *block, size_t bytes);
 void emmai_python_free(void *block);
 
 /* ---- emma-python-process.c ---- */
+
+/* Notes that this process, and no child of it, reports at exit. */
+void emmai_python_note_start(void);
 
 /* Says, the first time, that the limit refused a request. Inside an allocation: nothing may allocate. */
 void emmai_python_tell_refusal(emma *instance, size_t bytes);

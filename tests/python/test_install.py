@@ -51,6 +51,34 @@ print(emma.is_installed(), "sound" in emma.doctor())
 """
         self.assert_prints(self.python("-c", code), "True True\n")
 
+    def test_star_and_hasattr(self):
+        self.assert_prints(self.python("-c", "from emma import *\nimport emma\nprint(hasattr(emma, 'limit'), limit)"),
+                           "True None\n")
+
+    def test_under_tracemalloc(self):
+        code = """
+import tracemalloc, emma
+tracemalloc.start()
+try:
+    emma.install()
+except RuntimeError as error:
+    print(str(error)[:24])
+tracemalloc.stop()
+print(emma.install())
+tracemalloc.start()
+x = [[i] for i in range(10000)]
+tracemalloc.stop()
+del x
+print("sound" in emma.doctor())
+"""
+        self.assert_prints(self.python("-c", code), "tracemalloc is tracing: \nTrue\nTrue\n")
+
+    def test_domains_that_options_leave(self):
+        from support import environment
+        code = "import emma\ntry:\n    emma.install('raw')\nexcept ValueError as error:\n    print(error)"
+        self.assert_prints(self.python("-c", code, env=environment(EMMA_OPTIONS="domains=obj")),
+                           "the domains in EMMA_OPTIONS leave none of these\n")
+
     def test_bad_domains(self):
         code = """
 import emma
@@ -68,7 +96,7 @@ print(emma.is_installed())
     def test_before_it_figures_are_refused(self):
         code = """
 import emma
-for ask in (emma.stats, emma.trim, emma.walk, emma.measure, lambda: emma.owns(1), lambda: emma.limit,
+for ask in (emma.stats, emma.trim, emma.walk, emma.measure, lambda: emma.owns(1),
             lambda: setattr(emma, "limit", "1G")):
     try:
         ask()
@@ -76,7 +104,7 @@ for ask in (emma.stats, emma.trim, emma.walk, emma.measure, lambda: emma.owns(1)
         print(str(error)[:34])
 print(emma.doctor())
 """
-        self.assert_prints(self.python("-c", code), "emma does not serve this process: \n" * 7 +
+        self.assert_prints(self.python("-c", code), "emma does not serve this process: \n" * 6 +
                            "emma does not serve this process\n")
 
 

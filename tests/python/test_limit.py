@@ -118,6 +118,35 @@ class Figures(EmmaTest):
         self.assert_ok(self.code("import os; os.chdir('/')", "--report", path.name))
         self.assertIn("peak_footprint_bytes", path.read_text())
 
+    def test_report_to_a_stream(self):
+        import subprocess
+        import sys
+        for path in ("/dev/stdout", "out.txt"):
+            with open(self.folder / "out.txt", "w") as out:
+                command = [sys.executable, "-m", "emma", "run", "--report", path, "-c", "print('OUTPUT')"]
+                subprocess.run(command, stdout=out, env=environment(), cwd=self.folder, check=True, timeout=60)
+            self.assertRegex((self.folder / "out.txt").read_text(), r'^OUTPUT\n\{\n  "emma":(.|\n)*\}\n$')
+
+    def test_report_never_over_another_file(self):
+        precious = self.script("precious = 1\n", "precious.py")
+        done = self.code("pass", "--report", precious)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("it is there and is no report", done.stderr)
+        done = self.code("open('later.json', 'w').write('precious')", "--report", "later.json")
+        self.assertIn("no report in", done.stderr)
+        self.assertEqual((precious.read_text(), (self.folder / "later.json").read_text()), ("precious = 1\n", "precious"))
+
+    def test_report_again(self):
+        for _ in range(2):
+            self.report("pass")
+
+    def test_report_to_a_pipe(self):
+        import os
+        os.mkfifo(self.folder / "pipe")
+        done = self.code("pass", "--report", "pipe")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("no report in", done.stderr)
+
     def test_report_after_an_error(self):
         path = self.folder / "report.json"
         self.assertEqual(self.code("1 / 0", "--report", path).returncode, 1)

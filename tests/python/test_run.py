@@ -73,6 +73,28 @@ class Run(EmmaTest):
         done = self.python("-Om", "emma", "run", "-c", "import sys; print(sys.flags.optimize)")
         self.assert_prints(done, "1\n")
 
+    def test_flags_in_clusters(self):
+        code = "import sys; print(sys.flags.bytes_warning, sys._xoptions, sys.warnoptions)"
+        self.assert_same("-c", code, flags=["-bX", "utf8"])
+        self.assert_same("-c", code, flags=["-bWdefault"])
+        self.assert_same("-c", code, flags=["-bW", "ignore"])
+
+    def test_closed_streams(self):
+        import subprocess
+        for closed in (">&-", "2>&-", ">&- 2>&-", "<&-"):
+            command = f"exec {sys.executable} -m emma run -c 'open(\"ran\", \"a\").write(\"x\")' {closed}"
+            done = subprocess.run(["sh", "-c", command], env=environment(), cwd=self.folder, timeout=60, check=False)
+            self.assertEqual(done.returncode, 0, closed)
+        self.assertEqual((self.folder / "ran").read_text(), "xxxx")
+
+    def test_one_inside_the_other(self):
+        inner = "import emma, os; print(emma.limit, os.environ['LD_PRELOAD'].count('libemma-python'))"
+        for outer in ([], ["--all"]):
+            for own in ([], ["--all"]):
+                done = self.emma(*outer, "--limit", "99M", "-m", "emma", "run", *own, "--limit", "77M", "-c", inner)
+                self.assert_prints(done, f"{77 << 20} 1\n")
+        self.assertIn("obj: emma", self.emma("--all", "-m", "emma", "doctor").stdout)
+
     def test_isolated(self):
         done = self.python("-c", f"""
 import os, sys
@@ -147,7 +169,7 @@ class BadInput(EmmaTest):
         self.assert_refused(2, "--soft-limit: it is above --limit", "--limit", "100M", "--soft-limit", "200M", "-c", "pass")
 
     def test_report_that_cannot_be_written(self):
-        self.assert_refused(2, "argument --report: No such file or directory", "--report", "missing/r.json", "-c", "pass")
+        self.assert_refused(2, "argument --report: there is no such folder", "--report", "missing/r.json", "-c", "pass")
 
     def test_unknown_domain(self):
         self.assert_refused(2, "'x' is no domain", "--domains", "raw,x", "-c", "pass")

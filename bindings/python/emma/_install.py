@@ -17,17 +17,27 @@ def install(domains=("raw", "mem", "obj")):
     they are. True if it is so now, False if it was before (then nothing changes). Blocks handed out before go
     back to the allocator that they are from. Where NumPy is loaded, the data of its arrays comes from emma, too:
     see :func:`serve_numpy`. ValueError: no domain, or an unknown one; MemoryError where the system refuses
-    memory; ImportError where the library is missing."""
+    memory; RuntimeError while tracemalloc traces; ImportError where the library is missing."""
     bits = _bits_of(domains)
     library = _library.load()
+    if _is_traced() and not library.emma_python_instance():
+        raise RuntimeError("tracemalloc is tracing: when it stops, it puts the allocator of before back. "
+                           "Call emma.install() before tracemalloc.start()")
     status = library.emma_python_start(bits)
     if status == _library.NO_MEMORY:
         raise MemoryError("the system refuses emma an instance")
+    if status == _library.INVALID:
+        raise ValueError("the domains in EMMA_OPTIONS leave none of these")
     if status not in (_library.OK, _library.BUSY):
         raise RuntimeError("this process has no Python that emma could serve")
     if status == _library.OK and "numpy" in sys.modules:
         serve_numpy()
     return status == _library.OK
+
+
+def _is_traced():
+    traced = sys.modules.get("_tracemalloc") or sys.modules.get("tracemalloc")
+    return traced is not None and traced.is_tracing()
 
 
 def _bits_of(domains):

@@ -21,9 +21,10 @@ class LimitedModule(types.ModuleType):
 
     @property
     def limit(self):
-        """The hard cap on Python's memory in bytes, None for none. Setting it takes a size, or None. ValueError where
-        that is too small to live with; MemoryError where so much is in use already, even after a trim."""
-        return stats().limit
+        """The hard cap on Python's memory in bytes, None for none, or where emma does not serve it. Setting it takes a
+        size, or None. ValueError where that is too small to live with; MemoryError where so much is in use already,
+        even after a trim; RuntimeError where emma does not serve Python."""
+        return stats().limit if _library.load().emma_python_instance() else None
 
     @limit.setter
     def limit(self, size):

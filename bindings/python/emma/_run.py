@@ -25,6 +25,12 @@ _SPARE_SHARE = 16
 _LEAST_STEP_BYTES = 64 << 10
 _PROBE_SECONDS = 60
 
+# Of this package's libraries only one can be preloaded.
+_LIBRARY_PREFIX = "libemma-python"
+
+# How a report begins, as the library writes it.
+_REPORT_HEAD = '{\n  "emma":'
+
 # What the list in EMMA_OPTIONS cannot carry as it is.
 _ESCAPED = str.maketrans({"%": "%25", ",": "%2C"})
 
@@ -88,16 +94,25 @@ def interpreter_flags(original):
     for argument in rest:
         if not argument.startswith("-") or argument in ("-", "--"):
             break
-        if argument in ("-X", "-W", "--check-hash-based-pycs"):
+        if argument == "--check-hash-based-pycs":
             flags += [argument, next(rest, "")]
-        elif argument.startswith("--") or argument[1] in "XW":
+        elif argument.startswith("--"):
             flags.append(argument)
-        else:
-            letters, is_module, _ = argument[1:].partition("m")
-            flags += ["-" + letters] if letters else []
-            if is_module:
-                break
+        elif _split_cluster(argument[1:], rest, flags):
+            break
     return flags
+
+
+def _split_cluster(letters, rest, flags):
+    """Adds the options that a word such as ``-bX`` has; True at the one that names the module."""
+    for at, letter in enumerate(letters):
+        if letter == "m":
+            return True
+        if letter in "XW":
+            flags += [f"-{letter}", letters[at + 1:] or next(rest, "")]
+            return False
+        flags.append(f"-{letter}")
+    return False
 
 
 def _fail(message, status):
@@ -131,7 +146,8 @@ def _environment(library, options, report):
     asked += [f"domains={options.domains}"] if options.domains else []
     asked += [f"report={report.translate(_ESCAPED)}"] if report else []
     asked += [f"process={os.getpid()}"]
-    preloaded = os.environ.get("LD_PRELOAD", "")
+    preloaded = " ".join(entry for entry in os.environ.get("LD_PRELOAD", "").replace(":", " ").split()
+                         if not os.path.basename(entry).startswith(_LIBRARY_PREFIX))
     return {**os.environ, "EMMA_OPTIONS": ",".join(filter(None, asked)),
             "LD_PRELOAD": f"{library} {preloaded}".strip()}
 
@@ -168,12 +184,39 @@ def _check(options, parser):
     if options.report is None:
         return None
     report = os.path.abspath(options.report)
-    try:
-        with open(report, "a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        parser.error(f"argument --report: {error.strerror}: {options.report}")
+    problem = _why_no_report(report)
+    if problem:
+        parser.error(f"argument --report: {problem}: {options.report}")
     return report
+
+
+def _why_no_report(path):
+    """Why no report can be written there at the end, or None. Nothing is made or waited for."""
+    if not os.path.lexists(path):
+        folder = os.path.dirname(path)
+        return None if os.access(folder, os.W_OK | os.X_OK) else "there is no such folder, or no right to write there"
+    if os.path.isdir(path):
+        return "it is a folder"
+    if not os.access(path, os.W_OK):
+        return "no right to write to it"
+    if not os.path.isfile(path) or os.path.getsize(path) == 0 or _is_standard_stream(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            known = file.read(len(_REPORT_HEAD)) == _REPORT_HEAD
+    except (OSError, UnicodeDecodeError):
+        known = False
+    return None if known else "it is there and is no report"
+
+
+def _is_standard_stream(path):
+    for descriptor in (1, 2):
+        try:
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return True
+        except OSError:
+            pass
+    return False
 
 
 def _run(options, program):
@@ -190,8 +233,9 @@ def _run(options, program):
         if options.limit < least:
             return _fail(f"--limit {format_size(options.limit)} is too small to start Python: the least is "
                          f"{least >> 10}K", EXIT_USAGE)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     try:
         os.execve(sys.executable, command + program, _environment(library, options, report))
     except OSError as error:
