@@ -82,13 +82,6 @@ static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size
     return realloc_inside(instance, heap, block, old_bytes, bytes);
 }
 
-/* The same in the calling thread's heap, whose gate is open. */
-static inline void *emmai_realloc_any(emma *instance, emmai_heap *heap, void *block, size_t bytes)
-{
-    emmai_gate_close(heap);
-    return realloc_inside(instance, heap, block, NULL, bytes);
-}
-
 /* emma_realloc_sized's own slow path: it closed the gate and found the bin empty. */
 static EMMAI_NOINLINE void *realloc_refill(emma *instance, emmai_heap *heap, void *block,
                                            size_t bytes)

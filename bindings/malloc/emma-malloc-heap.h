@@ -160,8 +160,10 @@ static EMMAI_ALWAYS_INLINE bool heap_keeps(const void *block, size_t bytes)
 static inline void *heap_realloc_slowly(void *block, size_t bytes)
 {
     emmai_heap *heap = own_heap;
-    if (!EMMA_CHECKS && block && MALLOC_LIKELY(heap->gate))
-        return emmai_realloc_any(malloc_instance_if_made(), heap, block, bytes);
+    if (!EMMA_CHECKS && block && MALLOC_LIKELY(heap->gate)) {
+        emmai_gate_close(heap);
+        return realloc_inside(malloc_instance_if_made(), heap, block, NULL, bytes);
+    }
     emma *instance = emmai_malloc_instance();
     if (MALLOC_UNLIKELY(!instance))
         return NULL;

@@ -224,9 +224,8 @@ MALLOC_EXPORT struct mallinfo __libc_mallinfo(void)
 /* XML, of elements that the GNU C library's has too. */
 MALLOC_EXPORT int malloc_info(int options, FILE *stream)
 {
-    if (options != 0) {
+    if (options != 0)
         return EINVAL;
-    }
     const emma_stats stats = take_stats();
     const int written = fprintf(stream,
                                 "<malloc version=\"emma %s\">\n"

@@ -24,9 +24,7 @@ static void test_info(void)
     size_t bytes = 0;
     FILE *stream = open_memstream(&text, &bytes);
     CHECK_EQ(malloc_info(0, stream), 0);
-    errno = 0;
-    CHECK_EQ(malloc_info(1, stream), -1);
-    CHECK_EQ(errno, EINVAL);
+    CHECK_EQ(malloc_info(1, stream), EINVAL); /* as the GNU C library; its manual says -1 */
     fclose(stream);
     CHECK_EQ(strncmp(text, "<malloc version=\"emma ", 22), 0);
     CHECK(strstr(text, "</malloc>\n") != NULL);

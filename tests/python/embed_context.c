@@ -4,18 +4,9 @@
 
 #include "emma_python.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "embed_test.h"
 
 #define LIMIT_BYTES ((size_t)64 << 20)
-
-#define CHECK(test)                                                            \
-    do                                                                         \
-        if (!(test)) {                                                         \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #test); \
-            exit(1);                                                           \
-        }                                                                      \
-    while (0)
 
 static const char greedy[] = "import sys\n"
                              "for turn in range(5):\n"

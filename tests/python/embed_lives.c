@@ -5,19 +5,11 @@
 
 #include "emma_python.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "embed_test.h"
+
 #include <string.h>
 
 #define LIVES 5
-
-#define CHECK(test)                                                            \
-    do                                                                         \
-        if (!(test)) {                                                         \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #test); \
-            exit(1);                                                           \
-        }                                                                      \
-    while (0)
 
 static const char work[] = "import json\n"
                            "kept = {i: [str(i), bytes(i % 300), {i: None}] for i in range(20000)}\n"
