@@ -60,20 +60,13 @@ static void add_quoted(malloc_text *text, word value)
     emmai_malloc_text_add(text, fits ? "'" : "...'");
 }
 
-static void say(malloc_text *text, const char *end)
-{
-    emmai_malloc_text_add(text, end);
-    emmai_malloc_text_add(text, "\n");
-    emmai_malloc_text_write(text, STDERR_FILENO);
-}
-
 static void refuse_key(word key, const char *before, const char *after)
 {
     char buffer[MALLOC_LINE_BYTES];
     malloc_text text = complaint(buffer);
     emmai_malloc_text_add(&text, before);
     add_quoted(&text, key);
-    say(&text, after);
+    emmai_malloc_text_say(&text, after);
 }
 
 static void refuse_value(word key, word value, const char *why)
@@ -83,7 +76,7 @@ static void refuse_value(word key, word value, const char *why)
     emmai_malloc_text_add_bytes(&text, key.start, key.length);
     emmai_malloc_text_add(&text, ": ");
     add_quoted(&text, value);
-    say(&text, why);
+    emmai_malloc_text_say(&text, why);
 }
 
 static void refuse_small(word key, word value, size_t least)
@@ -282,7 +275,7 @@ static void complain(const char *what)
 {
     char buffer[MALLOC_LINE_BYTES];
     malloc_text text = complaint(buffer);
-    say(&text, what);
+    emmai_malloc_text_say(&text, what);
 }
 
 /* Where two options contradict each other, the second one goes. */
@@ -328,7 +321,7 @@ void emmai_malloc_refuse_reserve(size_t bytes)
     malloc_text text = complaint(buffer);
     emmai_malloc_text_add(&text, "reserve: the system refuses ");
     emmai_malloc_text_size(&text, bytes, 0);
-    say(&text, " of address space");
+    emmai_malloc_text_say(&text, " of address space");
 }
 
 /* ---- the environment ---- */

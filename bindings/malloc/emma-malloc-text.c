@@ -92,3 +92,10 @@ void emmai_malloc_text_write(const malloc_text *text, int descriptor)
     }
     errno = error;
 }
+
+void emmai_malloc_text_say(malloc_text *text, const char *end)
+{
+    emmai_malloc_text_add(text, end);
+    emmai_malloc_text_add(text, "\n");
+    emmai_malloc_text_write(text, STDERR_FILENO);
+}

@@ -137,6 +137,8 @@ void emmai_malloc_text_add(malloc_text *text, const char *words);
 void emmai_malloc_text_add_bytes(malloc_text *text, const char *words, size_t length);
 void emmai_malloc_text_count(malloc_text *text, uint64_t count, size_t width);
 void emmai_malloc_text_size(malloc_text *text, size_t bytes, size_t width);
+/* Ends the line with these words and writes it to stderr. */
+void emmai_malloc_text_say(malloc_text *text, const char *end);
 /* Writes it; errno stays as it is. */
 void emmai_malloc_text_write(const malloc_text *text, int descriptor);
 

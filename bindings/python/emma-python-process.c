@@ -27,13 +27,6 @@ void emmai_python_note_start(void)
 
 /* ---- messages ---- */
 
-static void say(malloc_text *text, const char *end)
-{
-    emmai_malloc_text_add(text, end);
-    emmai_malloc_text_add(text, "\n");
-    emmai_malloc_text_write(text, STDERR_FILENO);
-}
-
 void emmai_python_tell_refusal(emma *instance, size_t bytes)
 {
     static bool told;
@@ -49,7 +42,7 @@ void emmai_python_tell_refusal(emma *instance, size_t bytes)
     emmai_malloc_text_size(&text, bytes, 0);
     emmai_malloc_text_add(&text, " (footprint ");
     emmai_malloc_text_size(&text, stats.footprint_bytes, 0);
-    say(&text, "): MemoryError");
+    emmai_malloc_text_say(&text, "): MemoryError");
 }
 
 static const char *domain_name(unsigned domain)
@@ -79,9 +72,10 @@ static void tell_displaced(void)
     if (asked && asked[0]) {
         emmai_malloc_text_add(&text, ": PYTHONMALLOC=");
         emmai_malloc_text_add(&text, asked);
-        say(&text, " chose another allocator; unset it");
+        emmai_malloc_text_say(&text, " chose another allocator; unset it");
     } else {
-        say(&text, ": another allocator took its place; Python's development mode (-X dev, "
+        emmai_malloc_text_say(
+            &text, ": another allocator took its place; Python's development mode (-X dev, "
                    "PYTHONDEVMODE) does that");
     }
 }
@@ -275,7 +269,7 @@ static void report(const emma *instance)
     emmai_malloc_text_add(&text, "no report in ");
     emmai_malloc_text_add(&text, emmai_malloc_report_path);
     emmai_malloc_text_add(&text, ": ");
-    say(&text, why);
+    emmai_malloc_text_say(&text, why);
 }
 
 /* ---- begin and end ---- */
@@ -319,7 +313,7 @@ __attribute__((constructor)) static void begin(void)
     if (status == EMMA_NO_MEMORY) {
         char buffer[MALLOC_LINE_BYTES];
         malloc_text text = emmai_malloc_text(buffer, sizeof buffer);
-        say(&text, "the system refuses it memory: Python goes on without");
+        emmai_malloc_text_say(&text, "the system refuses it memory: Python goes on without");
     }
     if (!asked->children)
         hide_from_children(list);

@@ -9,8 +9,6 @@
 enum { DEATHS = TEST_CHECKED_BUILD ? 8 : 20, BLOCKS = 24, CHURN_SLOTS = 100, VICTIM_STEPS = 300 };
 /* What a thread may take along: the heap that it is inside, the slabs in it, and a run. */
 #define LOST_BYTES  (TEST_MIB)
-/* What the heaps of the living, and one that waits for its next owner, may hold of empty chunks. */
-#define HELD_BYTES  (4 * TEST_MIB)
 #define LOST_BLOCKS (BLOCKS + 2)
 
 typedef struct block {
@@ -211,7 +209,7 @@ static size_t kill_many(const act *a, uint64_t seed)
     const size_t now = test_stats(instance).footprint_bytes;
     printf("%s: %zu deaths, every %zu instructions, %zu KiB more\n", a->name, deaths, stride,
            now > before ? (now - before) / TEST_KIB : 0);
-    CHECK_LE(now, before + HELD_BYTES + (a->run == be_outside ? 0 : deaths * LOST_BYTES));
+    CHECK_LE(now, before + 2 * TEST_MIB + (a->run == be_outside ? 0 : deaths * LOST_BYTES));
     __atomic_store_n(&ending, true, __ATOMIC_RELAXED);
     test_threads_join(&other, 1);
     free_churned(slots);
