@@ -13,6 +13,7 @@
 
 #include "emma-python.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -153,6 +154,80 @@ void emmai_python_free(void *block)
 {
     python_free(DOMAIN_RAW, block);
 }
+
+/* ---- blocks of Python's that go to the C library ---- */
+
+#if !EMMA_PYTHON_EVERYTHING
+
+/* Python 3.12 puts the C library's functions in RAW's place for a moment whenever an interpreter begins or ends,
+ * while others, with locks of their own, free and resize; and there are extensions that free() what is of
+ * PyMem_RawMalloc, as that is one with Python's own allocator. So in a process that this library is preloaded to,
+ * such blocks find their way home. */
+
+typedef void free_fn(void *block);
+typedef void *realloc_fn(void *block, size_t bytes);
+
+extern void __libc_free(void *block) __attribute__((weak));
+extern void *__libc_realloc(void *block, size_t bytes) __attribute__((weak));
+
+static free_fn first_free;
+static realloc_fn first_realloc;
+
+/* Those of the library that would serve the process otherwise; found by the first call. Any thread, atomic. */
+static free_fn *next_free = first_free;
+static realloc_fn *next_realloc = first_realloc;
+
+/* The search itself may free. */
+static __thread bool is_finding EMMA_TLS_MODEL;
+
+static void find_next(void)
+{
+    is_finding = true;
+    __atomic_store_n(&next_free, (free_fn *)dlsym(RTLD_NEXT, "free"), __ATOMIC_RELAXED);
+    __atomic_store_n(&next_realloc, (realloc_fn *)dlsym(RTLD_NEXT, "realloc"), __ATOMIC_RELAXED);
+    is_finding = false;
+}
+
+static void first_free(void *block)
+{
+    if (is_finding) {
+        __libc_free(block);
+        return;
+    }
+    find_next();
+    next_free(block);
+}
+
+static void *first_realloc(void *block, size_t bytes)
+{
+    if (is_finding)
+        return __libc_realloc(block, bytes);
+    find_next();
+    return next_realloc(block, bytes);
+}
+
+static inline bool is_of_python(const void *block)
+{
+    const emma *instance = malloc_instance_if_made();
+    return instance && !heap_is_foreign(instance, emmai_beyond(instance, block));
+}
+
+EMMA_API void free(void *block)
+{
+    if (MALLOC_UNLIKELY(is_of_python(block)))
+        python_free(DOMAIN_RAW, block);
+    else
+        __atomic_load_n(&next_free, __ATOMIC_RELAXED)(block);
+}
+
+EMMA_API void *realloc(void *block, size_t bytes)
+{
+    if (MALLOC_UNLIKELY(is_of_python(block)))
+        return python_realloc(DOMAIN_RAW, block, bytes);
+    return __atomic_load_n(&next_realloc, __ATOMIC_RELAXED)(block, bytes);
+}
+
+#endif
 
 /* ---- installation ---- */
 

@@ -3,7 +3,7 @@
 import sys
 import unittest
 
-from support import EmmaTest
+from support import PACKAGE, EmmaTest, environment
 
 WORK = """
 import sys
@@ -123,6 +123,33 @@ import emma
 print(counts == [sum(i % 20 for i in range(30_000))], emma.stats().footprint < 40 << 20)
 """
 
+# What the C library gets of Python's, and keeps of its own.
+MIXED = """
+import ctypes
+libc, raw = ctypes.CDLL(None), ctypes.pythonapi
+for function in (raw.PyMem_RawMalloc, libc.malloc, libc.realloc):
+    function.restype = ctypes.c_void_p
+libc.realloc.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+libc.free.argtypes = raw.PyMem_RawFree.argtypes = [ctypes.c_void_p]
+def filled(allocate, size):
+    block = allocate(size)
+    ctypes.memset(block, 7, size)
+    return block
+import emma
+before = emma.stats().live_blocks
+for size in (1, 100, 5000, 100_000, 3 << 20):
+    for turn in range(100):
+        libc.free(filled(raw.PyMem_RawMalloc, size))
+        libc.free(filled(libc.malloc, size))
+        for allocate in (raw.PyMem_RawMalloc, libc.malloc):
+            block = libc.realloc(filled(allocate, size), 2 * size)
+            assert ctypes.string_at(block, size) == b"\\7" * size
+            raw.PyMem_RawFree(block)
+libc.free(None)
+libc.free(libc.realloc(None, 10))
+print(abs(emma.stats().live_blocks - before) < 100)
+"""
+
 
 class Both(EmmaTest):
     """Each program twice."""
@@ -156,6 +183,18 @@ class Both(EmmaTest):
     @unittest.skipIf(sys.version_info < (3, 12), "interpreters with locks of their own come with 3.12")
     def test_interpreters(self):
         self.assert_both_but_for_warnings(INTERPRETERS, "[] True\n")
+
+    def test_mixed_with_libc(self):
+        script = self.script(MIXED)
+        self.assert_prints(self.emma(script), "True\n")
+        self.assert_prints(self.emma("--all", script), "True\n")
+
+    def test_mixed_with_another_malloc(self):
+        malloc = PACKAGE.parent / "libemma-malloc.so"
+        if not malloc.exists():
+            self.skipTest("no libemma-malloc.so was built")
+        done = self.emma(self.script(MIXED), env=environment(LD_PRELOAD=malloc))
+        self.assert_prints(done, "True\n")
 
     def test_short_threads(self):
         self.assert_both(SHORT_THREADS, "True True\n")
