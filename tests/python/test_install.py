@@ -193,8 +193,13 @@ try:
         1 / 0
 except ZeroDivisionError:
     print(m.peak is not None)
+try:
+    emma.measure().__exit__()
+except RuntimeError as error:
+    print(error)
 """
-        self.assert_prints(self.installed(code), "True True True\nTrue True\nTrue True\nTrue\n")
+        self.assert_prints(self.installed(code), "True True True\nTrue True\nTrue True\nTrue\n"
+                                                 "this measurement was not begun: use it in a with statement\n")
 
     def test_doctor(self):
         done = self.python("-m", "emma", "doctor")

@@ -46,7 +46,9 @@ print(emma.stats().refused_count >= 20, emma.stats().peak_footprint <= 64 << 20,
         code = f"""
 import threading
 caught = []
+started = threading.Barrier(8)
 def grow():
+    started.wait()
     try:
 {indent(indent(GROW))}
     except MemoryError:
@@ -121,7 +123,7 @@ class Figures(EmmaTest):
     def test_report_to_a_stream(self):
         import subprocess
         import sys
-        for path in ("/dev/stdout", "out.txt"):
+        for path in ("-", "/dev/stdout", "out.txt"):
             with open(self.folder / "out.txt", "w") as out:
                 command = [sys.executable, "-m", "emma", "run", "--report", path, "-c", "print('OUTPUT')"]
                 subprocess.run(command, stdout=out, env=environment(), cwd=self.folder, check=True, timeout=60)

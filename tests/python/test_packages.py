@@ -154,7 +154,8 @@ except MemoryError as error:
     def test_pytest_bad_marker(self):
         tests = self.script("import pytest\n@pytest.mark.limit_memory('lots')\ndef test_it():\n    pass\n", "test_bad.py")
         done = self.plain("-m", "pytest", "-q", "-p", "no:cacheprovider", tests)
-        self.assertIn("limit_memory: 'lots' is not a size", done.stdout + done.stderr)
+        self.assertEqual(done.returncode, 4)
+        self.assertIn("ERROR: test_bad.py::test_it: limit_memory: 'lots' is not a size", done.stderr)
 
     def test_report(self):
         path = self.folder / "r.json"

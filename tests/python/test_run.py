@@ -160,13 +160,18 @@ class BadInput(EmmaTest):
             self.assert_refused(2, message, f"--limit={size}", "-c", "pass")
 
     def test_unknown_option(self):
-        self.assert_refused(2, "unrecognized arguments: --lim", "--lim", "-c", "pass")
+        self.assert_refused(2, "usage: python -m emma run [options] (script", "--lim", "-c", "pass")
+        self.assert_refused(2, "emma run: error: unrecognized arguments: --lim", "--lim", "-c", "pass")
 
     def test_no_program(self):
         self.assert_refused(2, "a script, -m module or -c code is missing", "--stats")
 
     def test_soft_above_hard(self):
         self.assert_refused(2, "--soft-limit: it is above --limit", "--limit", "100M", "--soft-limit", "200M", "-c", "pass")
+
+    def test_soft_too_small(self):
+        self.assert_refused(2, "--soft-limit: 1 byte is below the least, 64.0 KiB", "--soft-limit", "1", "-c", "pass")
+        self.assert_ok(self.code("pass", "--soft-limit", "65536G"))
 
     def test_report_that_cannot_be_written(self):
         self.assert_refused(2, "argument --report: there is no such folder", "--report", "missing/r.json", "-c", "pass")

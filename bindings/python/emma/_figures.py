@@ -105,6 +105,7 @@ class Measurement:
     bytes: Optional[int] = None
     blocks: Optional[int] = None
     peak: Optional[int] = None
+    _before = None
 
     def __enter__(self):
         library = _library.load()
@@ -114,6 +115,8 @@ class Measurement:
         return self
 
     def __exit__(self, *_):
+        if self._before is None:
+            raise RuntimeError("this measurement was not begun: use it in a with statement")
         peak = _library.load().emma_python_restart_peak(self._peak_before)
         after = _raw_stats()
         self.bytes = after.live_bytes - self._before.live_bytes

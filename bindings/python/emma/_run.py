@@ -18,6 +18,9 @@ EXIT_FAILED = 1
 # Options that take a value, in front of the program.
 _VALUED = ("--limit", "--soft-limit", "--report", "--domains")
 
+# As the library's own.
+_LEAST_SOFT_BYTES = 64 << 10
+
 # Below this it is tried out whether Python starts with so little.
 _SMALL_LIMIT_BYTES = 64 << 20
 # As the library's own: what a limit holds back for error paths.
@@ -53,8 +56,15 @@ def _domains(text):
 def _parser():
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Python with its memory in emma.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    run = commands.add_parser(
-        "run", allow_abbrev=False, help="run a program", formatter_class=argparse.RawDescriptionHelpFormatter,
+    commands.add_parser("run", help="run a program", add_help=False)
+    doctor = commands.add_parser("doctor", allow_abbrev=False, help="tell whether a program would be served, and how")
+    doctor.set_defaults(parser=doctor)
+    return parser
+
+
+def _run_parser():
+    run = argparse.ArgumentParser(
+        prog=f"{PROGRAM} run", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [options] (script | - | -m module | -c code) [argument ...]",
         description="Runs a program as python does, with its memory in emma.",
         epilog="Sizes are bytes, or a number of K, M or G. What is over the limit is a MemoryError in the program.\n"
@@ -62,16 +72,14 @@ def _parser():
     run.add_argument("--limit", type=_size, metavar="SIZE", help="hard cap on Python's memory")
     run.add_argument("--soft-limit", type=_size, metavar="SIZE", help="warn on stderr when it takes more, once")
     run.add_argument("--stats", action="store_true", help="print figures on stderr at exit")
-    run.add_argument("--report", metavar="FILE", help="write figures to a file at exit, as JSON")
+    run.add_argument("--report", metavar="FILE", help="write figures to a file at exit, as JSON; - is stdout")
     run.add_argument("--children", action=argparse.BooleanOptionalAction, default=True,
                      help="serve the Python programs that this one starts, too, each with a limit of its own")
     run.add_argument("--all", action="store_true",
                      help="serve the process's malloc, too: what extensions in C take then counts in the limit")
     run.add_argument("--domains", type=_domains, metavar="LIST", help="serve only some of raw, mem, obj")
     run.set_defaults(parser=run)
-    doctor = commands.add_parser("doctor", allow_abbrev=False, help="tell whether a program would be served, and how")
-    doctor.set_defaults(parser=doctor)
-    return parser
+    return run
 
 
 def split(arguments):
@@ -181,8 +189,13 @@ def _check(options, parser):
     """Ends with argparse's error what cannot be meant."""
     if options.limit is not None and options.soft_limit is not None and options.soft_limit > options.limit:
         parser.error("argument --soft-limit: it is above --limit")
+    if options.soft_limit is not None and options.soft_limit < _LEAST_SOFT_BYTES:
+        parser.error(f"argument --soft-limit: {format_size(options.soft_limit)} is below the least, "
+                     f"{format_size(_LEAST_SOFT_BYTES)}")
     if options.report is None:
         return None
+    if options.report == "-":
+        return "/dev/stdout"
     report = os.path.abspath(options.report)
     problem = _why_no_report(report)
     if problem:
@@ -245,8 +258,8 @@ def _run(options, program):
 def main(arguments=None):
     """Runs the command line; returns an exit status where it did not become another program."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    own, program = split(arguments[1:]) if arguments[:1] == ["run"] else (arguments[1:], [])
-    options = _parser().parse_args(arguments[:1] + own)
-    if options.command == "run":
-        return _run(options, program)
-    return _run(_parser().parse_args(["run"]), ["-c", "import emma; print(emma.doctor())"])
+    if arguments[:1] == ["run"]:
+        own, program = split(arguments[1:])
+        return _run(_run_parser().parse_args(own), program)
+    _parser().parse_args(arguments)
+    return _run(_run_parser().parse_args([]), ["-c", "import emma; print(emma.doctor())"])

@@ -29,7 +29,7 @@ def format_size(size):
     if size is None:
         return "none"
     if size < 1024:
-        return f"{size} bytes"
+        return f"{size} byte{'' if size == 1 else 's'}"
     value = float(size)
     for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
         value /= 1024

@@ -28,6 +28,11 @@ def _limit_of(item):
         raise pytest.UsageError(f"{item.nodeid}: limit_memory: {error}") from None
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        _limit_of(item)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
     limit = _limit_of(item)
