@@ -140,14 +140,21 @@ typedef struct emma_options {
     void *misuse_arg;
     emma_limit_fn limit_handler; /* NULL: none */
     void *limit_arg;
+    size_t decay_ms; /* memory that was free so long goes back to the kernel as the instance is used
+                        on; EMMA_DECAY_NEVER: only by emma_trim, and for growth and limits */
 } emma_options;
+
+#define EMMA_DECAY_DEFAULT_MS ((size_t)500)
+#define EMMA_DECAY_NEVER      SIZE_MAX
 
 #define EMMA_NAME_MAX_BYTES 31
 
-#define EMMA_OPTIONS_INIT                                                                      \
-    {                                                                                          \
-        sizeof(emma_options), EMMA_UNLIMITED, EMMA_UNLIMITED, 0, 0, 0, NULL, NULL, NULL, NULL, \
-            NULL                                                                               \
+#define EMMA_OPTIONS_INIT EMMA_OPTIONS_WITH(0, NULL)
+/* The same with these flags and this name. */
+#define EMMA_OPTIONS_WITH(flags, name)                                                           \
+    {                                                                                            \
+        sizeof(emma_options), EMMA_UNLIMITED, EMMA_UNLIMITED, 0, 0, (flags), (name), NULL, NULL, \
+            NULL, NULL, EMMA_DECAY_DEFAULT_MS                                                    \
     }
 
 /* Figures of an instance; bytes throughout. The footprint is the pages taken into use:

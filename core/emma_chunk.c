@@ -318,10 +318,10 @@ static void chunk_decay(emma *instance)
     emmai_control *control = instance->control;
     if (__atomic_add_fetch(&control->releases, 1, __ATOMIC_RELAXED) % EMMAI_DECAY_RELEASES)
         return;
-    uint64_t start = emmai_sync_get(&control->decay_ms);
+    uint64_t start = emmai_sync_get(&control->decay_start_ms);
     uint64_t now = emmai_os_now_ms();
-    if ((int64_t)(now - start) < EMMAI_DECAY_PERIOD_MS ||
-        !__atomic_compare_exchange_n(&control->decay_ms, &start, now, false, __ATOMIC_RELAXED,
+    if ((int64_t)(now - start) < control->decay_ms ||
+        !__atomic_compare_exchange_n(&control->decay_start_ms, &start, now, false, __ATOMIC_RELAXED,
                                      __ATOMIC_RELAXED))
         return;
     emmai_chunk_purge(instance, emmai_sync_get(&control->retained_low_pages));

@@ -93,8 +93,7 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 #define EMMAI_FLATTEN_MIN_PAGES      ((size_t)8)
 /* Decay: what stayed free for a whole period goes back to the kernel; the clock is read at every
  * n-th release. */
-#define EMMAI_DECAY_PERIOD_MS 500
-#define EMMAI_DECAY_RELEASES  16
+#define EMMAI_DECAY_RELEASES 16
 
 /* Huge pages: for slabs once the footprint is this large, for runs of this size. */
 #define EMMAI_HUGE_FOOTPRINT_BYTES (16 * EMMAI_MIB)

@@ -20,6 +20,7 @@ static void options_load(emma_options *out, const emma_options *in)
     emmai_arch_zero(out, sizeof *out);
     out->limit_bytes = EMMA_UNLIMITED;
     out->soft_limit_bytes = EMMA_UNLIMITED;
+    out->decay_ms = EMMA_DECAY_DEFAULT_MS;
     if (in)
         options_copy_bytes(out, in, emmai_min(in->struct_bytes, sizeof *out));
     out->struct_bytes = sizeof *out;
@@ -172,6 +173,7 @@ static void control_init(emmai_control *control, const emma_options *options)
     control->misuse_arg = options->misuse_arg;
     control->limit_handler = options->limit_handler;
     control->limit_arg = options->limit_arg;
+    control->decay_ms = (int64_t)emmai_min(options->decay_ms, INT64_MAX);
     control_name(control, options->name ? options->name : UNNAMED);
 }
 

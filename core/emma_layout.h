@@ -205,8 +205,9 @@ typedef struct emmai_control {
     size_t peak_pages;
     size_t metadata_pages;
     size_t retained_pages;     /* of FREE chunks */
-    size_t retained_low_pages; /* the least of retained_pages since decay_ms */
-    uint64_t decay_ms;         /* start of the decay period */
+    size_t retained_low_pages; /* the least of retained_pages since decay_start_ms */
+    uint64_t decay_start_ms;   /* of the decay period */
+    int64_t decay_ms;          /* its length */
     uint32_t releases;         /* since the clock was read: see chunk_decay */
     uint32_t low_committed;    /* I7, chunks */
     uint32_t run_committed;    /* I7, chunk index */

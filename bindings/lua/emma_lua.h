@@ -31,11 +31,7 @@
 #define EMMA_LUA_FLAGS (LUA_VERSION_NUM <= 504 ? (unsigned)EMMA_ALIGN8 : 0u)
 
 /* emma_options for an instance that holds a Lua state: no limit, the flags above. */
-#define EMMA_LUA_OPTIONS_INIT                                                                    \
-    {                                                                                            \
-        sizeof(emma_options), EMMA_UNLIMITED, EMMA_UNLIMITED, 0, 0, EMMA_LUA_FLAGS, "lua", NULL, \
-            NULL, NULL, NULL                                                                     \
-    }
+#define EMMA_LUA_OPTIONS_INIT EMMA_OPTIONS_WITH(EMMA_LUA_FLAGS, "lua")
 
 #ifdef __cplusplus
 extern "C" {

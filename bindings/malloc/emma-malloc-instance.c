@@ -60,6 +60,7 @@ static emma *create(const malloc_options *asked)
     options.limit_bytes = asked->limit_bytes;
     options.soft_limit_bytes = asked->soft_limit_bytes;
     options.reserve_bytes = asked->reserve_bytes;
+    options.decay_ms = asked->decay_ms;
     options.spare_bytes = asked->spare_bytes;
     options.limit_handler = emmai_malloc_warn;
     emma *instance = NULL;

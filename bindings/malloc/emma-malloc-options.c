@@ -5,21 +5,13 @@
 #include "emma-malloc.h"
 #include "../emma_size.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <unistd.h>
 
 #define VARIABLE "EMMA_OPTIONS"
 
 /* The part of a value that a message shows. */
 #define SHOWN_MAX_BYTES ((size_t)80)
-
-/* What is taken of the environment where the C library has not got it yet. */
-#define EARLY_MAX_BYTES ((size_t)1024)
-
-extern char **environ;
 
 char emmai_malloc_name[EMMA_NAME_MAX_BYTES + 1] = MALLOC_NAME;
 char emmai_malloc_report_path[MALLOC_PATH_BYTES];
@@ -136,13 +128,31 @@ static void read_name(word value)
     emmai_malloc_name[text.used] = '\0';
 }
 
+static bool is_number(word value, size_t *out)
+{
+    const char last = value.start[value.length - 1];
+    return last >= '0' && last <= '9' &&
+           emmai_size_read(value.start, value.length, out) == EMMAI_SIZE_OK;
+}
+
 static void read_number(word key, word value, uint64_t *out)
 {
     size_t number;
-    if (emmai_size_read(value.start, value.length, &number) == EMMAI_SIZE_OK)
+    if (is_number(value, &number))
         *out = number;
     else
         refuse_value(key, value, " is not a number");
+}
+
+static void read_decay(word key, word value, size_t *out)
+{
+    size_t milliseconds;
+    if (word_is(value, "never"))
+        *out = EMMA_DECAY_NEVER;
+    else if (is_number(value, &milliseconds))
+        *out = milliseconds;
+    else
+        refuse_value(key, value, " is neither a number of milliseconds nor never");
 }
 
 static int hex_digit(char letter)
@@ -200,6 +210,7 @@ typedef enum option {
     LIMIT,
     SOFT_LIMIT,
     RESERVE,
+    DECAY,
     STATS,
     NAME,
     CHILDREN,
@@ -211,9 +222,9 @@ typedef enum option {
 
 static option option_of(word key)
 {
-    static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve",
-                                                     "stats",   "name",       "children",
-                                                     "domains", "process",    "report" };
+    static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve",  "decay",
+                                                     "stats",   "name",       "children", "domains",
+                                                     "process", "report" };
     size_t found = 0;
     while (found < OPTION_COUNT && !word_is(key, names[found]))
         found++;
@@ -231,6 +242,9 @@ static void read_value(option asked, word key, word value, malloc_options *out)
         break;
     case RESERVE:
         read_reserve(key, value, &out->reserve_bytes);
+        break;
+    case DECAY:
+        read_decay(key, value, &out->decay_ms);
         break;
     case STATS:
         read_switch(key, value, &out->stats);
@@ -324,77 +338,15 @@ void emmai_malloc_refuse_reserve(size_t bytes)
     emmai_malloc_text_say(&text, " of address space");
 }
 
-/* ---- the environment ---- */
-
-/* One byte of a file, through a buffer. */
-typedef struct early_file {
-    int descriptor;
-    size_t used, filled;
-    char buffer[EARLY_MAX_BYTES];
-} early_file;
-
-static bool early_next(early_file *file, char *out)
-{
-    if (file->used == file->filled) {
-        const ssize_t got = read(file->descriptor, file->buffer, sizeof file->buffer);
-        if (got <= 0)
-            return false;
-        file->used = 0;
-        file->filled = (size_t)got;
-    }
-    *out = file->buffer[file->used++];
-    return true;
-}
-
-/* Reads one variable of the environment, cut at EARLY_MAX_BYTES; false: there are no more. */
-static bool early_variable(early_file *file, char variable[EARLY_MAX_BYTES])
-{
-    size_t length = 0;
-    char letter;
-    while (early_next(file, &letter) && letter != '\0')
-        if (length < EARLY_MAX_BYTES - 1)
-            variable[length++] = letter;
-    variable[length] = '\0';
-    return length > 0;
-}
-
-static bool is_ours(const char *variable)
-{
-    return strncmp(variable, VARIABLE "=", sizeof VARIABLE) == 0;
-}
-
-/* A library may allocate before the C library knows the environment: the kernel knows it too. */
-static void read_early(malloc_options *out)
-{
-    early_file file;
-    char variable[EARLY_MAX_BYTES];
-    file.used = file.filled = 0;
-    file.descriptor = open("/proc/self/environ", O_RDONLY | O_CLOEXEC);
-    if (file.descriptor < 0)
-        return;
-    bool found = false;
-    while (!found && early_variable(&file, variable))
-        found = is_ours(variable);
-    close(file.descriptor);
-    if (found)
-        read_list(variable + sizeof VARIABLE, out);
-}
-
 void emmai_malloc_read_options(malloc_options *out)
 {
+    char early[MALLOC_EARLY_BYTES];
     *out = (malloc_options){ .limit_bytes = EMMA_UNLIMITED,
                              .soft_limit_bytes = EMMA_UNLIMITED,
+                             .decay_ms = EMMA_DECAY_DEFAULT_MS,
                              .children = true,
                              .domains = ~0u };
-    if (getauxval(AT_SECURE)) /* the caller may not be the one to decide */
-        return;
-    if (!environ) {
-        read_early(out);
-        return;
-    }
-    for (char **variable = environ; *variable; variable++)
-        if (is_ours(*variable)) {
-            read_list(*variable + sizeof VARIABLE, out);
-            return;
-        }
+    const char *list = emmai_malloc_find_variable(VARIABLE, early);
+    if (list)
+        read_list(list, out);
 }

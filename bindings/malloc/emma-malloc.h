@@ -89,6 +89,7 @@ struct malloc_options {
     size_t limit_bytes;      /* EMMA_UNLIMITED: none */
     size_t soft_limit_bytes; /* EMMA_UNLIMITED: none */
     size_t reserve_bytes;    /* 0: as much as suits the machine */
+    size_t decay_ms;         /* EMMA_DECAY_NEVER: never */
     size_t spare_bytes;      /* part of the limit for error paths; Python's only */
     bool stats;
     bool children;    /* Python's: programs that this one starts are served too */
@@ -108,6 +109,14 @@ void emmai_malloc_read_options(malloc_options *out);
 
 /* Says that the system has not so much address space. */
 void emmai_malloc_refuse_reserve(size_t bytes);
+
+/* ---- emma-malloc-environment.c ---- */
+
+/* What is taken of a variable where the C library has not got the environment yet. */
+#define MALLOC_EARLY_BYTES ((size_t)1024)
+
+/* The value of a variable, maybe in that buffer; NULL: there is none, or it is not to be trusted. */
+const char *emmai_malloc_find_variable(const char *name, char early[MALLOC_EARLY_BYTES]);
 
 /* ---- emma-malloc-report.c ---- */
 

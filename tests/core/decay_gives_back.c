@@ -1,6 +1,6 @@
 /* test: whole */
-/* Without a trim: what stays free for a whole decay period (500 ms) goes back to the kernel as the
- * instance is used on; what is used again within it stays. The clock is the test's own. */
+/* Without a trim: what stays free for a whole decay period goes back to the kernel as the instance is used
+ * on; what is used again within it stays, and everything where the options say so. The clock is the test's own. */
 #include "emma_fault.h"
 #include "emma_model.h"
 
@@ -35,16 +35,23 @@ static void live_on(emma *instance, size_t ms)
     }
 }
 
-static void expect_decay(size_t count, size_t bytes)
+static emma *create(size_t decay_ms)
 {
+    emma_options options = test_options();
+    options.decay_ms = decay_ms;
     memset(&fault, 0, sizeof fault);
     fault.clock_ms = 1000;
-    emma *instance = test_create_mapped(NULL, &own);
+    return test_create_mapped(&options, &own);
+}
+
+static void expect_decay(size_t count, size_t bytes, size_t decay_ms)
+{
+    emma *instance = create(decay_ms);
     fill(instance, count, bytes);
     const size_t peak = test_resident_bytes(&own);
     CHECK_GE(peak, count * bytes);
     empty(instance, count);
-    live_on(instance, PERIODS * EMMAI_DECAY_PERIOD_MS);
+    live_on(instance, PERIODS * decay_ms + STEP_MS);
     const emma_stats stats = test_stats(instance);
     CHECK_LE(test_resident_bytes(&own), stats.footprint_bytes);
     CHECK_LT(stats.footprint_bytes, peak / 4);
@@ -57,9 +64,7 @@ static void expect_decay(size_t count, size_t bytes)
  * is worth. */
 static void expect_no_decay_in_use(void)
 {
-    memset(&fault, 0, sizeof fault);
-    fault.clock_ms = 1000;
-    emma *instance = test_create_mapped(NULL, &own);
+    emma *instance = create(EMMA_DECAY_DEFAULT_MS);
     fill(instance, RUNS, RUN_BYTES);
     empty(instance, RUNS);
     for (int breath = 0; breath < 20; breath++) {
@@ -74,11 +79,28 @@ static void expect_no_decay_in_use(void)
     emma_destroy(instance);
 }
 
+/* Or not before a period is over, however long that is. */
+static void expect_no_decay(size_t decay_ms, size_t ms)
+{
+    emma *instance = create(decay_ms);
+    live_on(instance, STEP_MS); /* the first look at the clock begins a period */
+    fill(instance, RUNS, RUN_BYTES);
+    empty(instance, RUNS);
+    live_on(instance, ms);
+    CHECK_EQ(test_stats(instance).returned_bytes, 0);
+    CHECK_GE(emma_trim(instance), RUNS * RUN_BYTES);
+    emma_destroy(instance);
+}
+
 int main(void)
 {
     test_need_own_maps();
-    expect_decay(RUNS, RUN_BYTES);
-    expect_decay(SMALL, 500);
+    expect_decay(RUNS, RUN_BYTES, EMMA_DECAY_DEFAULT_MS);
+    expect_decay(SMALL, 500, EMMA_DECAY_DEFAULT_MS);
+    expect_decay(RUNS, RUN_BYTES, 0);
+    expect_decay(RUNS, RUN_BYTES, 20000);
+    expect_no_decay(20000, 15000);
+    expect_no_decay(EMMA_DECAY_NEVER, 100000);
     expect_no_decay_in_use();
     return 0;
 }

@@ -1,6 +1,6 @@
 /* test: helper */
-/* Allocates as its first argument says: a number of KiB, which it writes to and frees; then closes stderr
- * if there is a second one. */
+/* Allocates as its first argument says: a number of KiB, which it writes to and frees; goes on with a few
+ * smaller blocks; then closes stderr if there is a second one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +15,11 @@ int main(int argc, char **argv)
     }
     memset(block, 1, bytes);
     free(block);
+    static void *volatile smaller;
+    for (int i = 0; i < 100; i++) {
+        smaller = malloc(100000);
+        free(smaller);
+    }
     puts("served");
     if (argc > 2)
         fclose(stderr);
