@@ -2,8 +2,8 @@
  *
  * The core is compiled into the one file of a library that includes this, so that the shortest ways can be
  * shorter than emma_malloc and emma_free in a shared instance, which first find out whose heap it is: here
- * there is one instance, and a thread-local pointer to the thread's heap in it. What is unusual goes to
- * functions of the library's own, which are the ends of the fast paths. */
+ * there is one instance, and a thread-local pointer to the thread's heap in it, own_heap, which most callers
+ * name. What is unusual goes to functions of the library's own, which are the ends of the fast paths. */
 #ifndef EMMA_MALLOC_HEAP_H
 #define EMMA_MALLOC_HEAP_H
 
@@ -52,13 +52,12 @@ static inline void heap_meet(emma *instance)
 
 /* ---- allocation; NULL, with errno untouched, when there is no memory ---- */
 
-typedef void *heap_slowly_fn(size_t bytes);
+typedef void *heap_slowly_fn(emmai_heap *heap, size_t bytes);
 typedef void *heap_refill_fn(emmai_heap *heap, size_t size_class);
 
 /* Of any size, for a thread that may have no heap yet. */
-static MALLOC_NOINLINE void *heap_allocate_slowly(size_t bytes)
+static MALLOC_NOINLINE void *heap_allocate_slowly(emmai_heap *heap, size_t bytes)
 {
-    emmai_heap *heap = own_heap;
     if (!EMMA_CHECKS && MALLOC_LIKELY(heap->gate))
         return block_malloc_any(malloc_instance_if_made(), heap, bytes);
     emma *instance = emmai_malloc_instance();
@@ -76,13 +75,12 @@ static MALLOC_NOINLINE void *heap_refill(emmai_heap *heap, size_t size_class)
 }
 
 /* Pops a block as emma_malloc does in a local instance. */
-static EMMAI_ALWAYS_INLINE void *heap_allocate(size_t bytes, heap_slowly_fn *slowly,
-                                               heap_refill_fn *refill)
+static EMMAI_ALWAYS_INLINE void *heap_allocate(emmai_heap *heap, size_t bytes,
+                                               heap_slowly_fn *slowly, heap_refill_fn *refill)
 {
-    emmai_heap *heap = own_heap;
     const size_t last = bytes - 1;
     if (EMMA_CHECKS || MALLOC_UNLIKELY(last >= heap->gate))
-        return slowly(bytes);
+        return slowly(heap, bytes);
     if (last >= EMMAI_SMALL_MAX_BYTES)
         __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
     emmai_gate_close_fast(heap, true);
@@ -122,11 +120,10 @@ static EMMAI_ALWAYS_INLINE bool heap_is_foreign(const emma *instance, ptrdiff_t 
     return MALLOC_UNLIKELY((size_t)beyond <= instance->foreign_max);
 }
 
-/* Frees into the thread's own heap as emma_free does in a local instance. False, with nothing done: the block
- * is foreign, or the thread has no heap or is inside it. */
-static EMMAI_ALWAYS_INLINE bool heap_free(void *block)
+/* Frees into the heap as emma_free does in a local instance. False, with nothing done: the block is foreign, or
+ * there is no heap, or somebody is inside it. */
+static EMMAI_ALWAYS_INLINE bool heap_free(emmai_heap *heap, void *block)
 {
-    emmai_heap *heap = own_heap;
     if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate))
         return false;
     emma *instance = emmai_thread_heap_of(heap)->instance;
@@ -143,9 +140,8 @@ static EMMAI_ALWAYS_INLINE bool heap_free(void *block)
 }
 
 /* Whether a block may stay where it is when it is to have `bytes`, since its class does not change. */
-static EMMAI_ALWAYS_INLINE bool heap_keeps(const void *block, size_t bytes)
+static EMMAI_ALWAYS_INLINE bool heap_keeps(emmai_heap *heap, const void *block, size_t bytes)
 {
-    emmai_heap *heap = own_heap;
     const size_t last = bytes - 1;
     if (EMMA_CHECKS || MALLOC_UNLIKELY(last >= heap->gate))
         return false;
@@ -157,9 +153,8 @@ static EMMAI_ALWAYS_INLINE bool heap_keeps(const void *block, size_t bytes)
 }
 
 /* Of a block of the instance's, or NULL, to any size. */
-static inline void *heap_realloc_slowly(void *block, size_t bytes)
+static inline void *heap_realloc_slowly(emmai_heap *heap, void *block, size_t bytes)
 {
-    emmai_heap *heap = own_heap;
     if (!EMMA_CHECKS && block && MALLOC_LIKELY(heap->gate)) {
         emmai_gate_close(heap);
         return realloc_inside(malloc_instance_if_made(), heap, block, NULL, bytes);

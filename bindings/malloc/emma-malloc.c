@@ -35,9 +35,9 @@ static inline void *or_no_memory(void *block)
     return MALLOC_LIKELY(block) ? block : no_memory();
 }
 
-static MALLOC_NOINLINE void *malloc_slowly(size_t bytes)
+static MALLOC_NOINLINE void *malloc_slowly(emmai_heap *heap, size_t bytes)
 {
-    return or_no_memory(heap_allocate_slowly(bytes));
+    return or_no_memory(heap_allocate_slowly(heap, bytes));
 }
 
 static MALLOC_NOINLINE void *malloc_refill(emmai_heap *heap, size_t size_class)
@@ -47,7 +47,7 @@ static MALLOC_NOINLINE void *malloc_refill(emmai_heap *heap, size_t size_class)
 
 MALLOC_EXPORT void *malloc(size_t bytes)
 {
-    return heap_allocate(bytes, malloc_slowly, malloc_refill);
+    return heap_allocate(own_heap, bytes, malloc_slowly, malloc_refill);
 }
 
 static MALLOC_NOINLINE void *allocate_aligned(size_t alignment, size_t bytes)
@@ -67,7 +67,7 @@ void *emmai_malloc_allocate(size_t alignment, size_t bytes)
         return allocate_aligned(alignment, bytes);
     const size_t padded =
         alignment > MALLOC_ALIGNMENT ? block_aligned_bytes(alignment, bytes) : bytes;
-    return heap_allocate(padded, heap_allocate_slowly, heap_refill);
+    return heap_allocate(own_heap, padded, heap_allocate_slowly, heap_refill);
 }
 
 static MALLOC_NOINLINE void *calloc_slowly(size_t count, size_t bytes)
@@ -81,7 +81,7 @@ MALLOC_EXPORT void *calloc(size_t count, size_t bytes)
     if (EMMA_CHECKS || __builtin_mul_overflow(count, bytes, &product) ||
         product > EMMAI_SMALL_MAX_BYTES)
         return calloc_slowly(count, bytes);
-    return heap_zero(heap_allocate(product, malloc_slowly, malloc_refill), product);
+    return heap_zero(heap_allocate(own_heap, product, malloc_slowly, malloc_refill), product);
 }
 
 /* ---- frees ---- */
@@ -99,7 +99,7 @@ static MALLOC_NOINLINE void free_slowly(void *block)
 /* NULL is as foreign as any other pointer here. */
 void emmai_malloc_free(void *block)
 {
-    if (!heap_free(block))
+    if (!heap_free(own_heap, block))
         free_slowly(block);
 }
 
@@ -121,12 +121,12 @@ static MALLOC_NOINLINE void *resize_slowly(void *block, size_t bytes)
         emmai_malloc_free(block);
         return NULL;
     }
-    return or_no_memory(heap_realloc_slowly(block, bytes));
+    return or_no_memory(heap_realloc_slowly(own_heap, block, bytes));
 }
 
 static inline void *resize(void *block, size_t bytes)
 {
-    return heap_keeps(block, bytes) ? block : resize_slowly(block, bytes);
+    return heap_keeps(own_heap, block, bytes) ? block : resize_slowly(block, bytes);
 }
 
 MALLOC_EXPORT void *realloc(void *block, size_t bytes)

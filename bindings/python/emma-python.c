@@ -64,10 +64,18 @@ static inline void *or_refused(void *block, size_t bytes)
 
 /* ---- what emma_python.c asks for ---- */
 
-static MALLOC_NOINLINE void *python_malloc_slowly(size_t bytes)
+/* The heap of whoever has the interpreter's lock. Written before a domain is served through it. */
+static emmai_heap *lock_heap = &no_heap.heap;
+
+static inline emmai_heap *python_heap(python_way way)
+{
+    return way == OF_LOCK ? lock_heap : own_heap;
+}
+
+static MALLOC_NOINLINE void *python_malloc_slowly(emmai_heap *heap, size_t bytes)
 {
     look_at_spare();
-    return or_refused(heap_allocate_slowly(bytes), bytes);
+    return or_refused(heap_allocate_slowly(heap, bytes), bytes);
 }
 
 static MALLOC_NOINLINE void *python_refill(emmai_heap *heap, size_t size_class)
@@ -77,9 +85,9 @@ static MALLOC_NOINLINE void *python_refill(emmai_heap *heap, size_t size_class)
     return or_refused(block, emmai_class_bytes((unsigned)size_class));
 }
 
-static inline void *python_malloc(size_t bytes)
+static inline void *python_malloc(python_way way, size_t bytes)
 {
-    return heap_allocate(bytes, python_malloc_slowly, python_refill);
+    return heap_allocate(python_heap(way), bytes, python_malloc_slowly, python_refill);
 }
 
 static MALLOC_NOINLINE void *python_calloc_slowly(size_t count, size_t bytes)
@@ -91,28 +99,31 @@ static MALLOC_NOINLINE void *python_calloc_slowly(size_t count, size_t bytes)
     return or_refused(heap_calloc_slowly(count, bytes), product);
 }
 
-static inline void *python_calloc(size_t count, size_t bytes)
+static inline void *python_calloc(python_way way, size_t count, size_t bytes)
 {
     size_t product;
     if (EMMA_CHECKS || __builtin_mul_overflow(count, bytes, &product) ||
-        product > EMMAI_SMALL_MAX_BYTES)
+        product > EMMAI_SLAB_MAX_BYTES)
         return python_calloc_slowly(count, bytes);
-    return heap_zero(python_malloc(product), product);
+    return heap_zero(python_malloc(way, product), product);
 }
 
-static MALLOC_NOINLINE void *python_realloc_slowly(unsigned domain, void *block, size_t bytes)
+static MALLOC_NOINLINE void *python_realloc_slowly(python_way way, unsigned domain, void *block,
+                                                   size_t bytes)
 {
     if (!block)
-        return python_malloc(bytes);
+        return python_malloc(way, bytes);
     if (!emma_owns(malloc_instance_if_made(), block))
         return python_realloc_older(domain, block, bytes);
     look_at_spare();
-    return or_refused(heap_realloc_slowly(block, bytes), bytes);
+    return or_refused(heap_realloc_slowly(python_heap(way), block, bytes), bytes);
 }
 
-static inline void *python_realloc(unsigned domain, void *block, size_t bytes)
+static inline void *python_realloc(python_way way, unsigned domain, void *block, size_t bytes)
 {
-    return heap_keeps(block, bytes) ? block : python_realloc_slowly(domain, block, bytes);
+    return heap_keeps(python_heap(way), block, bytes)
+               ? block
+               : python_realloc_slowly(way, domain, block, bytes);
 }
 
 static MALLOC_NOINLINE void python_free_slowly(unsigned domain, void *block)
@@ -128,31 +139,31 @@ static MALLOC_NOINLINE void python_free_slowly(unsigned domain, void *block)
     heap_meet(instance);
 }
 
-static inline void python_free(unsigned domain, void *block)
+static inline void python_free(python_way way, unsigned domain, void *block)
 {
-    if (!heap_free(block))
+    if (!heap_free(python_heap(way), block))
         python_free_slowly(domain, block);
 }
 
 /* For NumPy, whose blocks were never another allocator's: those of handlers before keep theirs. */
 void *emmai_python_malloc(size_t bytes)
 {
-    return python_malloc(bytes);
+    return python_malloc(OF_THREAD, bytes);
 }
 
 void *emmai_python_calloc(size_t count, size_t bytes)
 {
-    return python_calloc(count, bytes);
+    return python_calloc(OF_THREAD, count, bytes);
 }
 
 void *emmai_python_realloc(void *block, size_t bytes)
 {
-    return python_realloc(DOMAIN_RAW, block, bytes);
+    return python_realloc(OF_THREAD, DOMAIN_RAW, block, bytes);
 }
 
 void emmai_python_free(void *block)
 {
-    python_free(DOMAIN_RAW, block);
+    python_free(OF_THREAD, DOMAIN_RAW, block);
 }
 
 /* ---- blocks of Python's that go to the C library ---- */
@@ -215,7 +226,7 @@ static inline bool is_of_python(const void *block)
 EMMA_API void free(void *block)
 {
     if (MALLOC_UNLIKELY(is_of_python(block)))
-        python_free(DOMAIN_RAW, block);
+        python_free(OF_THREAD, DOMAIN_RAW, block);
     else
         __atomic_load_n(&next_free, __ATOMIC_RELAXED)(block);
 }
@@ -223,11 +234,54 @@ EMMA_API void free(void *block)
 EMMA_API void *realloc(void *block, size_t bytes)
 {
     if (MALLOC_UNLIKELY(is_of_python(block)))
-        return python_realloc(DOMAIN_RAW, block, bytes);
+        return python_realloc(OF_THREAD, DOMAIN_RAW, block, bytes);
     return __atomic_load_n(&next_realloc, __ATOMIC_RELAXED)(block, bytes);
 }
 
 #endif
+
+/* ---- one heap for all threads ---- */
+
+/* Its owner is no thread's id: the kernel calls that one invalid, not gone, so nobody adopts the heap. */
+#define LOCK_OWNER UINT64_MAX
+
+/* Up to 3.11 all interpreters of a process share one lock, under which MEM and OBJ are called: one thread at a
+ * time is inside the heap, which its gate, a plain word, relies on. */
+static bool python_has_one_lock(void)
+{
+    const char *version = Py_GetVersion ? Py_GetVersion() : "";
+    return strncmp(version, "3.", 2) == 0 && strtoul(version + 2, NULL, 10) < 12;
+}
+
+/* Without memory for it, or with checks, every thread has a heap of its own. */
+static void make_lock_heap(emma *instance)
+{
+    if (EMMA_CHECKS || python_instance || !python_has_one_lock())
+        return;
+    emmai_thread_heap *heap = heap_create(instance, LOCK_OWNER, shared_generation(instance));
+    if (!heap)
+        return;
+    lock_heap = &heap->heap;
+    python_way_locked = OF_LOCK;
+}
+
+bool emma_python_has_one_heap(void)
+{
+    return python_way_locked == OF_LOCK;
+}
+
+size_t emma_python_trim(void)
+{
+    if (!python_instance)
+        return 0;
+    if (lock_heap->gate) {
+        emmai_gate_close(lock_heap);
+        emmai_free_drain(python_instance, lock_heap);
+        emmai_slab_shed(python_instance, lock_heap);
+        emmai_leave(lock_heap);
+    }
+    return emma_trim(python_instance);
+}
 
 /* ---- installation ---- */
 
@@ -238,6 +292,7 @@ enum emma_status emma_python_start(unsigned domains)
     emma *instance = emmai_malloc_instance();
     if (!instance)
         return EMMA_NO_MEMORY;
+    make_lock_heap(instance);
     const enum emma_status status =
         emma_python_install(instance, domains & emmai_malloc_asked.domains);
     if (status == EMMA_OK)

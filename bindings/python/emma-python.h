@@ -22,6 +22,12 @@ EMMA_API enum emma_status emma_python_set_limit(size_t limit_bytes, size_t spare
  * what the peak was, in bytes. */
 EMMA_API size_t emma_python_restart_peak(size_t restore_bytes);
 
+/* Whether all threads share a heap for MEM and OBJ, which they enter with Python's lock held. */
+EMMA_API bool emma_python_has_one_heap(void);
+
+/* emma_trim, of the heap that all threads share, too; returns how many bytes were given back. Python's lock is held. */
+EMMA_API size_t emma_python_trim(void);
+
 /* A live block. */
 typedef struct emma_python_block {
     void *address;

@@ -4,7 +4,7 @@
  * be calling them: so those that replace others in a running process ignore ctx, and find what they need in
  * this file. What is not of the instance is of the allocator before, which emma_python_install asked for.
  *
- * A library that has shorter ways into its instance defines EMMAI_PYTHON_FAST and what is under it here. */
+ * A library that has ways of its own into its instance defines EMMAI_PYTHON_FAST and what is under it here. */
 #include "emma_python.h"
 
 #include <string.h>
@@ -84,27 +84,38 @@ static void *python_realloc_older(unsigned domain, void *block, size_t bytes)
     return served->older.realloc(served->older.ctx, block, bytes);
 }
 
+/* Which heap a domain's functions use: that of the calling thread, or one that belongs to whoever has the
+ * interpreter's lock. */
+typedef enum python_way { OF_THREAD, OF_LOCK, PYTHON_WAYS } python_way;
+
+/* What the domains that are called with the lock held use. Written before any is served. */
+static python_way python_way_locked = OF_THREAD;
+
 #ifndef EMMAI_PYTHON_FAST
 
-static inline void *python_malloc(size_t bytes)
+static inline void *python_malloc(python_way way, size_t bytes)
 {
+    (void)way;
     return emma_malloc(python_instance, bytes);
 }
 
-static inline void *python_calloc(size_t count, size_t bytes)
+static inline void *python_calloc(python_way way, size_t count, size_t bytes)
 {
+    (void)way;
     return emma_calloc(python_instance, count, bytes);
 }
 
-static inline void *python_realloc(unsigned domain, void *block, size_t bytes)
+static inline void *python_realloc(python_way way, unsigned domain, void *block, size_t bytes)
 {
+    (void)way;
     if (block && !emma_owns(python_instance, block))
         return python_realloc_older(domain, block, bytes);
     return emma_realloc(python_instance, block, bytes);
 }
 
-static inline void python_free(unsigned domain, void *block)
+static inline void python_free(python_way way, unsigned domain, void *block)
 {
+    (void)way;
     if (!block)
         return;
     if (emma_owns(python_instance, block))
@@ -116,47 +127,59 @@ static inline void python_free(unsigned domain, void *block)
 #else
 
 /* Defined by who includes this file, as above. */
-static inline void *python_malloc(size_t bytes);
-static inline void *python_calloc(size_t count, size_t bytes);
-static inline void *python_realloc(unsigned domain, void *block, size_t bytes);
-static inline void python_free(unsigned domain, void *block);
+static inline void *python_malloc(python_way way, size_t bytes);
+static inline void *python_calloc(python_way way, size_t count, size_t bytes);
+static inline void *python_realloc(python_way way, unsigned domain, void *block, size_t bytes);
+static inline void python_free(python_way way, unsigned domain, void *block);
 
 #endif
 
-static void *any_malloc(void *ctx, size_t bytes)
-{
-    (void)ctx;
-    return python_malloc(bytes);
-}
+#define WAY_FUNCTIONS(name, way)                                      \
+    static void *name##_malloc(void *ctx, size_t bytes)               \
+    {                                                                 \
+        (void)ctx;                                                    \
+        return python_malloc(way, bytes);                             \
+    }                                                                 \
+    static void *name##_calloc(void *ctx, size_t count, size_t bytes) \
+    {                                                                 \
+        (void)ctx;                                                    \
+        return python_calloc(way, count, bytes);                      \
+    }
 
-static void *any_calloc(void *ctx, size_t count, size_t bytes)
-{
-    (void)ctx;
-    return python_calloc(count, bytes);
-}
+WAY_FUNCTIONS(thread, OF_THREAD)
+WAY_FUNCTIONS(lock, OF_LOCK)
 
 /* The functions that know which allocator was before. */
-#define DOMAIN_FUNCTIONS(name, domain)                                \
+#define DOMAIN_FUNCTIONS(name, way, domain)                           \
     static void *name##_realloc(void *ctx, void *block, size_t bytes) \
     {                                                                 \
         (void)ctx;                                                    \
-        return python_realloc(domain, block, bytes);                  \
+        return python_realloc(way, domain, block, bytes);             \
     }                                                                 \
     static void name##_free(void *ctx, void *block)                   \
     {                                                                 \
         (void)ctx;                                                    \
-        python_free(domain, block);                                   \
+        python_free(way, domain, block);                              \
     }
 
-DOMAIN_FUNCTIONS(raw, DOMAIN_RAW)
-DOMAIN_FUNCTIONS(mem, DOMAIN_MEM)
-DOMAIN_FUNCTIONS(obj, DOMAIN_OBJ)
+DOMAIN_FUNCTIONS(thread_raw, OF_THREAD, DOMAIN_RAW)
+DOMAIN_FUNCTIONS(thread_mem, OF_THREAD, DOMAIN_MEM)
+DOMAIN_FUNCTIONS(thread_obj, OF_THREAD, DOMAIN_OBJ)
+DOMAIN_FUNCTIONS(lock_mem, OF_LOCK, DOMAIN_MEM)
+DOMAIN_FUNCTIONS(lock_obj, OF_LOCK, DOMAIN_OBJ)
 
-static const PyMemAllocatorEx python_functions[EMMA_PYTHON_DOMAINS] = {
-    { NULL, any_malloc, any_calloc, raw_realloc, raw_free },
-    { NULL, any_malloc, any_calloc, mem_realloc, mem_free },
-    { NULL, any_malloc, any_calloc, obj_realloc, obj_free },
-};
+static const PyMemAllocatorEx *python_functions(int domain)
+{
+    static const PyMemAllocatorEx functions[PYTHON_WAYS][EMMA_PYTHON_DOMAINS] = {
+        { { NULL, thread_malloc, thread_calloc, thread_raw_realloc, thread_raw_free },
+          { NULL, thread_malloc, thread_calloc, thread_mem_realloc, thread_mem_free },
+          { NULL, thread_malloc, thread_calloc, thread_obj_realloc, thread_obj_free } },
+        { { NULL, thread_malloc, thread_calloc, thread_raw_realloc, thread_raw_free },
+          { NULL, lock_malloc, lock_calloc, lock_mem_realloc, lock_mem_free },
+          { NULL, lock_malloc, lock_calloc, lock_obj_realloc, lock_obj_free } },
+    };
+    return &functions[python_way_locked][domain];
+}
 
 static bool is_python_here(void)
 {
@@ -174,15 +197,15 @@ static bool domain_is_served(int domain)
     if (!is_python_here() || !python_domains[domain].wanted)
         return false;
     PyMem_GetAllocator(domain, &now);
-    return now.malloc == python_functions[domain].malloc &&
-           now.free == python_functions[domain].free;
+    return now.malloc == python_functions(domain)->malloc &&
+           now.free == python_functions(domain)->free;
 }
 
 /* False: it is served already. */
 static bool domain_take(int domain)
 {
     python_domain *served = &python_domains[domain];
-    PyMemAllocatorEx functions = python_functions[domain];
+    PyMemAllocatorEx functions = *python_functions(domain);
     if (domain_is_served(domain))
         return false;
     served->wanted = true;

@@ -205,7 +205,7 @@ except RuntimeError as error:
         done = self.python("-m", "emma", "doctor")
         self.assert_ok(done)
         self.assertRegex(done.stdout, r"^emma \d+\.\d+\.\d+: footprint .* MiB, limit none\n  raw: emma; .*\n  mem: emma; .*\n"
-                                      r"  obj: emma; .*\n  heap: sound\n$")
+                                      r"  obj: emma; .*\n  threads: (one heap for all|a heap each).*\n  heap: sound\n$")
 
     def test_doctor_in_development_mode(self):
         done = self.python("-X", "dev", "-m", "emma", "doctor")

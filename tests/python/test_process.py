@@ -103,6 +103,28 @@ import emma
 print(emma.stats().footprint < 40 << 20, "sound" in emma.doctor())
 """
 
+WAITING_THREADS = """
+import sys, threading
+ready, stop = threading.Semaphore(0), threading.Event()
+def wait():
+    kept = [str(i) for i in range(50)], {i: (i,) for i in range(20)}
+    ready.release()
+    stop.wait()
+import emma
+before = emma.stats().footprint
+threads = [threading.Thread(target=wait) for _ in range(200)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    ready.acquire()
+each = (emma.stats().footprint - before) // 200
+one = "one heap for all" in emma.doctor()
+stop.set()
+for thread in threads:
+    thread.join()
+print(each < (30 << 10 if one else 120 << 10) or each, one and sys.version_info >= (3, 12))
+"""
+
 # The block is handed on from thread to thread.
 HANDED_ON = """
 import queue, threading
@@ -198,6 +220,10 @@ class Both(EmmaTest):
 
     def test_short_threads(self):
         self.assert_both(SHORT_THREADS, "True True\n")
+
+    def test_waiting_threads(self):
+        # Up to 3.11 they may share a heap; from 3.12 on, interpreters have locks of their own.
+        self.assert_both(WAITING_THREADS, "True False\n")
 
     def test_handed_on(self):
         self.assert_both(HANDED_ON, "True True\n")

@@ -76,7 +76,8 @@ def stats():
 
 def trim():
     """Gives memory that is free back to the system; returns how many bytes that were."""
-    return _library.load().py_emma_trim(instance())
+    instance()
+    return _library.load().emma_python_trim()
 
 
 def owns(obj):
@@ -109,7 +110,8 @@ class Measurement:
 
     def __enter__(self):
         library = _library.load()
-        library.py_emma_trim(instance())
+        instance()
+        library.emma_python_trim()
         self._before = _raw_stats()
         self._peak_before = library.emma_python_restart_peak(0)
         return self
@@ -167,6 +169,8 @@ def diagnose():
                      f"{domain.older_resized} were resized")
     if displaced:
         lines.append(f"  {_why_displaced()}")
+    lines.append("  threads: " + ("one heap for all, under Python's lock" if library.emma_python_has_one_heap()
+                                  else "a heap each"))
     state = {_library.OK: "sound", _library.CORRUPT: "CORRUPT"}.get(library.py_emma_check(instance()), "busy")
     lines.append(f"  heap: {state}")
     return "\n".join(lines)
