@@ -13,7 +13,6 @@
 
 #include "emma-python.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -67,9 +66,23 @@ static inline void *or_refused(void *block, size_t bytes)
 /* The heap of whoever has the interpreter's lock. Written before a domain is served through it. */
 static emmai_heap *lock_heap = &no_heap.heap;
 
-static inline emmai_heap *python_heap(python_way way)
+/* It serves what pymalloc would serve itself, and no more: larger blocks are of malloc's there, which there are
+ * extensions, and tkinter, that take and free without the lock. */
+#define LOCK_MOST_BYTES ((size_t)512)
+
+/* Where a request is served. */
+static inline emmai_heap *python_heap(python_way way, size_t bytes)
 {
-    return way == OF_LOCK ? lock_heap : own_heap;
+    return way == OF_LOCK && bytes - 1 < LOCK_MOST_BYTES ? lock_heap : own_heap;
+}
+
+/* Whether a block is of that heap. */
+static inline bool lock_heap_has(const void *block)
+{
+    const emma *instance = malloc_instance_if_made();
+    const ptrdiff_t beyond = emmai_beyond(instance, block);
+    return !heap_is_foreign(instance, beyond) &&
+           emmai_sync_get(&emmai_tag_of_beyond(instance, beyond)->owner) == lock_heap->number;
 }
 
 static MALLOC_NOINLINE void *python_malloc_slowly(emmai_heap *heap, size_t bytes)
@@ -87,7 +100,7 @@ static MALLOC_NOINLINE void *python_refill(emmai_heap *heap, size_t size_class)
 
 static inline void *python_malloc(python_way way, size_t bytes)
 {
-    return heap_allocate(python_heap(way), bytes, python_malloc_slowly, python_refill);
+    return heap_allocate(python_heap(way, bytes), bytes, python_malloc_slowly, python_refill);
 }
 
 static MALLOC_NOINLINE void *python_calloc_slowly(size_t count, size_t bytes)
@@ -108,6 +121,19 @@ static inline void *python_calloc(python_way way, size_t count, size_t bytes)
     return heap_zero(python_malloc(way, product), product);
 }
 
+/* A block of that heap, to a size that it does not serve. */
+static void *lock_heap_move(void *block, size_t bytes)
+{
+    emma *instance = malloc_instance_if_made();
+    void *target = python_malloc(OF_THREAD, bytes);
+    if (!target)
+        return NULL;
+    const size_t kept = emma_usable_size(instance, block);
+    emmai_arch_copy(target, block, kept < bytes ? kept : bytes);
+    emma_free(instance, block);
+    return target;
+}
+
 static MALLOC_NOINLINE void *python_realloc_slowly(python_way way, unsigned domain, void *block,
                                                    size_t bytes)
 {
@@ -116,12 +142,16 @@ static MALLOC_NOINLINE void *python_realloc_slowly(python_way way, unsigned doma
     if (!emma_owns(malloc_instance_if_made(), block))
         return python_realloc_older(domain, block, bytes);
     look_at_spare();
-    return or_refused(heap_realloc_slowly(python_heap(way), block, bytes), bytes);
+    if (way == OF_LOCK && lock_heap_has(block))
+        return bytes - 1 < LOCK_MOST_BYTES
+                   ? or_refused(heap_realloc_slowly(lock_heap, block, bytes), bytes)
+                   : lock_heap_move(block, bytes);
+    return or_refused(heap_realloc_slowly(own_heap, block, bytes), bytes);
 }
 
 static inline void *python_realloc(python_way way, unsigned domain, void *block, size_t bytes)
 {
-    return heap_keeps(python_heap(way), block, bytes)
+    return heap_keeps(way == OF_LOCK ? lock_heap : own_heap, block, bytes)
                ? block
                : python_realloc_slowly(way, domain, block, bytes);
 }
@@ -141,7 +171,8 @@ static MALLOC_NOINLINE void python_free_slowly(unsigned domain, void *block)
 
 static inline void python_free(python_way way, unsigned domain, void *block)
 {
-    if (!heap_free(python_heap(way), block))
+    emmai_heap *heap = way == OF_LOCK && lock_heap_has(block) ? lock_heap : own_heap;
+    if (!heap_free(heap, block))
         python_free_slowly(domain, block);
 }
 
@@ -166,80 +197,6 @@ void emmai_python_free(void *block)
     python_free(OF_THREAD, DOMAIN_RAW, block);
 }
 
-/* ---- blocks of Python's that go to the C library ---- */
-
-#if !EMMA_PYTHON_EVERYTHING
-
-/* Python 3.12 puts the C library's functions in RAW's place for a moment whenever an interpreter begins or ends,
- * while others, with locks of their own, free and resize; and there are extensions that free() what is of
- * PyMem_RawMalloc, as that is one with Python's own allocator. So in a process that this library is preloaded to,
- * such blocks find their way home. */
-
-typedef void free_fn(void *block);
-typedef void *realloc_fn(void *block, size_t bytes);
-
-extern void __libc_free(void *block) __attribute__((weak));
-extern void *__libc_realloc(void *block, size_t bytes) __attribute__((weak));
-
-static free_fn first_free;
-static realloc_fn first_realloc;
-
-/* Those of the library that would serve the process otherwise; found by the first call. Any thread, atomic. */
-static free_fn *next_free = first_free;
-static realloc_fn *next_realloc = first_realloc;
-
-/* The search itself may free. */
-static __thread bool is_finding EMMA_TLS_MODEL;
-
-static void find_next(void)
-{
-    is_finding = true;
-    __atomic_store_n(&next_free, (free_fn *)dlsym(RTLD_NEXT, "free"), __ATOMIC_RELAXED);
-    __atomic_store_n(&next_realloc, (realloc_fn *)dlsym(RTLD_NEXT, "realloc"), __ATOMIC_RELAXED);
-    is_finding = false;
-}
-
-static void first_free(void *block)
-{
-    if (is_finding) {
-        __libc_free(block);
-        return;
-    }
-    find_next();
-    next_free(block);
-}
-
-static void *first_realloc(void *block, size_t bytes)
-{
-    if (is_finding)
-        return __libc_realloc(block, bytes);
-    find_next();
-    return next_realloc(block, bytes);
-}
-
-static inline bool is_of_python(const void *block)
-{
-    const emma *instance = malloc_instance_if_made();
-    return instance && !heap_is_foreign(instance, emmai_beyond(instance, block));
-}
-
-EMMA_API void free(void *block)
-{
-    if (MALLOC_UNLIKELY(is_of_python(block)))
-        python_free(OF_THREAD, DOMAIN_RAW, block);
-    else
-        __atomic_load_n(&next_free, __ATOMIC_RELAXED)(block);
-}
-
-EMMA_API void *realloc(void *block, size_t bytes)
-{
-    if (MALLOC_UNLIKELY(is_of_python(block)))
-        return python_realloc(OF_THREAD, DOMAIN_RAW, block, bytes);
-    return __atomic_load_n(&next_realloc, __ATOMIC_RELAXED)(block, bytes);
-}
-
-#endif
-
 /* ---- one heap for all threads ---- */
 
 /* Its owner is no thread's id: the kernel calls that one invalid, not gone, so nobody adopts the heap. */
@@ -263,6 +220,44 @@ static void make_lock_heap(emma *instance)
         return;
     lock_heap = &heap->heap;
     python_way_locked = OF_LOCK;
+}
+
+/* Whether each heap of the instance is this thread's, that of the lock, or nobody's any more. */
+static bool heaps_are_mine(const emma *instance)
+{
+    const uint64_t id = emmai_thread_id(emmai_thread_self());
+    emmai_thread_heap *heap;
+    size_t number = 0;
+    while ((heap = emmai_shared_next_heap(instance, &number))) {
+        const uint64_t owner = emmai_sync_get(&heap->owner);
+        if (owner && owner != id && owner != LOCK_OWNER &&
+            emmai_os_thread_lives(emmai_sync_get(&instance->control->process_id),
+                                  (uint32_t)(owner >> 32)))
+            return false;
+    }
+    return true;
+}
+
+/* A thread that Python has joined may take a moment to end. */
+#define ALONE_TRIES   50
+#define ALONE_WAIT_US 1000
+
+/* Whether no other thread may be inside the instance, with Python's lock held. */
+static bool python_is_alone(const emma *instance)
+{
+    for (unsigned tries = 0; !heaps_are_mine(instance); tries++) {
+        if (tries == ALONE_TRIES)
+            return false;
+        usleep(ALONE_WAIT_US);
+    }
+    return true;
+}
+
+enum emma_status emma_python_check(void)
+{
+    if (!python_instance || !python_is_alone(python_instance))
+        return EMMA_BUSY;
+    return emma_check(python_instance);
 }
 
 bool emma_python_has_one_heap(void)
@@ -348,7 +343,8 @@ static bool list_block(void *arg, void *block, size_t bytes)
 size_t emma_python_list_blocks(emma_python_block *blocks, size_t room)
 {
     block_list list = { blocks, 0, room };
-    if (python_instance)
-        emma_walk(python_instance, list_block, &list);
+    if (!python_instance || !python_is_alone(python_instance))
+        return SIZE_MAX;
+    emma_walk(python_instance, list_block, &list);
     return list.count;
 }

@@ -22,6 +22,9 @@ EMMA_API enum emma_status emma_python_set_limit(size_t limit_bytes, size_t spare
  * what the peak was, in bytes. */
 EMMA_API size_t emma_python_restart_peak(size_t restore_bytes);
 
+/* emma_check; EMMA_BUSY also where other threads have heaps, as emma_python_list_blocks. */
+EMMA_API enum emma_status emma_python_check(void);
+
 /* Whether all threads share a heap for MEM and OBJ, which they enter with Python's lock held. */
 EMMA_API bool emma_python_has_one_heap(void);
 
@@ -34,8 +37,8 @@ typedef struct emma_python_block {
     size_t bytes;
 } emma_python_block;
 
-/* Writes down the live blocks, in address order, as many as there is room for; returns how many there are.
- * No other thread may allocate meanwhile: Python's lock is held. */
+/* Writes down the live blocks, in address order, as many as there is room for; returns how many there are, or
+ * SIZE_MAX: other threads have heaps, and may be using them without Python's lock, which is held. */
 EMMA_API size_t emma_python_list_blocks(emma_python_block *blocks, size_t room);
 
 /* NumPy's PyDataMem_Handler for the data of arrays, for a capsule "mem_handler". Never freed. */

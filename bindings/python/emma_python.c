@@ -236,6 +236,9 @@ enum emma_status emma_python_install(emma *instance, unsigned domains)
         domains &= ~(unsigned)EMMA_PYTHON_OBJ;
     bool any = !domains;
     for (int domain = 0; domain < EMMA_PYTHON_DOMAINS; domain++)
+        if (!python_domains[domain].wanted)
+            PyMem_GetAllocator(domain, &python_domains[domain].older);
+    for (int domain = 0; domain < EMMA_PYTHON_DOMAINS; domain++)
         if (domains >> domain & 1)
             any = domain_take(domain) || any;
     return any ? EMMA_OK : EMMA_BUSY;

@@ -71,8 +71,9 @@ EMMA_API void emma_python_allocator(emma *instance, PyMemAllocatorEx *out);
  * and `wanted` of emma_python_look is false.
  * From 3.12 on, Python forgets its allocators between Py_FinalizeEx and the next Py_PreInitialize: a host that
  * starts it again calls Py_PreInitialize, then this with the same instance, then Py_InitializeFromConfig.
- * 3.12 has the C library serve RAW for moments, while interpreters begin and end: a host whose interpreters have
- * locks of their own leaves RAW out there, or sees to it that free() and realloc() take the instance's blocks.
+ * Up to 3.12 Python has the C library serve RAW for moments, while interpreters begin and end, as later ones do at
+ * their own end: a host with threads that allocate without the lock just then leaves RAW out, or sees to it
+ * that free() and realloc() take the instance's blocks.
  * EMMA_INVALID: no domain, an unknown one, or `instance` is NULL; EMMA_BUSY: it is done, or for another instance;
  * EMMA_UNSUPPORTED: there is no Python in this process. Nothing changed then. */
 EMMA_API enum emma_status emma_python_install(emma *instance, unsigned domains);

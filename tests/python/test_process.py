@@ -103,6 +103,29 @@ import emma
 print(emma.stats().footprint < 40 << 20, "sound" in emma.doctor())
 """
 
+# As tkinter does: what pymalloc leaves to malloc anyway, taken and freed without the lock.
+WITHOUT_LOCK = """
+import ctypes, threading
+free_of_lock = ctypes.CDLL(None)
+allocate, resize, free = free_of_lock.PyMem_Malloc, free_of_lock.PyMem_Realloc, free_of_lock.PyMem_Free
+allocate.restype = resize.restype = ctypes.c_void_p
+resize.argtypes, free.argtypes = [ctypes.c_void_p, ctypes.c_size_t], [ctypes.c_void_p]
+def churn():
+    for i in range(20_000):
+        block = resize(allocate(600 + i % 3000), 600 + i % 5000)
+        ctypes.memset(block, 1, 600)
+        free(block)
+threads = [threading.Thread(target=churn) for _ in range(3)]
+for thread in threads:
+    thread.start()
+while any(thread.is_alive() for thread in threads):
+    kept = [bytearray(600 + i % 3000) for i in range(200)] + [str(i) for i in range(500)]
+for thread in threads:
+    thread.join()
+import emma
+print("sound" in emma.doctor())
+"""
+
 WAITING_THREADS = """
 import sys, threading
 ready, stop = threading.Semaphore(0), threading.Event()
@@ -169,6 +192,12 @@ for size in (1, 100, 5000, 100_000, 3 << 20):
             raw.PyMem_RawFree(block)
 libc.free(None)
 libc.free(libc.realloc(None, 10))
+assert libc.realloc(raw.PyMem_RawMalloc(100), 0) is None
+libc.malloc_usable_size.argtypes = [ctypes.c_void_p]
+for allocate in (raw.PyMem_RawMalloc, libc.malloc):
+    block = allocate(1000)
+    assert 1000 <= libc.malloc_usable_size(block) < 2000
+    libc.free(block)
 print(abs(emma.stats().live_blocks - before) < 100)
 """
 
@@ -220,6 +249,9 @@ class Both(EmmaTest):
 
     def test_short_threads(self):
         self.assert_both(SHORT_THREADS, "True True\n")
+
+    def test_without_the_lock(self):
+        self.assert_both(WITHOUT_LOCK, "True\n")
 
     def test_waiting_threads(self):
         # Up to 3.11 they may share a heap; from 3.12 on, interpreters have locks of their own.

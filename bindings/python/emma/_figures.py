@@ -91,10 +91,14 @@ _WALK_SLACK = 4096
 
 
 def walk():
-    """The live blocks, as a list of :class:`Block` in the order of their addresses."""
+    """The live blocks, as a list of :class:`Block` in the order of their addresses. RuntimeError while other threads
+    have heaps of their own: they may allocate without Python's lock."""
     room = stats().live_blocks + _WALK_SLACK
     blocks = (_library.BlockStruct * room)()
-    count = min(_library.load().emma_python_list_blocks(blocks, room), room)
+    count = _library.load().emma_python_list_blocks(blocks, room)
+    if count == _library.UNLIMITED:
+        raise RuntimeError("other threads have heaps in emma's memory: it can be walked when they have ended")
+    count = min(count, room)
     own = ctypes.addressof(blocks)
     return [Block(block.address, block.bytes) for block in blocks[:count] if block.address != own]
 
@@ -171,6 +175,6 @@ def diagnose():
         lines.append(f"  {_why_displaced()}")
     lines.append("  threads: " + ("one heap for all, under Python's lock" if library.emma_python_has_one_heap()
                                   else "a heap each"))
-    state = {_library.OK: "sound", _library.CORRUPT: "CORRUPT"}.get(library.py_emma_check(instance()), "busy")
+    state = {_library.OK: "sound", _library.CORRUPT: "CORRUPT"}.get(library.emma_python_check(), "not checked: other threads use it")
     lines.append(f"  heap: {state}")
     return "\n".join(lines)

@@ -11,21 +11,19 @@ _DOMAINS = {"raw": 1, "mem": 2, "obj": 4}
 _SET_HANDLER = 304
 _HANDLER_NAME = b"mem_handler"
 
+# Python puts the C library's functions in RAW's place for moments, up to 3.12 whenever an interpreter begins or ends, and
+# at its own end: threads without the lock may free a block just then. Where the library is preloaded it mends that.
+_USUAL_DOMAINS = ("mem", "obj")
 
-# Python 3.12 puts the C library's functions in RAW's place for a moment whenever an interpreter begins or ends: one
-# with a lock of its own may free a block just then. The library mends that only where it is preloaded.
-_UNSTEADY_RAW = (3, 12)
 
-
-def install(domains=None):
+def install(domains=_USUAL_DOMAINS):
     """Serves Python's memory from emma from now on, for the rest of the process; the domains left out stay as
-    they are. Without a list all are served: "raw", "mem" and "obj", but for "raw" on Python 3.12, which is not safe
-    there beside interpreters with locks of their own. True if it is so now, False if it was before (then nothing
-    changes). Blocks handed out before go
-    back to the allocator that they are from. Where NumPy is loaded, the data of its arrays comes from emma, too:
-    see :func:`serve_numpy`. ValueError: no domain, or an unknown one; MemoryError where the system refuses
-    memory; RuntimeError while tracemalloc traces; ImportError where the library is missing."""
-    bits = _bits_of(_usual_domains() if domains is None else domains)
+    they are. "raw" can be named, too: that is safe where no thread uses it without Python's lock while an
+    interpreter begins or ends. True if it is so now, False if it was before (then nothing changes). Blocks handed
+    out before go back to the allocator that they are from. Where NumPy is loaded, the data of its arrays comes from
+    emma, too: see :func:`serve_numpy`. ValueError: no domain, or an unknown one; MemoryError where the system
+    refuses memory; RuntimeError while tracemalloc traces; ImportError where the library is missing."""
+    bits = _bits_of(domains)
     library = _library.load()
     if _is_traced() and not library.emma_python_instance():
         raise RuntimeError("tracemalloc is tracing: when it stops, it puts the allocator of before back. "
@@ -40,10 +38,6 @@ def install(domains=None):
     if status == _library.OK and "numpy" in sys.modules:
         serve_numpy()
     return status == _library.OK
-
-
-def _usual_domains():
-    return [name for name in _DOMAINS if name != "raw" or sys.version_info[:2] != _UNSTEADY_RAW]
 
 
 def _is_traced():

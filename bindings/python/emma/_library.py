@@ -45,7 +45,7 @@ _FUNCTIONS = {
     "py_emma_owns": (ctypes.c_bool, [ctypes.c_void_p, ctypes.c_void_p]),
     "emma_python_has_one_heap": (ctypes.c_bool, []),
     "emma_python_trim": (ctypes.c_size_t, []),
-    "py_emma_check": (ctypes.c_int, [ctypes.c_void_p]),
+    "emma_python_check": (ctypes.c_int, []),
     "py_emma_python_look": (None, [ctypes.c_uint, ctypes.POINTER(DomainStruct)]),
     "emma_python_start": (ctypes.c_int, [ctypes.c_uint]),
     "emma_python_instance": (ctypes.c_void_p, []),
