@@ -111,7 +111,7 @@ allocate, resize, free = free_of_lock.PyMem_Malloc, free_of_lock.PyMem_Realloc, 
 allocate.restype = resize.restype = ctypes.c_void_p
 resize.argtypes, free.argtypes = [ctypes.c_void_p, ctypes.c_size_t], [ctypes.c_void_p]
 def churn():
-    for i in range(20_000):
+    for i in range(1_000):
         block = resize(allocate(600 + i % 3000), 600 + i % 5000)
         ctypes.memset(block, 1, 600)
         free(block)
