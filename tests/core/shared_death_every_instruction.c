@@ -191,13 +191,6 @@ static bool kill_one(const act *a, size_t after, block *slots, test_rng *rng)
     return traps == after;
 }
 
-/* Bytes that stay with the instance when only this thread is left: what is idle is given back. */
-static size_t settled_bytes(void)
-{
-    emma_trim(instance);
-    return test_stats(instance).footprint_bytes;
-}
-
 /* All in an instance of its own: what the dead leave makes later calls longer. Returns how many died. */
 static size_t kill_many(const act *a, uint64_t seed)
 {
@@ -206,26 +199,25 @@ static size_t kill_many(const act *a, uint64_t seed)
     test_thread other;
     instance = test_create(EMMA_UNLIMITED, EMMA_SHARED);
     ending = false;
-    kill_one(a, 0, slots, &rng); /* counts */
-    const size_t before = settled_bytes();
     test_threads_start(&other, 1, go_on, seed + 1);
-    const size_t deaths_max = 2 * test_scaled(DEATHS);
+    kill_one(a, 0, slots, &rng); /* counts */
     const size_t stride = 1 + traps / test_scaled(DEATHS);
-    size_t deaths = 0, midway = 0, after = 1 + test_below(&rng, stride);
-    for (; deaths < deaths_max && kill_one(a, after, slots, &rng); after += stride)
-        if (++deaths == deaths_max / 4)
-            midway = test_stats(instance).footprint_bytes;
-    const size_t busy = test_stats(instance).footprint_bytes;
+    const size_t before = test_stats(instance).footprint_bytes;
+    size_t deaths = 0, after = 1 + test_below(&rng, stride);
+    for (; deaths < 2 * test_scaled(DEATHS) && kill_one(a, after, slots, &rng); after += stride)
+        deaths++;
+    const size_t now = test_stats(instance).footprint_bytes;
+    const size_t lost_max = a->run == be_outside ? 0 : deaths * LOST_BYTES;
     __atomic_store_n(&ending, true, __ATOMIC_RELAXED);
     test_threads_join(&other, 1);
-    const size_t now = settled_bytes();
-    printf("%s: %zu deaths, every %zu instructions; %zu KiB, and %zu more lost\n", a->name, deaths,
-           stride, busy / TEST_KIB, now > before ? (now - before) / TEST_KIB : 0);
-    const size_t lost_max = a->run == be_outside ? 0 : deaths * LOST_BYTES;
-    CHECK_LE(now, before + TEST_MIB + lost_max);
-    /* What is idle does not grow with the dead, either. */
-    if (midway)
-        CHECK_LE(busy, midway + TEST_MIB + lost_max);
+    emma_trim(instance);
+    const size_t settled = test_stats(instance).footprint_bytes;
+    printf("%s: %zu deaths, every %zu instructions, %zu KiB more, %zu after a trim\n", a->name,
+           deaths, stride, now > before ? (now - before) / TEST_KIB : 0,
+           settled > before ? (settled - before) / TEST_KIB : 0);
+    /* With what is idle, and without. */
+    CHECK_LE(now, before + 2 * TEST_MIB + lost_max);
+    CHECK_LE(settled, before + TEST_MIB + lost_max);
     free_churned(slots);
     /* Those that did not die keep what they allocated, too: the first and the last. */
     CHECK_LE(test_stats(instance).live_blocks, (deaths + 2) * LOST_BLOCKS);
