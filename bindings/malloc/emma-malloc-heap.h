@@ -120,9 +120,10 @@ static EMMAI_ALWAYS_INLINE bool heap_is_foreign(const emma *instance, ptrdiff_t 
     return MALLOC_UNLIKELY((size_t)beyond <= instance->foreign_max);
 }
 
-/* Frees into the heap as emma_free does in a local instance. False, with nothing done: the block is foreign, or
- * there is no heap, or somebody is inside it. */
-static EMMAI_ALWAYS_INLINE bool heap_free(emmai_heap *heap, void *block)
+/* Frees into the heap as emma_free does in a local instance; a block of another's slab into the stash, if that is
+ * meant. False, with nothing done: the block is foreign, or another's, or there is no heap, or somebody is
+ * inside it. */
+static EMMAI_ALWAYS_INLINE bool heap_free_if(emmai_heap *heap, void *block, bool also_others)
 {
     if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate))
         return false;
@@ -134,9 +135,16 @@ static EMMAI_ALWAYS_INLINE bool heap_free(emmai_heap *heap, void *block)
     const emmai_tag *tag = emmai_tag_of_beyond(instance, beyond);
     if (MALLOC_LIKELY(tag->owner == heap->number))
         free_push(instance, heap, slab, block, true);
-    else
+    else if (also_others)
         free_remote(instance, heap, slab, tag->size_class, block);
+    else
+        return false;
     return true;
+}
+
+static EMMAI_ALWAYS_INLINE bool heap_free(emmai_heap *heap, void *block)
+{
+    return heap_free_if(heap, block, true);
 }
 
 /* Whether a block may stay where it is when it is to have `bytes`, since its class does not change. */

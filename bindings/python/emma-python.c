@@ -171,8 +171,9 @@ static MALLOC_NOINLINE void python_free_slowly(unsigned domain, void *block)
 
 static inline void python_free(python_way way, unsigned domain, void *block)
 {
-    emmai_heap *heap = way == OF_LOCK && lock_heap_has(block) ? lock_heap : own_heap;
-    if (!heap_free(heap, block))
+    if (way == OF_LOCK && MALLOC_LIKELY(heap_free_if(lock_heap, block, false)))
+        return;
+    if (!heap_free(own_heap, block))
         python_free_slowly(domain, block);
 }
 
