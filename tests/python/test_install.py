@@ -175,6 +175,21 @@ print(all(any(block.address <= id(mark) < block.address + block.bytes for block 
 """
         self.assert_prints(self.installed(code), "5 True\nTrue\n")
 
+    def test_numpy_handler_meets_other_blocks(self):
+        code = """
+import ctypes
+from emma import _figures, _library
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+functions = ctypes.cast(_library.load().emma_python_numpy_handler() + 128, ctypes.POINTER(ctypes.c_void_p))
+resize = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(functions[3])
+free = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(functions[4])
+free(None, resize(None, libc.malloc(100), 5000), 5000)
+print(_figures.domains()["raw"])
+"""
+        self.assert_prints(self.installed(code),
+                           "Domain(wanted=False, serves=False, older_freed=1, older_resized=1)\n")
+
     def test_measure(self):
         code = """
 with emma.measure() as outer:
