@@ -32,6 +32,7 @@
 #include "emma_shared.c"
 #include "emma_held.c"
 #include "emma_remote.c"
+#include "emma_stash.c"
 #include "emma_block.c"
 #include "emma_free.c"
 #include "emma_realloc.c"

@@ -325,6 +325,8 @@ static void chunk_decay(emma *instance)
                                      __ATOMIC_RELAXED))
         return;
     emmai_chunk_purge(instance, emmai_sync_get(&control->retained_low_pages));
+    if (instance->shared)
+        emmai_shared_decay(instance);
     emmai_sync_set(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
 }
 

@@ -42,7 +42,7 @@ static inline void free_other(emma *instance, emmai_heap *heap, emmai_slab *slab
                               unsigned size_class, void *block)
 {
     if (EMMAI_LIKELY(size_class))
-        emmai_remote_free(instance, heap, size_class, block);
+        emmai_stash_free(instance, heap, size_class, block);
     else
         free_run(instance, heap, slab, block);
 }

@@ -4,7 +4,7 @@
 #ifndef EMMA_INTERNAL_H
 #define EMMA_INTERNAL_H
 
-#include "emma_layout.h"
+#include "emma_layout_shared.h"
 
 /* ---- emma_class.c ---- */
 
@@ -90,6 +90,7 @@ static void emmai_metadata_forget_entry(emma *instance, const emmai_slab *entry)
 
 static size_t emmai_chunk_purge(emma *instance, size_t pages);
 static size_t emmai_chunk_squeeze(emma *instance);
+static void emmai_chunk_cut(emma *instance, size_t chunk, size_t bytes);
 
 /* ---- emma_huge.c ---- */
 
@@ -227,6 +228,7 @@ static emmai_heap *emmai_shared_enter(emma *instance);
 static bool emmai_shared_is_inside(const emma *instance);
 static emmai_heap *emmai_shared_earlier(const emma *instance);
 static void emmai_shared_reclaim(emma *instance);
+static void emmai_shared_decay(emma *instance);
 static emmai_thread_heap *emmai_shared_heap_at(const emma *instance, size_t number);
 static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
 static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number);
@@ -239,14 +241,22 @@ static void emmai_held_give(emma *instance, emmai_heap *heap, size_t chunk);
 static void emmai_held_shed(emma *instance, emmai_heap *heap);
 static void emmai_held_shed_all(emma *instance);
 
+/* ---- emma_stash.c ---- */
+
+static inline void emmai_stash_free(const emma *instance, emmai_heap *heap, unsigned size_class,
+                                    void *block);
+static void *emmai_stash_refill(const emma *instance, emmai_heap *heap, unsigned size_class);
+static void *emmai_stash_take(emmai_heap *heap, unsigned size_class);
+static void emmai_stash_give_back(const emma *instance, emmai_heap *heap);
+static bool emmai_stash_is_bin(const emma *instance, const emmai_heap *heap, unsigned size_class);
+static unsigned emmai_stash_next_class(uint64_t *classes);
+
 /* ---- emma_remote.c ---- */
 
-static inline void emmai_remote_free(const emma *instance, emmai_heap *heap, unsigned size_class,
-                                     void *block);
+static void emmai_remote_send(const emma *instance, emmai_heap *heap, unsigned size_class,
+                              void *block);
+static void emmai_remote_send_off(const emma *instance, emmai_heap *heap);
 static void emmai_remote_free_alone(const emma *instance, const emmai_slab *slab, void *block);
-static void *emmai_remote_refill(const emma *instance, emmai_heap *heap, unsigned size_class);
-static void *emmai_remote_take(emmai_heap *heap, unsigned size_class);
-static void emmai_remote_give_back(const emma *instance, emmai_heap *heap);
 static void emmai_remote_drain(emma *instance, emmai_heap *heap);
 static void emmai_remote_settle(emma *instance);
 static void emmai_remote_clear(emmai_heap *heap);

@@ -150,50 +150,6 @@ typedef struct emmai_heap {
 
 _Static_assert(sizeof(uint16_t) * EMMAI_SLAB_COUNTS % 8 == 0, "cleared by words");
 
-/* Blocks of one class, of slabs of other heaps, that this heap's thread freed. */
-typedef struct emmai_stash {
-    void *blocks;  /* the last one freed, linked through the blocks' first words; NULL: none */
-    uint16_t room; /* for so many more */
-    uint16_t size; /* what room was when it was empty; 0: it never held any */
-    bool was_full; /* since its class's bin last was empty */
-} emmai_stash;
-
-#define EMMAI_LINE_BYTES 64
-
-/* A heap of a shared instance; see emma_shared.c. */
-typedef struct emmai_thread_heap {
-    emmai_heap heap;                      /* owner thread */
-    emma *instance;                       /* that it is of */
-    emmai_stash stash[EMMAI_CLASS_COUNT]; /* owner thread */
-    uint64_t stashed;                     /* classes that have a stash, as bits. Owner thread */
-    uint64_t owner;                       /* any thread, atomic */
-    uint32_t generation;                  /* who becomes the owner; others look, atomic */
-    uint32_t held; /* first of its chunks in no use: emma_held.c; 0: none. Any thread, atomic */
-    uint32_t held_count; /* at most so many; owner thread */
-    bool stocked;        /* it may have empty slabs. Owner thread; others look, atomic */
-    /* What other threads freed, see emma_remote.c; any thread, atomic. On a cache line of its own. */
-    _Alignas(EMMAI_LINE_BYTES) void *returned;
-} emmai_thread_heap;
-
-/* What a thread keeps of its own, for all shared instances of this copy of emma: which heaps served
- * it in the last two. */
-typedef struct emmai_thread {
-    uint64_t nonce; /* of that heap's instance; 0: none */
-    emmai_thread_heap *heap;
-    uint64_t nonce_before;
-    emmai_thread_heap *heap_before;
-    uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
-    uint16_t changes;   /* of the words before */
-    bool forked;        /* it came through a fork */
-    uint8_t lone_frees; /* without a heap */
-} emmai_thread;
-
-#define EMMAI_NONCE_CHANGING 1
-
-/* Numbers of heaps are of 16 bits, from 1. */
-#define EMMAI_HEAPS_MAX  ((size_t)UINT16_MAX)
-#define EMMAI_HEAP_SLOTS 512
-
 enum emmai_answer { EMMAI_UNKNOWN, EMMAI_NO, EMMAI_YES };
 
 /* Options, limits, extents and lifetime counters: what is about the heap rather than in it. */
@@ -229,6 +185,7 @@ typedef struct emmai_control {
     size_t heap_count;        /* shared: numbers of heaps handed out; any thread, atomic */
     size_t heaps_detached;    /* shared: at most so many have no owner; any thread, atomic */
     size_t adopt_cursor;      /* shared: number of the heap asked about last; any thread, atomic */
+    size_t decay_cursor;      /* shared: the same for the decay; any thread, atomic */
     uint32_t generation;      /* shared: the last one; any thread, atomic */
     uint32_t process_id;      /* shared: of that generation; any thread, atomic */
     emma_misuse_fn misuse_handler;
@@ -273,6 +230,8 @@ struct emma {
     void *deferred;   /* blocks that signal handlers freed; any, atomic */
     emmai_control local;
 };
+
+#define EMMAI_LINE_BYTES 64
 
 /* Of page 0 before struct emma: entries of the first chunks, in whole cache lines. */
 #define EMMAI_HEAD_BYTES \

@@ -107,6 +107,14 @@ static size_t squeeze_chunk(const emma *instance, size_t chunk, size_t bytes)
     return pages;
 }
 
+/* Gives back the pages of a chunk in use behind the first `bytes`. */
+static void emmai_chunk_cut(emma *instance, size_t chunk, size_t bytes)
+{
+    size_t pages = squeeze_chunk(instance, chunk, bytes);
+    emmai_sync_add(&instance->control->returned_bytes, (uint64_t)pages << EMMAI_PAGE_SHIFT);
+    emmai_footprint_give(instance, pages);
+}
+
 /* Gives back pages that chunks in use keep from an earlier use and do not need; returns how many.
  * O(chunks in use): for when memory is short. */
 static size_t emmai_chunk_squeeze(emma *instance)

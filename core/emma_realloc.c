@@ -16,7 +16,7 @@ static void *realloc_move(emma *instance, emmai_heap *heap, emmai_slab *slab, vo
     else if (emmai_slab_owner(instance, slab) == heap->number)
         emmai_slab_free(instance, heap, slab, block);
     else
-        emmai_remote_free(instance, heap, slab->size_class, block);
+        emmai_stash_free(instance, heap, slab->size_class, block);
     return target;
 }
 

@@ -87,6 +87,7 @@ static bool heap_take(emmai_thread_heap *heap, uint64_t owner, uint64_t id, uint
         return false;
     emmai_sync_set(&heap->generation, generation);
     emmai_sync_set(&heap->stocked, true);
+    emmai_sync_set(&heap->looked_at, false);
     return true;
 }
 
@@ -152,15 +153,18 @@ static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emm
 
 /* A search for heaps that somebody left. */
 typedef struct heap_search {
-    size_t number; /* of the heap looked at last */
-    size_t left;   /* to be looked at */
-    size_t asks;   /* owners that the kernel may still be asked about */
+    size_t *cursor; /* where the next one begins */
+    size_t number;  /* of the heap looked at last */
+    size_t left;    /* to be looked at */
+    size_t asks;    /* owners that the kernel may still be asked about */
 } heap_search;
 
-static heap_search heap_search_begin(const emma *instance, size_t asks)
+/* Begins with the heap whose owner was asked about last: where one thread succeeds another, it has that one's,
+ * and others that are left stay as they are. */
+static heap_search heap_search_begin(const emma *instance, size_t *cursor, size_t asks)
 {
-    return (heap_search){ emmai_sync_get(&instance->control->adopt_cursor), heap_count(instance),
-                          asks };
+    size_t last = emmai_sync_get(cursor);
+    return (heap_search){ cursor, last ? last - 1 : 0, heap_count(instance), asks };
 }
 
 /* The next heap that has no owner, or one that may be asked about; NULL when there is none. Where all
@@ -177,7 +181,7 @@ static emmai_thread_heap *heap_search_next(emma *instance, heap_search *search)
             continue;
         if (has_owner) {
             search->asks--;
-            emmai_sync_set(&control->adopt_cursor, search->number);
+            emmai_sync_set(search->cursor, search->number);
         }
         return heap;
     }
@@ -188,7 +192,7 @@ static emmai_thread_heap *heap_search_next(emma *instance, heap_search *search)
 static emmai_thread_heap *heap_adopt(emma *instance, const emmai_thread *self, uint64_t id,
                                      uint32_t generation)
 {
-    heap_search search = heap_search_begin(instance, ADOPT_ASKS);
+    heap_search search = heap_search_begin(instance, &instance->control->adopt_cursor, ADOPT_ASKS);
     emmai_thread_heap *heap;
     while ((heap = heap_search_next(instance, &search)))
         if (heap_take_if_left(instance, heap, self, id, generation))
@@ -240,7 +244,7 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
 static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool stocked)
 {
     emmai_thread *self = emmai_thread_self();
-    emmai_remote_give_back(instance, &heap->heap);
+    emmai_stash_give_back(instance, &heap->heap);
     emmai_remote_drain(instance, &heap->heap);
     if (!stocked)
         emmai_slab_shed(instance, &heap->heap);
@@ -253,18 +257,30 @@ static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool st
     __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
 }
 
-/* Takes back what was freed into heaps that nobody has any more; false when there was nothing. */
-static bool reclaim_once(emma *instance)
+/* Whether no thread took a heap since this was asked last. */
+static bool heap_is_cold(emmai_thread_heap *heap)
 {
+    bool looked_at = emmai_sync_get(&heap->looked_at);
+    emmai_sync_set(&heap->looked_at, true);
+    return looked_at;
+}
+
+/* Takes back what was freed into heaps that nobody has any more, and what these hold: all of them, or as many
+ * as cost little and are cold. False when there was nothing. */
+static bool reclaim_once(emma *instance, bool all)
+{
+    emmai_control *control = instance->control;
     emmai_thread *self = emmai_thread_self();
     uint32_t generation = shared_generation(instance);
     uint64_t id = emmai_thread_identify(self, instance);
-    heap_search search = heap_search_begin(instance, SIZE_MAX);
+    heap_search search = all ? heap_search_begin(instance, &control->adopt_cursor, SIZE_MAX)
+                             : heap_search_begin(instance, &control->decay_cursor, ADOPT_ASKS);
     emmai_thread_heap *heap;
     bool found = false;
     while (id && (heap = heap_search_next(instance, &search))) {
         bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->stocked);
-        if (!pending || !heap_take_if_left(instance, heap, self, id, generation))
+        if (!pending || (!all && !heap_is_cold(heap)) ||
+            !heap_take_if_left(instance, heap, self, id, generation))
             continue;
         emmai_gate_close(&heap->heap);
         heap_leave_for_good(instance, heap, false);
@@ -279,8 +295,14 @@ static bool reclaim_once(emma *instance)
 static void emmai_shared_reclaim(emma *instance)
 {
     emmai_held_shed_all(instance);
-    if (reclaim_once(instance))
-        reclaim_once(instance);
+    if (reclaim_once(instance, true))
+        reclaim_once(instance, true);
+}
+
+/* Makes free what is left where no thread has been for a decay period. */
+static void emmai_shared_decay(emma *instance)
+{
+    reclaim_once(instance, false);
 }
 
 /* An idle heap that is, or becomes, the calling thread's. */

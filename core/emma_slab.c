@@ -6,6 +6,9 @@
  * one of its blocks is freed; then it queues up at the ring's end. */
 #include "emma_internal.h"
 
+/* Much is free where it is this part of the footprint. */
+#define SLAB_FREE_PART 4
+
 /* Blocks that fit into a slab. */
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab)
 {
@@ -177,6 +180,15 @@ static emmai_slab *slab_init(const emma *instance, emmai_slab *slab, unsigned si
     return slab;
 }
 
+/* Whether the pages that a chunk has from an earlier use are worth more elsewhere than in the first slab of
+ * its class, which may stay almost empty: not where much is free. */
+static bool slab_may_need_little(const emma *instance)
+{
+    const emmai_control *control = instance->control;
+    size_t free_pages = emmai_sync_get(&control->retained_pages);
+    return free_pages < emmai_sync_get(&control->footprint_pages) / SLAB_FREE_PART;
+}
+
 static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size_class)
 {
     size_t chunk =
@@ -187,6 +199,8 @@ static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size
         heap->slab_count[size_class]++;
     emmai_slab *slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     emmai_entry_tag(instance, slab, heap->number, size_class);
+    if (instance->shared && heap->slab_count[size_class] == 1 && slab_may_need_little(instance))
+        emmai_chunk_cut(instance, chunk, emmai_class_bytes(size_class));
     return slab_init(instance, slab, size_class);
 }
 
@@ -274,14 +288,14 @@ static EMMAI_NOINLINE void *slab_refill(emma *instance, emmai_heap *heap, unsign
 /* Allocates a block of a class whose bin is empty; NULL when the limit or the kernel refuses. */
 static inline void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class)
 {
-    void *block = instance->shared ? emmai_remote_refill(instance, heap, size_class) : NULL;
+    void *block = instance->shared ? emmai_stash_refill(instance, heap, size_class) : NULL;
     if (EMMAI_UNLIKELY(block))
         return block;
     emmai_slab *head = heap->heads[size_class];
     if (head->free && (instance->shared || !emmai_slab_is_young(instance, head)))
         return slab_serve(heap, head);
     block = slab_refill(instance, heap, size_class);
-    return block || !instance->shared ? block : emmai_remote_take(heap, size_class);
+    return block || !instance->shared ? block : emmai_stash_take(heap, size_class);
 }
 
 /* ---- frees that are more than a push ---- */
@@ -370,7 +384,7 @@ static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned si
 static void emmai_slab_shed(emma *instance, emmai_heap *heap)
 {
     if (instance->shared)
-        emmai_remote_give_back(instance, heap);
+        emmai_stash_give_back(instance, heap);
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {
         emmai_slab *slab = heap->heads[i];
         if (slab == &emmai_no_slab || emmai_slab_is_young(instance, slab) ||
