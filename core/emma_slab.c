@@ -181,12 +181,14 @@ static emmai_slab *slab_init(const emma *instance, emmai_slab *slab, unsigned si
 }
 
 /* Whether the pages that a chunk has from an earlier use are worth more elsewhere than in the first slab of
- * its class, which may stay almost empty: not where much is free. */
+ * its class, which may stay almost empty: not where much is free, nor where huge pages are in use. */
 static bool slab_may_need_little(const emma *instance)
 {
     const emmai_control *control = instance->control;
     size_t free_pages = emmai_sync_get(&control->retained_pages);
-    return free_pages < emmai_sync_get(&control->footprint_pages) / SLAB_FREE_PART;
+    size_t pages = emmai_sync_get(&control->footprint_pages);
+    return free_pages < pages / SLAB_FREE_PART &&
+           pages < EMMAI_HUGE_FOOTPRINT_BYTES >> EMMAI_PAGE_SHIFT;
 }
 
 static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size_class)
