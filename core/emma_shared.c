@@ -167,7 +167,7 @@ static heap_search heap_search_begin(const emma *instance, size_t *cursor, size_
     return (heap_search){ cursor, last ? last - 1 : 0, heap_count(instance), asks };
 }
 
-/* The next heap that has no owner, or one that may be asked about; NULL when there is none. Where all
+/* The next idle heap that has no owner, or one that may be asked about; NULL when there is none. Where all
  * of many threads live, not each asks about each: the dead are found in turn. */
 static emmai_thread_heap *heap_search_next(emma *instance, heap_search *search)
 {
@@ -177,7 +177,7 @@ static emmai_thread_heap *heap_search_next(emma *instance, heap_search *search)
         search->number = search->number < heap_count(instance) ? search->number + 1 : 1;
         emmai_thread_heap *heap = emmai_shared_heap_at(instance, search->number);
         bool has_owner = heap && emmai_sync_get(&heap->owner);
-        if (!heap || (has_owner && !search->asks))
+        if (!heap || !heap_is_idle(heap) || (has_owner && !search->asks))
             continue;
         if (has_owner) {
             search->asks--;

@@ -22,6 +22,8 @@ static struct {
     uint64_t every;              /* each n-th is refused; 0: none */
     uint64_t clock_ms;           /* what the core's clock shows */
     void (*before)(long number); /* runs before each call, as a signal handler would */
+    /* Answers in the kernel's place where it returns true; `b` is the call's second argument. */
+    bool (*answer)(long number, long b, long *result);
 } fault;
 
 static _Thread_local uint64_t fault_mine; /* failures of this thread's calls */
@@ -43,6 +45,9 @@ long fault_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     if (fault.before)
         fault.before(number);
+    long answered;
+    if (fault.answer && fault.answer(number, b, &answered))
+        return answered;
     if (number == SYS_clock_gettime) {
         long *now = (long *)b;
         now[0] = (long)(fault.clock_ms / 1000);
