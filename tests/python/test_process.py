@@ -1,5 +1,7 @@
 """Forks, threads, sub-interpreters, several lives of the interpreter: under emma and after emma.install()."""
 
+import ctypes.util
+import subprocess
 import sys
 import unittest
 
@@ -202,6 +204,25 @@ print(abs(emma.stats().live_blocks - before) < 100)
 """
 
 
+# A library that is initialized before emma's: the loader's own errors are allocated and freed by then.
+EARLY = """
+#include <dlfcn.h>
+#include <stdlib.h>
+
+__attribute__((constructor)) static void fail(void)
+{
+    for (int i = 0; i < 3; i++)
+        if (dlopen("library-that-is-not-there.so", RTLD_NOW) || !dlerror())
+            abort();
+    void *block = realloc(malloc(10), 100000);
+    if (!block || dlopen("library-that-is-not-there.so", RTLD_NOW))
+        abort();
+    free(block);
+    if (!dlerror())
+        abort();
+}
+"""
+
 class Both(EmmaTest):
     """Each program twice."""
 
@@ -246,6 +267,15 @@ class Both(EmmaTest):
             self.skipTest("no libemma-malloc.so was built")
         done = self.emma(self.script(MIXED), env=environment(LD_PRELOAD=malloc))
         self.assert_prints(done, "True\n")
+
+    def test_early_library(self):
+        source, library = self.folder / "early.c", self.folder / "early.so"
+        source.write_text(EARLY)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+        found = ctypes.util.find_library("jemalloc")
+        for others in [[library], [library, found], [found, library]] if found else [[library]]:
+            done = self.emma("-c", "print('fine')", env=environment(LD_PRELOAD=":".join(map(str, others))))
+            self.assert_prints(done, "fine\n")
 
     def test_short_threads(self):
         self.assert_both(SHORT_THREADS, "True True\n")
