@@ -18,7 +18,8 @@
  *
  * System calls: each function's own are named. Whatever allocates, resizes or frees may call
  * mprotect (more of the region), madvise (pages given back or taken at once) and clock_gettime
- * (decay), and mmap and munmap once, as a probe. Memory locked by mlockall cannot be given back,
+ * (decay), and mmap and munmap once, as a probe; in a shared instance also gettid, getpid and tgkill
+ * with signal 0 (which threads are gone). Memory locked by mlockall cannot be given back,
  * and with MCL_FUTURE all that is accessible is resident, whatever the footprint says.
  *
  * Errors: NULL or an emma_status; errno is never touched. A call that fails leaves the instance and

@@ -312,7 +312,8 @@ static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_
     return chunk_use(instance, chunk, count, run, run_bytes) == CHUNK_TAKEN;
 }
 
-/* Gives what stayed free for a whole period back to the kernel. */
+/* Gives what stayed free for a whole period back to the kernel. In a shared instance other heaps are entered,
+ * and emptied, and chunks released: the caller leaves its own in a state that does not mind. */
 static void chunk_decay(emma *instance)
 {
     emmai_control *control = instance->control;

@@ -320,8 +320,11 @@ size_t emma_trim(emma *instance)
         return 0;
     emmai_free_drain(instance, heap);
     emmai_slab_shed(instance, heap);
-    if (instance->shared)
+    if (instance->shared) {
         emmai_shared_reclaim(instance);
+        emmai_remote_drain(instance, heap); /* what that sent here */
+        emmai_slab_shed(instance, heap);
+    }
     size_t pages = emmai_chunk_purge(instance, SIZE_MAX);
     if (!instance->shared)
         pages += emmai_chunk_squeeze(instance);

@@ -36,7 +36,7 @@ typedef struct emmai_thread_heap {
     uint32_t held; /* first of its chunks in no use: emma_held.c; 0: none. Any thread, atomic */
     uint32_t held_count; /* at most so many; owner thread */
     bool stocked;        /* it may have empty slabs. Owner thread; others look, atomic */
-    bool looked_at;      /* by the decay, since it was taken. Any thread, atomic */
+    bool looked_at;      /* by the decay, since it was left. Any thread, atomic */
     /* What other threads freed, see emma_remote.c; any thread, atomic. On a cache line of its own. */
     _Alignas(EMMAI_LINE_BYTES) void *returned;
 } emmai_thread_heap;

@@ -6,7 +6,7 @@
  * then a block is out for its slab (I1).
  *
  *   returned  any thread adds a chain (release), the owner takes all there is (acquire): a thread that
- *             stops has added its chain or not. Stopped inside, it leaves its heap closed, and with it what
+ *             stops has added its chain, or lost it. Stopped inside, it leaves its heap closed, and with it what
  *             the heap's stashes and outbox hold and what it was just taking back
  */
 #include "emma_internal.h"
@@ -32,15 +32,23 @@ static void chain_send(const emma *instance, const emmai_chain *chain)
                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
 
+/* Sends a chain of an outbox, which forgets it first: a thread that stops in between loses it, rather than
+ * that its blocks are in two places. */
+static void chain_send_off(const emma *instance, emmai_chain *chain)
+{
+    emmai_chain leaving = *chain;
+    chain->first = NULL;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    chain_send(instance, &leaving);
+}
+
 /* Adds a block to the chain of its slab's heap; the one that another heap has in its place is sent. */
 static void chain_add(const emma *instance, emmai_chain *chains, void *block)
 {
     uint16_t owner = emmai_sync_get(&emmai_tag_of_block(instance, block)->owner);
     emmai_chain *chain = &chains[owner % EMMAI_CHAINS];
-    if (chain->first && chain->owner != owner) {
-        chain_send(instance, chain);
-        chain->first = NULL;
-    }
+    if (chain->first && chain->owner != owner)
+        chain_send_off(instance, chain);
     if (!chain->first) {
         chain->owner = owner;
         chain->last = block;
@@ -54,12 +62,9 @@ static void emmai_remote_send_off(const emma *instance, emmai_heap *heap)
 {
     emmai_thread_heap *owner = emmai_thread_heap_of(heap);
     owner->outbox_bytes = 0;
-    for (unsigned i = 0; i < EMMAI_CHAINS; i++) {
-        if (!owner->outbox[i].first)
-            continue;
-        chain_send(instance, &owner->outbox[i]);
-        owner->outbox[i].first = NULL;
-    }
+    for (unsigned i = 0; i < EMMAI_CHAINS; i++)
+        if (owner->outbox[i].first)
+            chain_send_off(instance, &owner->outbox[i]);
 }
 
 /* Puts the blocks of a list, all of one class, into the heap's outbox, and sends that off when it is full. */

@@ -7,8 +7,9 @@
  *
  * `owner` names the thread, by its kernel id and the place of its thread-local word; it is changed by
  * compare-and-exchange only, so a heap has one owner at any time:
- *   0 -> id      by who needs a heap and finds this one left behind (acquire: sees all that was done)
- *   id -> 0      by emma_thread_detach (release)
+ *   0 -> id      by who needs a heap, or takes back what is in it, and finds it left behind (acquire: sees
+ *                all that was done)
+ *   id -> 0      by who leaves it: emma_thread_detach, or having taken back what was in it (release)
  *   id -> id'    by who finds that thread dead. Not while the gate is closed: such a heap stopped in
  *                the middle of a change, and is left alone for good (its blocks can still be freed).
  *
@@ -133,19 +134,30 @@ static bool heap_is_left(const emma *instance, const emmai_thread_heap *heap, ui
     return !emmai_os_thread_lives(emmai_sync_get(&instance->control->process_id), kernel_id);
 }
 
-/* Takes this heap for the calling thread if it is idle and somebody left it. */
+/* Whether the calling thread may take a heap that has this owner: it is idle and somebody left it. */
+static bool heap_may_be_taken(const emma *instance, const emmai_thread_heap *heap, uint64_t owner,
+                              const emmai_thread *self, uint64_t id, uint32_t generation)
+{
+    return heap_is_idle(heap) && owner != id &&
+           heap_is_left(instance, heap, owner, id, generation, self && self->forked);
+}
+
+/* Takes it then. One that turns out to be closed was had, and is just being left, by another thread: it
+ * stays nobody's. */
 static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emmai_thread *self,
                               uint64_t id, uint32_t generation)
 {
     uint64_t owner = emmai_sync_get(&heap->owner);
-    if (!heap_is_idle(heap) || owner == id ||
-        !heap_is_left(instance, heap, owner, id, generation, self && self->forked) ||
-        !heap_is_idle(heap) || !heap_take(heap, owner, id, generation))
+    if (!heap_may_be_taken(instance, heap, owner, self, id, generation) || !heap_is_idle(heap) ||
+        !heap_take(heap, owner, id, generation))
         return false;
+    if (!heap_is_idle(heap)) {
+        __atomic_store_n(&heap->owner, owner, __ATOMIC_RELEASE);
+        return false;
+    }
     if (!owner)
         emmai_sync_sub(&instance->control->heaps_detached, (size_t)1);
-    /* Had, and just left, by another thread, it is open the next moment: then the thread finds it. */
-    return heap_is_idle(heap);
+    return true;
 }
 
 /* Heaps whose owners the kernel is asked about by a thread that needs one. */
@@ -249,6 +261,7 @@ static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool st
     if (!stocked)
         emmai_slab_shed(instance, &heap->heap);
     emmai_sync_set(&heap->stocked, stocked);
+    emmai_sync_set(&heap->looked_at, false);
     emmai_sync_add(&instance->control->heaps_detached, (size_t)1); /* first: see there */
     __atomic_store_n(&heap->owner, 0, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -257,9 +270,13 @@ static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool st
     __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
 }
 
-/* Whether no thread took a heap since this was asked last. */
-static bool heap_is_cold(emmai_thread_heap *heap)
+/* Whether somebody left a heap, and already had when this was asked last. */
+static bool heap_is_cold(const emma *instance, emmai_thread_heap *heap, const emmai_thread *self,
+                         uint64_t id, uint32_t generation)
 {
+    uint64_t owner = emmai_sync_get(&heap->owner);
+    if (!heap_may_be_taken(instance, heap, owner, self, id, generation))
+        return false;
     bool looked_at = emmai_sync_get(&heap->looked_at);
     emmai_sync_set(&heap->looked_at, true);
     return looked_at;
@@ -279,7 +296,7 @@ static bool reclaim_once(emma *instance, bool all)
     bool found = false;
     while (id && (heap = heap_search_next(instance, &search))) {
         bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->stocked);
-        if (!pending || (!all && !heap_is_cold(heap)) ||
+        if (!pending || (!all && !heap_is_cold(instance, heap, self, id, generation)) ||
             !heap_take_if_left(instance, heap, self, id, generation))
             continue;
         emmai_gate_close(&heap->heap);
@@ -299,10 +316,20 @@ static void emmai_shared_reclaim(emma *instance)
         reclaim_once(instance, true);
 }
 
-/* Makes free what is left where no thread has been for a decay period. */
+/* Makes free what is left in heaps that were left a decay period ago or longer. By one thread at a time, so
+ * that what this releases does not begin it again; if that one dies in it, another takes its place. Not
+ * during a reset, which has the slabs of all heaps freed already. */
 static void emmai_shared_decay(emma *instance)
 {
+    emmai_control *control = instance->control;
+    uint64_t id = emmai_thread_id(emmai_thread_self());
+    uint64_t by = emmai_sync_get(&control->decaying);
+    if (control->resetting || by == id ||
+        (by && emmai_os_thread_lives(emmai_sync_get(&control->process_id), (uint32_t)(by >> 32))) ||
+        !emmai_sync_replace(&control->decaying, &by, id))
+        return;
     reclaim_once(instance, false);
+    emmai_sync_set(&control->decaying, (uint64_t)0);
 }
 
 /* An idle heap that is, or becomes, the calling thread's. */
@@ -372,6 +399,16 @@ static EMMAI_NOINLINE emmai_heap *emmai_shared_enter(emma *instance)
  * slab for a few blocks is what a short-lived thread mostly does. */
 #define STOCKED_MAX 4
 
+/* Whether so many have no owner and are stocked. */
+static bool enough_are_stocked(const emma *instance)
+{
+    emmai_thread_heap *heap;
+    size_t number = 0, count = 0;
+    while (count < STOCKED_MAX && (heap = emmai_shared_next_heap(instance, &number)))
+        count += !emmai_sync_get(&heap->owner) && emmai_sync_get(&heap->stocked);
+    return count == STOCKED_MAX;
+}
+
 void emma_thread_detach(emma *instance)
 {
     emmai_thread *self = emmai_thread_self();
@@ -384,7 +421,6 @@ void emma_thread_detach(emma *instance)
         if (emmai_sync_get(&heap->owner) != id || !heap_is_idle(heap))
             continue;
         emmai_gate_close(&heap->heap);
-        bool stocked = emmai_sync_get(&instance->control->heaps_detached) < STOCKED_MAX;
-        heap_leave_for_good(instance, heap, stocked);
+        heap_leave_for_good(instance, heap, !enough_are_stocked(instance));
     }
 }
