@@ -30,6 +30,7 @@
 #include "emma_checked.c"
 #include "emma_thread.c"
 #include "emma_shared.c"
+#include "emma_adopt.c"
 #include "emma_held.c"
 #include "emma_remote.c"
 #include "emma_stash.c"

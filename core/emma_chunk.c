@@ -223,7 +223,7 @@ static bool chunk_look_again(emma *instance, bool *reclaimed)
 {
     if (!instance->shared || *reclaimed)
         return false;
-    emmai_shared_reclaim(instance);
+    emmai_adopt_reclaim(instance);
     return *reclaimed = true;
 }
 
@@ -327,7 +327,7 @@ static void chunk_decay(emma *instance)
         return;
     emmai_chunk_purge(instance, emmai_sync_get(&control->retained_low_pages));
     if (instance->shared)
-        emmai_shared_decay(instance);
+        emmai_adopt_decay(instance);
     emmai_sync_set(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
 }
 

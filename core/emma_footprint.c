@@ -62,7 +62,7 @@ static void footprint_make_room(emma *instance, size_t pages)
     if (!instance->shared) {
         emmai_chunk_squeeze(instance);
     } else if (pages <= emmai_footprint_limit_pages(control)) {
-        emmai_shared_reclaim(instance);
+        emmai_adopt_reclaim(instance);
         emmai_chunk_purge(instance, excess);
     }
 }

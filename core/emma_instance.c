@@ -318,13 +318,12 @@ size_t emma_trim(emma *instance)
     emmai_heap *heap = emmai_enter(instance);
     if (!heap)
         return 0;
-    emmai_free_drain(instance, heap);
-    emmai_slab_shed(instance, heap);
     if (instance->shared) {
-        emmai_shared_reclaim(instance);
-        emmai_remote_drain(instance, heap); /* what that sent here */
-        emmai_slab_shed(instance, heap);
+        emmai_stash_give_back(instance, heap);
+        emmai_adopt_reclaim(instance);
     }
+    emmai_free_drain(instance, heap); /* what that sent here, too */
+    emmai_slab_shed(instance, heap);
     size_t pages = emmai_chunk_purge(instance, SIZE_MAX);
     if (!instance->shared)
         pages += emmai_chunk_squeeze(instance);

@@ -227,11 +227,20 @@ static bool emmai_thread_wants_heap(void);
 static emmai_heap *emmai_shared_enter(emma *instance);
 static bool emmai_shared_is_inside(const emma *instance);
 static emmai_heap *emmai_shared_earlier(const emma *instance);
-static void emmai_shared_reclaim(emma *instance);
-static void emmai_shared_decay(emma *instance);
+static bool emmai_shared_is_idle(const emmai_thread_heap *heap);
+static size_t emmai_shared_heap_count(const emma *instance);
+static uint32_t emmai_shared_generation(emma *instance);
+static void emmai_shared_leave(emma *instance, emmai_thread_heap *heap, bool stocked);
 static emmai_thread_heap *emmai_shared_heap_at(const emma *instance, size_t number);
 static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
 static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number);
+
+/* ---- emma_adopt.c ---- */
+
+static emmai_thread_heap *emmai_adopt_heap(emma *instance, const emmai_thread *self, uint64_t id,
+                                           uint32_t generation);
+static void emmai_adopt_reclaim(emma *instance);
+static void emmai_adopt_decay(emma *instance);
 
 /* ---- emma_held.c ---- */
 

@@ -186,7 +186,7 @@ typedef struct emmai_control {
     size_t heaps_detached;    /* shared: at most so many have no owner; any thread, atomic */
     size_t adopt_cursor;      /* shared: number of the heap asked about last; any thread, atomic */
     size_t decay_cursor;      /* shared: the same for the decay; any thread, atomic */
-    uint64_t decaying;        /* shared: the thread in emmai_shared_decay; 0: none. Any, atomic */
+    uint64_t decaying;        /* shared: the thread in emmai_adopt_decay; 0: none. Any, atomic */
     uint32_t generation;      /* shared: the last one; any thread, atomic */
     uint32_t process_id;      /* shared: of that generation; any thread, atomic */
     emma_misuse_fn misuse_handler;

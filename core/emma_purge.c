@@ -4,6 +4,14 @@
  * A chunk's memory goes from its end, so that its resident pages stay a prefix of it. */
 #include "emma_internal.h"
 
+/* Counts pages that the kernel has back; returns how many. */
+static size_t purge_count(emma *instance, size_t pages)
+{
+    emmai_sync_add(&instance->control->returned_bytes, (uint64_t)pages << EMMAI_PAGE_SHIFT);
+    emmai_footprint_give(instance, pages);
+    return pages;
+}
+
 /* ---- purging ---- */
 
 /* Whether the chunks from `first` to `last` are free, keep memory, and are the caller's now. */
@@ -75,9 +83,7 @@ static size_t emmai_chunk_purge(emma *instance, size_t pages)
         done += purge_zone(instance, EMMAI_YOUNG_CHUNKS, emmai_sync_get(&instance->low_end),
                            wanted - done);
     emmai_sync_lower_size(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
-    emmai_sync_add(&control->returned_bytes, (uint64_t)done << EMMAI_PAGE_SHIFT);
-    emmai_footprint_give(instance, done);
-    return done;
+    return purge_count(instance, done);
 }
 
 /* ---- squeezing ---- */
@@ -110,9 +116,7 @@ static size_t squeeze_chunk(const emma *instance, size_t chunk, size_t bytes)
 /* Gives back the pages of a chunk in use behind the first `bytes`. */
 static void emmai_chunk_cut(emma *instance, size_t chunk, size_t bytes)
 {
-    size_t pages = squeeze_chunk(instance, chunk, bytes);
-    emmai_sync_add(&instance->control->returned_bytes, (uint64_t)pages << EMMAI_PAGE_SHIFT);
-    emmai_footprint_give(instance, pages);
+    purge_count(instance, squeeze_chunk(instance, chunk, bytes));
 }
 
 /* Gives back pages that chunks in use keep from an earlier use and do not need; returns how many.
@@ -127,7 +131,5 @@ static size_t emmai_chunk_squeeze(emma *instance)
         done += squeeze_chunk(instance, chunk + count - 1, needed);
         chunk = emmai_place_next_used(instance, chunk + count);
     }
-    emmai_sync_add(&instance->control->returned_bytes, (uint64_t)done << EMMAI_PAGE_SHIFT);
-    emmai_footprint_give(instance, done);
-    return done;
+    return purge_count(instance, done);
 }

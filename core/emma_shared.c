@@ -42,7 +42,7 @@ EMMAI_LOOKS_AT_OTHERS static emmai_heap *emmai_shared_heap_of(const emma *instan
 }
 
 /* Numbers are handed out from 1; one whose heap did not come about has none. */
-static size_t heap_count(const emma *instance)
+static size_t emmai_shared_heap_count(const emma *instance)
 {
     return emmai_min(emmai_sync_get(&instance->control->heap_count), EMMAI_HEAPS_MAX);
 }
@@ -50,7 +50,7 @@ static size_t heap_count(const emma *instance)
 static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number)
 {
     emmai_thread_heap *found = NULL;
-    while (!found && ++*number <= heap_count(instance))
+    while (!found && ++*number <= emmai_shared_heap_count(instance))
         found = emmai_shared_heap_at(instance, *number);
     return found;
 }
@@ -58,7 +58,7 @@ static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *n
 /* ---- forks ---- */
 
 /* The generation of processes, counted up by who first notices that the kernel cleared the word. */
-static uint32_t shared_generation(emma *instance)
+static uint32_t emmai_shared_generation(emma *instance)
 {
     uint32_t generation = emmai_sync_get(instance->fork_word);
     if (EMMAI_LIKELY(generation))
@@ -76,20 +76,9 @@ static uint32_t shared_generation(emma *instance)
 
 /* ---- finding a heap ---- */
 
-static bool heap_is_idle(const emmai_thread_heap *heap)
+static bool emmai_shared_is_idle(const emmai_thread_heap *heap)
 {
     return __atomic_load_n(&heap->heap.gate, __ATOMIC_ACQUIRE) != 0;
-}
-
-static bool heap_take(emmai_thread_heap *heap, uint64_t owner, uint64_t id, uint32_t generation)
-{
-    if (!__atomic_compare_exchange_n(&heap->owner, &owner, id, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_RELAXED))
-        return false;
-    emmai_sync_set(&heap->generation, generation);
-    emmai_sync_set(&heap->stocked, true);
-    emmai_sync_set(&heap->looked_at, false);
-    return true;
 }
 
 /* Spreads ids over the slots. */
@@ -108,11 +97,11 @@ static emmai_thread_heap *heap_find_own(emma *instance, uint64_t id)
 {
     uint32_t *slot = heap_slot(instance, id);
     emmai_thread_heap *heap = heap_in(instance, __atomic_load_n(slot, __ATOMIC_ACQUIRE));
-    if (heap && emmai_sync_get(&heap->owner) == id && heap_is_idle(heap))
+    if (heap && emmai_sync_get(&heap->owner) == id && emmai_shared_is_idle(heap))
         return heap;
     size_t number = 0;
     while ((heap = emmai_shared_next_heap(instance, &number)))
-        if (emmai_sync_get(&heap->owner) == id && heap_is_idle(heap)) {
+        if (emmai_sync_get(&heap->owner) == id && emmai_shared_is_idle(heap)) {
             __atomic_store_n(slot, emmai_sync_get(&instance->heap_chunks[number]),
                              __ATOMIC_RELEASE);
             return heap;
@@ -120,103 +109,11 @@ static emmai_thread_heap *heap_find_own(emma *instance, uint64_t id)
     return NULL;
 }
 
-/* Whether nobody will ever enter this heap again unless it is taken. */
-static bool heap_is_left(const emma *instance, const emmai_thread_heap *heap, uint64_t owner,
-                         uint64_t id, uint32_t generation, bool forked)
-{
-    if (!owner)
-        return true;
-    if (emmai_sync_get(&heap->generation) != generation && !forked)
-        return false;
-    uint32_t kernel_id = (uint32_t)(owner >> 32);
-    if (kernel_id == (uint32_t)(id >> 32))
-        return owner != id;
-    return !emmai_os_thread_lives(emmai_sync_get(&instance->control->process_id), kernel_id);
-}
-
-/* Whether the calling thread may take a heap that has this owner: it is idle and somebody left it. */
-static bool heap_may_be_taken(const emma *instance, const emmai_thread_heap *heap, uint64_t owner,
-                              const emmai_thread *self, uint64_t id, uint32_t generation)
-{
-    return heap_is_idle(heap) && owner != id &&
-           heap_is_left(instance, heap, owner, id, generation, self && self->forked);
-}
-
-/* Takes it then. One that turns out to be closed was had, and is just being left, by another thread: it
- * stays nobody's. */
-static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emmai_thread *self,
-                              uint64_t id, uint32_t generation)
-{
-    uint64_t owner = emmai_sync_get(&heap->owner);
-    if (!heap_may_be_taken(instance, heap, owner, self, id, generation) || !heap_is_idle(heap) ||
-        !heap_take(heap, owner, id, generation))
-        return false;
-    if (!heap_is_idle(heap)) {
-        __atomic_store_n(&heap->owner, owner, __ATOMIC_RELEASE);
-        return false;
-    }
-    if (!owner)
-        emmai_sync_sub(&instance->control->heaps_detached, (size_t)1);
-    return true;
-}
-
-/* Heaps whose owners the kernel is asked about by a thread that needs one. */
-#define ADOPT_ASKS ((size_t)8)
-
-/* A search for heaps that somebody left. */
-typedef struct heap_search {
-    size_t *cursor; /* where the next one begins */
-    size_t number;  /* of the heap looked at last */
-    size_t left;    /* to be looked at */
-    size_t asks;    /* owners that the kernel may still be asked about */
-} heap_search;
-
-/* Begins with the heap whose owner was asked about last: where one thread succeeds another, it has that one's,
- * and others that are left stay as they are. */
-static heap_search heap_search_begin(const emma *instance, size_t *cursor, size_t asks)
-{
-    size_t last = emmai_sync_get(cursor);
-    return (heap_search){ cursor, last ? last - 1 : 0, heap_count(instance), asks };
-}
-
-/* The next idle heap that has no owner, or one that may be asked about; NULL when there is none. Where all
- * of many threads live, not each asks about each: the dead are found in turn. */
-static emmai_thread_heap *heap_search_next(emma *instance, heap_search *search)
-{
-    emmai_control *control = instance->control;
-    while (search->left && (search->asks || emmai_sync_get(&control->heaps_detached))) {
-        search->left--;
-        search->number = search->number < heap_count(instance) ? search->number + 1 : 1;
-        emmai_thread_heap *heap = emmai_shared_heap_at(instance, search->number);
-        bool has_owner = heap && emmai_sync_get(&heap->owner);
-        if (!heap || !heap_is_idle(heap) || (has_owner && !search->asks))
-            continue;
-        if (has_owner) {
-            search->asks--;
-            emmai_sync_set(search->cursor, search->number);
-        }
-        return heap;
-    }
-    return NULL;
-}
-
-/* Takes an idle heap that somebody left: any that was detached, or a dead thread's. */
-static emmai_thread_heap *heap_adopt(emma *instance, const emmai_thread *self, uint64_t id,
-                                     uint32_t generation)
-{
-    heap_search search = heap_search_begin(instance, &instance->control->adopt_cursor, ADOPT_ASKS);
-    emmai_thread_heap *heap;
-    while ((heap = heap_search_next(instance, &search)))
-        if (heap_take_if_left(instance, heap, self, id, generation))
-            return heap;
-    return NULL;
-}
-
 /* Gives a new heap the first number that none has; false when there are no more, or no memory for the
  * table. Numbers are without gaps: who comes to a later one saw the one before taken. */
 static bool heap_publish(emma *instance, emmai_thread_heap *heap, size_t chunk)
 {
-    size_t number = heap_count(instance);
+    size_t number = emmai_shared_heap_count(instance);
     for (;;) {
         uint32_t none = 0;
         if (++number > EMMAI_HEAPS_MAX ||
@@ -253,7 +150,7 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
 /* Leaves a heap that the calling thread owns and has entered to whoever comes. The owner is gone before
  * the gate is open, so that nobody takes it while this thread is inside; in between the thread forgets
  * it, since before handlers can find it by its owner, and afterwards it may be another's. */
-static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool stocked)
+static void emmai_shared_leave(emma *instance, emmai_thread_heap *heap, bool stocked)
 {
     emmai_thread *self = emmai_thread_self();
     emmai_stash_give_back(instance, &heap->heap);
@@ -270,73 +167,11 @@ static void heap_leave_for_good(emma *instance, emmai_thread_heap *heap, bool st
     __atomic_store_n(&heap->heap.gate, EMMAI_GATE_OPEN, __ATOMIC_RELEASE);
 }
 
-/* Whether somebody left a heap, and already had when this was asked last. */
-static bool heap_is_cold(const emma *instance, emmai_thread_heap *heap, const emmai_thread *self,
-                         uint64_t id, uint32_t generation)
-{
-    uint64_t owner = emmai_sync_get(&heap->owner);
-    if (!heap_may_be_taken(instance, heap, owner, self, id, generation))
-        return false;
-    bool looked_at = emmai_sync_get(&heap->looked_at);
-    emmai_sync_set(&heap->looked_at, true);
-    return looked_at;
-}
-
-/* Takes back what was freed into heaps that nobody has any more, and what these hold: all of them, or as many
- * as cost little and are cold. False when there was nothing. */
-static bool reclaim_once(emma *instance, bool all)
-{
-    emmai_control *control = instance->control;
-    emmai_thread *self = emmai_thread_self();
-    uint32_t generation = shared_generation(instance);
-    uint64_t id = emmai_thread_identify(self, instance);
-    heap_search search = all ? heap_search_begin(instance, &control->adopt_cursor, SIZE_MAX)
-                             : heap_search_begin(instance, &control->decay_cursor, ADOPT_ASKS);
-    emmai_thread_heap *heap;
-    bool found = false;
-    while (id && (heap = heap_search_next(instance, &search))) {
-        bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->stocked);
-        if (!pending || (!all && !heap_is_cold(instance, heap, self, id, generation)) ||
-            !heap_take_if_left(instance, heap, self, id, generation))
-            continue;
-        emmai_gate_close(&heap->heap);
-        heap_leave_for_good(instance, heap, false);
-        found = true;
-    }
-    return found;
-}
-
-/* Makes free, for when memory is short, what heaps hold and what was freed into those that nobody has any
- * more: rather than that a request is refused, all owners are asked about. Twice, since one of those heaps
- * may have kept blocks of another. */
-static void emmai_shared_reclaim(emma *instance)
-{
-    emmai_held_shed_all(instance);
-    if (reclaim_once(instance, true))
-        reclaim_once(instance, true);
-}
-
-/* Makes free what is left in heaps that were left a decay period ago or longer. By one thread at a time, so
- * that what this releases does not begin it again; if that one dies in it, another takes its place. Not
- * during a reset, which has the slabs of all heaps freed already. */
-static void emmai_shared_decay(emma *instance)
-{
-    emmai_control *control = instance->control;
-    uint64_t id = emmai_thread_id(emmai_thread_self());
-    uint64_t by = emmai_sync_get(&control->decaying);
-    if (control->resetting || by == id ||
-        (by && emmai_os_thread_lives(emmai_sync_get(&control->process_id), (uint32_t)(by >> 32))) ||
-        !emmai_sync_replace(&control->decaying, &by, id))
-        return;
-    reclaim_once(instance, false);
-    emmai_sync_set(&control->decaying, (uint64_t)0);
-}
-
 /* An idle heap that is, or becomes, the calling thread's. */
 static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
 {
     emmai_thread_heap *heap = NULL;
-    uint32_t generation = shared_generation(instance);
+    uint32_t generation = emmai_shared_generation(instance);
     if (!self || self->kernel_id)
         heap = heap_find_own(instance, emmai_thread_id(self));
     if (heap)
@@ -346,7 +181,7 @@ static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
         return NULL;
     heap = heap_find_own(instance, id);
     if (!heap)
-        heap = heap_adopt(instance, self, id, generation);
+        heap = emmai_adopt_heap(instance, self, id, generation);
     return heap ? heap : heap_create(instance, id, generation);
 }
 
@@ -357,7 +192,7 @@ static bool emmai_shared_is_inside(const emma *instance)
     emmai_thread_heap *heap;
     size_t number = 0;
     while ((heap = emmai_shared_next_heap(instance, &number)))
-        if (emmai_sync_get(&heap->owner) == id && !heap_is_idle(heap))
+        if (emmai_sync_get(&heap->owner) == id && !emmai_shared_is_idle(heap))
             return true;
     return false;
 }
@@ -418,9 +253,9 @@ void emma_thread_detach(emma *instance)
     emmai_thread_heap *heap;
     size_t number = 0;
     while ((heap = emmai_shared_next_heap(instance, &number))) {
-        if (emmai_sync_get(&heap->owner) != id || !heap_is_idle(heap))
+        if (emmai_sync_get(&heap->owner) != id || !emmai_shared_is_idle(heap))
             continue;
         emmai_gate_close(&heap->heap);
-        heap_leave_for_good(instance, heap, !enough_are_stocked(instance));
+        emmai_shared_leave(instance, heap, !enough_are_stocked(instance));
     }
 }

@@ -216,7 +216,7 @@ static void make_lock_heap(emma *instance)
 {
     if (EMMA_CHECKS || python_instance || !python_has_one_lock())
         return;
-    emmai_thread_heap *heap = heap_create(instance, LOCK_OWNER, shared_generation(instance));
+    emmai_thread_heap *heap = heap_create(instance, LOCK_OWNER, emmai_shared_generation(instance));
     if (!heap)
         return;
     lock_heap = &heap->heap;
