@@ -5,6 +5,7 @@ cpython.py MODULE... runs those modules that this version has; without any, the 
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,4 +58,6 @@ def main(modules):
 
 if __name__ == "__main__":
     os.environ.setdefault("EMMA_TEST_PYTHON_PACKAGE", "")
+    # A shell ignores it for what it runs in the background; tests that interrupt themselves would never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))
