@@ -26,6 +26,12 @@
 #define EMMA_CHUNK_SHIFT 14
 #endif
 
+/* What a heap of a shared instance holds of empty chunks at most, so that threads need not meet at the
+ * chunks that are there for all. Where an interpreter's lock keeps them apart, less is enough. */
+#ifndef EMMA_HELD_BYTES
+#define EMMA_HELD_BYTES ((size_t)1 << 20)
+#endif
+
 /* 1: a shared instance finds the calling thread's heap by a thread-local word. 0: by asking the kernel
  * who calls, at every call: for programs without thread-local storage. */
 #ifndef EMMA_TLS

@@ -7,7 +7,7 @@
 #include "emma_internal.h"
 
 /* Chunks that a heap may hold. */
-#define HELD_MAX ((EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
+#define HELD_MAX (EMMA_HELD_BYTES >> EMMA_CHUNK_SHIFT)
 
 /* Whether a heap may hold one more chunk: no more than is its share of the footprint. */
 static bool held_has_room(const emma *instance, emmai_thread_heap *heap)

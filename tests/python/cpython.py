@@ -12,13 +12,16 @@ import tempfile
 
 from support import environment
 
+# A module that takes so long is one that fails.
+MODULE_SECONDS = 900
+
 # They ask for pymalloc by name: its statistics, and how many blocks it has.
 IGNORED = ("test_debugmallocstats", "test_getallocatedblocks", "test_get_alloc_count", "test_pymalloc")
 
 def run_tests(python, modules, folder):
     """The output of CPython's test runner, as it goes, and the modules that failed."""
     ignored = [word for name in IGNORED for word in ("-i", name)]
-    command = [*python, "-m", "test", "-j2", *ignored, *modules]
+    command = [*python, "-m", "test", "-j2", "--timeout", str(MODULE_SECONDS), *ignored, *modules]
     env = {**environment(), "TERM": "dumb"}
     with subprocess.Popen(command, cwd=folder, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:
