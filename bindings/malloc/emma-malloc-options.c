@@ -307,8 +307,9 @@ static void compare_options(malloc_options *out)
     }
 }
 
-/* Of a limit, so much is held back for the error path: for MemoryError, its traceback, and who catches it. */
-#define SPARE_SHARE      16
+/* Of a limit, so much is held back for the error path: for MemoryError, its traceback, and who catches it. Python
+ * 3.13 prints its traceback by a module that it imports just then, which takes 3 MiB. */
+#define SPARE_SHARE      4
 #define SPARE_MOST_BYTES ((size_t)4 << 20)
 
 static size_t spare_for(size_t limit_bytes)

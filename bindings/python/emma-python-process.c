@@ -27,22 +27,29 @@ void emmai_python_note_start(void)
 
 /* ---- messages ---- */
 
-void emmai_python_tell_refusal(emma *instance, size_t bytes)
+void emmai_python_tell_refusal(emma *instance, size_t bytes, bool is_running)
 {
     static bool told;
     if (__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
         return;
     emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(instance, &stats);
+    const bool is_limited = stats.limit_bytes != EMMA_UNLIMITED;
     char buffer[MALLOC_LINE_BYTES];
     malloc_text text = emmai_malloc_text(buffer, sizeof buffer);
-    emmai_malloc_text_add(&text, "the limit of ");
-    emmai_malloc_text_size(&text, stats.limit_bytes, 0);
+    emmai_malloc_text_add(&text, is_limited ? "the limit of " : "the address space of ");
+    emmai_malloc_text_size(&text, is_limited ? stats.limit_bytes : stats.reserve_bytes, 0);
     emmai_malloc_text_add(&text, " refused a request for ");
     emmai_malloc_text_size(&text, bytes, 0);
     emmai_malloc_text_add(&text, " (footprint ");
     emmai_malloc_text_size(&text, stats.footprint_bytes, 0);
-    emmai_malloc_text_say(&text, "): MemoryError");
+    if (stats.spare_bytes) {
+        emmai_malloc_text_add(&text, ", and ");
+        emmai_malloc_text_size(&text, stats.spare_bytes, 0);
+        emmai_malloc_text_add(&text, " held back for this");
+    }
+    emmai_malloc_text_say(&text, is_running ? "): MemoryError"
+                                            : "): too little for Python to start or to end");
 }
 
 static const char *domain_name(unsigned domain)

@@ -44,15 +44,23 @@ static inline void look_at_spare(void)
         close_spare_if_ample();
 }
 
+static void tell_refusal(emma *instance, size_t bytes)
+{
+    emmai_python_tell_refusal(instance, bytes, Py_IsInitialized && Py_IsInitialized());
+}
+
 static MALLOC_NOINLINE void *refused(size_t bytes)
 {
     emma *instance = malloc_instance_if_made();
-    if (!instance ||
-        emmai_sync_get(&instance->control->limit_pages) == EMMA_UNLIMITED >> EMMAI_PAGE_SHIFT)
+    if (!instance)
         return NULL;
-    emmai_sync_set(&spare_is_open, true);
-    emma_use_spare(instance, true);
-    emmai_python_tell_refusal(instance, bytes);
+    if (emmai_sync_get(&instance->control->limit_pages) != EMMA_UNLIMITED >> EMMAI_PAGE_SHIFT) {
+        tell_refusal(instance, bytes);
+        emmai_sync_set(&spare_is_open, true);
+        emma_use_spare(instance, true);
+    } else if (bytes <= EMMAI_MIB) { /* more may have been too much anywhere */
+        tell_refusal(instance, bytes);
+    }
     return NULL;
 }
 

@@ -57,6 +57,6 @@ void emmai_python_free(void *block);
 void emmai_python_note_start(void);
 
 /* Says, the first time, that the limit refused a request. Inside an allocation: nothing may allocate. */
-void emmai_python_tell_refusal(emma *instance, size_t bytes);
+void emmai_python_tell_refusal(emma *instance, size_t bytes, bool is_running);
 
 #endif

@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import EmmaTest
+from support import EmmaTest, environment
 
 
 class Install(EmmaTest):
@@ -73,8 +73,12 @@ print("sound" in emma.doctor())
 """
         self.assert_prints(self.python("-c", code), "tracemalloc is tracing: \nTrue\nTrue\n")
 
+    def test_under_tracemalloc_from_the_start(self):
+        code = "import emma\ntry:\n    emma.install()\nexcept RuntimeError as error:\n    print(str(error)[:24])"
+        self.assert_prints(self.python("-X", "tracemalloc", "-c", code), "tracemalloc is tracing: \n")
+        self.assert_prints(self.python("-c", code, env=environment(PYTHONTRACEMALLOC="1")), "tracemalloc is tracing: \n")
+
     def test_domains_that_options_leave(self):
-        from support import environment
         code = "import emma\ntry:\n    emma.install('raw')\nexcept ValueError as error:\n    print(error)"
         self.assert_prints(self.python("-c", code, env=environment(EMMA_OPTIONS="domains=obj")),
                            "the domains in EMMA_OPTIONS leave none of these\n")
@@ -82,16 +86,18 @@ print("sound" in emma.doctor())
     def test_bad_domains(self):
         code = """
 import emma
-for domains in ([], ["raw", "heap"], "all"):
+for domains in ([], ["raw", "heap"], "all", b"mem", 5):
     try:
         emma.install(domains)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         print(error)
 print(emma.is_installed())
 """
         self.assert_prints(self.python("-c", code), "no domain was named: use raw, mem and obj\n"
                                                     "'heap' is no domain: use raw, mem and obj\n"
-                                                    "'all' is no domain: use raw, mem and obj\nFalse\n")
+                                                    "'all' is no domain: use raw, mem and obj\n"
+                                                    "domains are a str or several, not bytes\n"
+                                                    "domains are a str or several, not int\nFalse\n")
 
     def test_before_it_figures_are_refused(self):
         code = """

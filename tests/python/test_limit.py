@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import EmmaTest, environment
+from support import LIBRARY, EmmaTest, environment
 
 GROW = "kept = []\nwhile True:\n    kept.append(bytearray(100_000))\n"
 SMALL = "kept = []\nwhile True:\n    kept.append([len(kept)])\n"
@@ -13,9 +13,22 @@ class Limit(EmmaTest):
         done = self.emma("--limit", "64M", self.script(f"def grow():\n{indent(GROW)}\ngrow()\n"))
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"emma: python: the limit of 64\.0 MiB refused a request for 97\.\d KiB \(footprint "
-                                      r"\d+\.\d MiB\): MemoryError\n")
+                                      r"\d+\.\d MiB, and 4\.0 MiB held back for this\): MemoryError\n")
         self.assertIn("in grow", done.stderr)
         self.assertTrue(done.stderr.endswith("MemoryError\n"))
+
+    def test_uncaught_at_small_limits(self):
+        for limit in ("12M", "16M", "32M"):
+            done = self.emma("--limit", limit, self.script(f"def grow():\n{indent(SMALL)}\ngrow()\n"))
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.stderr.count("Traceback"), 1)
+            self.assertTrue(done.stderr.endswith("MemoryError\n"), done.stderr)
+
+    def test_too_small_to_start(self):
+        for options in ("limit=64K", "limit=1M", "reserve=1M"):
+            done = self.python("-c", "pass", env=environment(EMMA_OPTIONS=options, LD_PRELOAD=LIBRARY))
+            self.assertNotEqual(done.returncode, 0)
+            self.assertRegex(done.stderr, r"^emma: python: the (limit|address space) of .*: too little for Python to start")
 
     def test_caught(self):
         for grow in (GROW, SMALL):
@@ -148,6 +161,15 @@ class Figures(EmmaTest):
         done = self.code("pass", "--report", "pipe")
         self.assertEqual(done.returncode, 0)
         self.assertIn("no report in", done.stderr)
+
+    def test_report_of_a_killed_program(self):
+        path = self.folder / "report.json"
+        self.code("pass", "--report", path)
+        self.assertGreater(path.stat().st_size, 0)
+        self.code("import os; os._exit(0)", "--report", path)
+        self.assertEqual(path.stat().st_size, 0)
+        self.assertEqual(self.code("pass", "--report", path).returncode, 0)
+        self.assertGreater(path.stat().st_size, 0)
 
     def test_report_after_an_error(self):
         path = self.folder / "report.json"

@@ -185,6 +185,17 @@ class BadInput(EmmaTest):
             self.assertEqual(done.returncode, 2, limit)
             self.assertRegex(done.stderr, r"^python -m emma run: --limit .* is too small to start Python: the least is \d+K\n$")
 
+    def test_limit_of_the_environment_too_small_to_start(self):
+        done = self.code("pass", env=environment(EMMA_OPTIONS="limit=256K"))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertRegex(done.stderr, r"^python -m emma run: the limit in EMMA_OPTIONS, 256K is too small to start Python: "
+                                      r"the least is \d+K\n$")
+
+    def test_errors_without_stderr(self):
+        done = self.python("-c", "import os, sys\nos.close(2)\n"
+                                 "os.execv(sys.executable, [sys.executable, '-m', 'emma', 'run', '--limit', '64K', '-c', '1'])")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+
     def test_least_limit_is_enough(self):
         least = self.code("pass", "--limit", "64K").stderr.split()[-1]
         self.assert_ok(self.code("pass", "--limit", least))

@@ -1,6 +1,11 @@
 from types import TracebackType
 from typing import Iterable, List, NamedTuple, Optional, Type, Union
 
+__all__ = [
+    "Block", "Domain", "Measurement", "Stats", "doctor", "format_size", "install", "is_installed", "limit",
+    "measure", "owns", "parse_size", "serve_numpy", "stats", "trim", "walk",
+]
+
 class Stats(NamedTuple):
     limit: Optional[int]
     soft_limit: Optional[int]

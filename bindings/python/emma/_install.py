@@ -22,7 +22,7 @@ def install(domains=_USUAL_DOMAINS):
     interpreter begins or ends. True if it is so now, False if it was before (then nothing changes). Blocks handed
     out before go back to the allocator that they are from. Where NumPy is loaded, the data of its arrays comes from
     emma, too: see :func:`serve_numpy`. ValueError: no domain, or an unknown one; MemoryError where the system
-    refuses memory; RuntimeError while tracemalloc traces; ImportError where the library is missing."""
+    refuses memory; TypeError for domains that are no names; RuntimeError while tracemalloc traces; ImportError where the library is missing."""
     bits = _bits_of(domains)
     library = _library.load()
     if _is_traced() and not library.emma_python_instance():
@@ -41,11 +41,16 @@ def install(domains=_USUAL_DOMAINS):
 
 
 def _is_traced():
-    traced = sys.modules.get("_tracemalloc") or sys.modules.get("tracemalloc")
-    return traced is not None and traced.is_tracing()
+    try:
+        import _tracemalloc  # -X tracemalloc leaves no module behind
+    except ImportError:
+        return False
+    return _tracemalloc.is_tracing()
 
 
 def _bits_of(domains):
+    if isinstance(domains, (bytes, bytearray)) or not hasattr(domains, "__iter__"):
+        raise TypeError(f"domains are a str or several, not {type(domains).__name__}")
     names = [domains] if isinstance(domains, str) else list(domains)
     unknown = [name for name in names if name not in _DOMAINS]
     if unknown:

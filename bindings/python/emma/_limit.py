@@ -8,7 +8,7 @@ from ._figures import instance, stats
 from ._size import format_size, parse_size
 
 # As the library's own: see emma-malloc-options.c.
-_SPARE_SHARE = 16
+_SPARE_SHARE = 4
 _SPARE_MOST_BYTES = 4 << 20
 
 

@@ -24,7 +24,8 @@ _LEAST_SOFT_BYTES = 64 << 10
 # Below this it is tried out whether Python starts with so little.
 _SMALL_LIMIT_BYTES = 64 << 20
 # As the library's own: what a limit holds back for error paths.
-_SPARE_SHARE = 16
+_SPARE_SHARE = 4
+_SPARE_MOST_BYTES = 4 << 20
 _LEAST_STEP_BYTES = 64 << 10
 _PROBE_SECONDS = 60
 
@@ -124,7 +125,8 @@ def _split_cluster(letters, rest, flags):
 
 
 def _fail(message, status):
-    print(f"{PROGRAM} run: {message}", file=sys.stderr)
+    if sys.stderr is not None:
+        print(f"{PROGRAM} run: {message}", file=sys.stderr)
     return status
 
 
@@ -181,7 +183,7 @@ def _least_limit(command, library):
     peak = _peak_of_start(command, library)
     if peak is None:
         return 0
-    least = peak * _SPARE_SHARE // (_SPARE_SHARE - 1)
+    least = min(peak * _SPARE_SHARE // (_SPARE_SHARE - 1), peak + _SPARE_MOST_BYTES)
     return -(-least // _LEAST_STEP_BYTES) * _LEAST_STEP_BYTES
 
 
@@ -196,6 +198,8 @@ def _check(options, parser):
         return None
     if options.report == "-":
         return "/dev/stdout"
+    if not options.report:
+        parser.error("argument --report: the name of a file is missing")
     report = os.path.abspath(options.report)
     problem = _why_no_report(report)
     if problem:
@@ -222,6 +226,25 @@ def _why_no_report(path):
     return None if known else "it is there and is no report"
 
 
+def _empty_report(path):
+    """Takes the figures of a run before out, so that none are there if this one is killed."""
+    if os.path.isfile(path) and not _is_standard_stream(path):
+        os.truncate(path, 0)
+
+
+def _limit_in_environment():
+    """The limit that EMMA_OPTIONS has, as the library reads it; None if there is none."""
+    limit = None
+    for item in os.environ.get("EMMA_OPTIONS", "").split(","):
+        key, _, value = item.partition("=")
+        if key == "limit":
+            try:
+                limit = parse_size(value)
+            except ValueError:
+                pass  # the library says so
+    return limit
+
+
 def _is_standard_stream(path):
     for descriptor in (1, 2):
         try:
@@ -241,11 +264,15 @@ def _run(options, program):
     except OSError as error:
         return _fail(error, EXIT_FAILED)
     command = [sys.executable, *interpreter_flags(sys.orig_argv)]
-    if options.limit is not None and options.limit < _SMALL_LIMIT_BYTES:
+    asked = options.limit is not None
+    limit = options.limit if asked else _limit_in_environment()
+    if limit is not None and limit < _SMALL_LIMIT_BYTES:
         least = _least_limit(command, library)
-        if options.limit < least:
-            return _fail(f"--limit {format_size(options.limit)} is too small to start Python: the least is "
-                         f"{least >> 10}K", EXIT_USAGE)
+        if limit < least:
+            return _fail(f"{'--limit' if asked else 'the limit in EMMA_OPTIONS,'} {limit >> 10}K is too small to start "
+                         f"Python: the least is {least >> 10}K", EXIT_USAGE)
+    if report:
+        _empty_report(report)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

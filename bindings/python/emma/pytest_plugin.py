@@ -5,7 +5,7 @@ import pytest
 
 import emma
 
-_PEAK = pytest.StashKey()
+_PEAK = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser):
@@ -39,15 +39,19 @@ def pytest_runtest_call(item):
     if limit is None and not item.config.getoption("--emma"):
         yield
         return
-    if not emma.is_installed():
+    try:
         emma.install()
+    except RuntimeError as error:
+        pytest.fail(f"emma cannot measure this test: {error}", pytrace=False)
     with emma.measure() as measured:
         outcome = yield
     item.stash[_PEAK] = measured.peak
     if limit is not None and measured.peak > limit and outcome.excinfo is None:
+        taken, most = emma.format_size(measured.peak), emma.format_size(limit)
+        if taken == most:
+            taken, most = f"{measured.peak} bytes", f"{limit} bytes"
         outcome.force_exception(pytest.fail.Exception(
-            f"the test took {emma.format_size(measured.peak)} of memory, above its limit of {emma.format_size(limit)}",
-            pytrace=False))
+            f"the test took {taken} of memory, above its limit of {most}", pytrace=False))
 
 
 @pytest.hookimpl(hookwrapper=True)
