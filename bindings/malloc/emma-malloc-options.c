@@ -318,6 +318,23 @@ static size_t spare_for(size_t limit_bytes)
     return share < SPARE_MOST_BYTES ? share : SPARE_MOST_BYTES;
 }
 
+#if EMMA_PYTHON
+#pragma weak Py_GetVersion
+extern const char *Py_GetVersion(void);
+#endif
+
+/* A limit is Python's. A program that it starts, which has malloc from here too, is another matter. */
+static void lift_limits_outside_python(malloc_options *out)
+{
+#if EMMA_PYTHON
+    if (Py_GetVersion)
+        return;
+    out->limit_bytes = out->soft_limit_bytes = EMMA_UNLIMITED;
+#else
+    (void)out;
+#endif
+}
+
 static void read_list(const char *list, malloc_options *out)
 {
     while (*list) {
@@ -326,6 +343,7 @@ static void read_list(const char *list, malloc_options *out)
         list += length + (list[length] == ',');
     }
     compare_options(out);
+    lift_limits_outside_python(out);
     if (EMMA_PYTHON && out->limit_bytes != EMMA_UNLIMITED)
         out->spare_bytes = spare_for(out->limit_bytes);
 }

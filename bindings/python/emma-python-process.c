@@ -27,6 +27,9 @@ void emmai_python_note_start(void)
 
 /* ---- messages ---- */
 
+/* What may come with a block: its slab's page, and pages of metadata. */
+#define REFUSAL_SLACK_BYTES ((size_t)256 << 10)
+
 void emmai_python_tell_refusal(emma *instance, size_t bytes, bool is_running)
 {
     static bool told;
@@ -34,10 +37,12 @@ void emmai_python_tell_refusal(emma *instance, size_t bytes, bool is_running)
         return;
     emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(instance, &stats);
-    const bool is_limited = stats.limit_bytes != EMMA_UNLIMITED;
+    const bool is_limited =
+        stats.limit_bytes - stats.spare_bytes - stats.footprint_bytes < bytes + REFUSAL_SLACK_BYTES;
     char buffer[MALLOC_LINE_BYTES];
     malloc_text text = emmai_malloc_text(buffer, sizeof buffer);
-    emmai_malloc_text_add(&text, is_limited ? "the limit of " : "the address space of ");
+    emmai_malloc_text_add(&text,
+                          is_limited ? "the limit of " : "the system, or the address space of ");
     emmai_malloc_text_size(&text, is_limited ? stats.limit_bytes : stats.reserve_bytes, 0);
     emmai_malloc_text_add(&text, " refused a request for ");
     emmai_malloc_text_size(&text, bytes, 0);
@@ -82,8 +87,9 @@ static void tell_displaced(void)
         emmai_malloc_text_say(&text, " chose another allocator; unset it");
     } else {
         emmai_malloc_text_say(
-            &text, ": another allocator took its place; Python's development mode (-X dev, "
-                   "PYTHONDEVMODE) does that");
+            &text,
+            ": another allocator took its place; Python's development mode (-X dev, PYTHONDEVMODE) "
+            "does that, and a second Py_Initialize");
     }
 }
 
@@ -203,50 +209,68 @@ static void json_report(FILE *file, const emma *instance)
     fputs("}\n", file);
 }
 
-/* How a report begins; what begins otherwise is never written over. */
-#define REPORT_HEAD "{\n  \"emma\":"
+/* How a report begins, between these its version; what begins otherwise is never written over. */
+#define REPORT_HEAD "{\n  \"emma\": \""
+#define REPORT_NEXT "\",\n  \"process\": "
+/* Longer than a version is. */
+#define REPORT_VERSION_BYTES 32
 
-static bool is_report(const char *path)
+static bool is_report(int descriptor)
 {
-    char head[sizeof REPORT_HEAD - 1];
-    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    const ssize_t got = descriptor < 0 ? -1 : read(descriptor, head, sizeof head);
-    if (descriptor >= 0)
-        close(descriptor);
-    return got == (ssize_t)sizeof head && memcmp(head, REPORT_HEAD, sizeof head) == 0;
+    char head[sizeof REPORT_HEAD + REPORT_VERSION_BYTES + sizeof REPORT_NEXT];
+    const ssize_t got = pread(descriptor, head, sizeof head - 1, 0);
+    head[got > 0 ? got : 0] = '\0';
+    if (strncmp(head, REPORT_HEAD, sizeof REPORT_HEAD - 1) != 0)
+        return false;
+    const char *version = head + sizeof REPORT_HEAD - 1;
+    const char *next = version + strspn(version, "0123456789.");
+    return strncmp(next, REPORT_NEXT, sizeof REPORT_NEXT - 1) == 0;
 }
 
-/* Whether standard output or error go to that file. */
-static bool is_standard_stream(const struct stat *file)
+/* Standard output or error, if it goes to that file; -1. */
+static int standard_stream_of(const struct stat *file)
 {
     struct stat now;
     for (int descriptor = STDOUT_FILENO; descriptor <= STDERR_FILENO; descriptor++)
         if (fstat(descriptor, &now) == 0 && now.st_dev == file->st_dev &&
             now.st_ino == file->st_ino)
-            return true;
-    return false;
+            return descriptor;
+    return -1;
 }
 
-/* Opens the report's file at its end, emptied if that was a report; -1, with *why set, where that cannot be. A
- * pipe that nobody reads is not waited for. */
+/* Makes an open file ready for a report: a standard stream as it is, where others go on writing; another file at
+ * its end, emptied if that was a report. Closes `descriptor` unless it is what it returns; -1, with *why set,
+ * where the file is something else. */
+static int prepare_report(int descriptor, const struct stat *file, const char **why)
+{
+    const int stream = standard_stream_of(file);
+    fcntl(descriptor, F_SETFL, O_APPEND);
+    if (stream < 0 && (!S_ISREG(file->st_mode) || file->st_size == 0))
+        return descriptor;
+    if (stream < 0 && is_report(descriptor) && ftruncate(descriptor, 0) == 0)
+        return descriptor;
+    close(descriptor);
+    *why = stream < 0 ? "it is there and is no report" : "standard output is closed";
+    return stream < 0 ? -1 : fcntl(stream, F_DUPFD_CLOEXEC, 0);
+}
+
+/* Opens the report's file; -1, with *why set, where that cannot be. A pipe that nobody reads is not waited for.
+ * What is looked at and emptied is what was opened, whatever the path means by then. */
 static int open_report(const char **why)
 {
     const char *path = emmai_malloc_report_path;
-    const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK;
-    const int descriptor = open(path, flags, 0666);
+    const int flags = O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK;
     struct stat file;
+    int descriptor = -1;
+    if (stat(path, &file) == 0 && !S_ISREG(file.st_mode))
+        descriptor = open(path, O_WRONLY | flags, 0666);
+    else
+        descriptor = open(path, O_RDWR | flags, 0666);
     if (descriptor < 0 || fstat(descriptor, &file) != 0) {
         *why = strerror(errno);
         return descriptor;
     }
-    fcntl(descriptor, F_SETFL, O_APPEND);
-    if (!S_ISREG(file.st_mode) || file.st_size == 0 || is_standard_stream(&file))
-        return descriptor;
-    if (is_report(path) && ftruncate(descriptor, 0) == 0)
-        return descriptor;
-    *why = "it is there and is no report";
-    close(descriptor);
-    return -1;
+    return prepare_report(descriptor, &file, why);
 }
 
 /* NULL: it is written; else why not. */

@@ -18,30 +18,24 @@
 
 /* ---- at the limit ---- */
 
-/* Once a request was refused, the spare part of the limit is there for Python to raise MemoryError, and for
- * who catches it; until so much is free again that it can be held back once more. */
-static bool spare_is_open; /* any thread, atomic */
-
-/* Times the spare part that must be free, beside it. */
+/* Once a request was refused, the spare part of the limit is open for Python to raise MemoryError, and for
+ * who catches it; until so much is free again that it can be held back once more. Times the spare part that must be free, beside it. */
 #define SPARE_AMPLE 2
 
-static void close_spare_if_ample(void)
+static bool spare_is_ample(const emmai_control *control)
 {
-    emma *instance = malloc_instance_if_made();
-    const emmai_control *control = instance->control;
     const size_t limit = emmai_sync_get(&control->limit_pages);
     const size_t kept = emmai_sync_get(&control->retained_pages);
     const size_t used = emmai_sync_get(&control->footprint_pages) - kept;
-    if (used + SPARE_AMPLE * control->spare_pages > limit)
-        return;
-    emmai_sync_set(&spare_is_open, false);
-    emma_use_spare(instance, false);
+    return used + SPARE_AMPLE * emmai_sync_get(&control->spare_pages) <= limit;
 }
 
 static inline void look_at_spare(void)
 {
-    if (MALLOC_UNLIKELY(emmai_sync_get(&spare_is_open)))
-        close_spare_if_ample();
+    emma *instance = malloc_instance_if_made();
+    if (instance && MALLOC_UNLIKELY(emmai_sync_get(&instance->control->spare_open)) &&
+        spare_is_ample(instance->control))
+        emma_use_spare(instance, false);
 }
 
 static void tell_refusal(emma *instance, size_t bytes)
@@ -56,8 +50,8 @@ static MALLOC_NOINLINE void *refused(size_t bytes)
         return NULL;
     if (emmai_sync_get(&instance->control->limit_pages) != EMMA_UNLIMITED >> EMMAI_PAGE_SHIFT) {
         tell_refusal(instance, bytes);
-        emmai_sync_set(&spare_is_open, true);
-        emma_use_spare(instance, true);
+        if (!spare_is_ample(instance->control)) /* it was more than there is, but there is some */
+            emma_use_spare(instance, true);
     } else if (bytes <= EMMAI_MIB) { /* more may have been too much anywhere */
         tell_refusal(instance, bytes);
     }
@@ -222,7 +216,7 @@ static bool python_has_one_lock(void)
 /* Without memory for it, or with checks, every thread has a heap of its own. */
 static void make_lock_heap(emma *instance)
 {
-    if (EMMA_CHECKS || python_instance || !python_has_one_lock())
+    if (EMMA_CHECKS || python_instance || lock_heap != &no_heap.heap || !python_has_one_lock())
         return;
     emmai_thread_heap *heap = heap_create(instance, LOCK_OWNER, emmai_shared_generation(instance));
     if (!heap)
@@ -232,8 +226,9 @@ static void make_lock_heap(emma *instance)
 }
 
 /* Whether each heap of the instance is this thread's, that of the lock, or nobody's any more. */
-static bool heaps_are_mine(const emma *instance)
+static bool heaps_are_mine(emma *instance)
 {
+    emmai_shared_generation(instance); /* in the child of a fork it is another process */
     const uint64_t id = emmai_thread_id(emmai_thread_self());
     emmai_thread_heap *heap;
     size_t number = 0;
@@ -252,7 +247,7 @@ static bool heaps_are_mine(const emma *instance)
 #define ALONE_WAIT_US 1000
 
 /* Whether no other thread may be inside the instance, with Python's lock held. */
-static bool python_is_alone(const emma *instance)
+static bool python_is_alone(emma *instance)
 {
     for (unsigned tries = 0; !heaps_are_mine(instance); tries++) {
         if (tries == ALONE_TRIES)
@@ -317,10 +312,12 @@ enum emma_status emma_python_set_limit(size_t limit_bytes, size_t spare_bytes)
         return EMMA_UNSUPPORTED;
     emmai_control *control = python_instance->control;
     const size_t before = emmai_sync_get(&control->spare_pages);
-    emmai_sync_set(&control->spare_pages, emmai_pages_of(spare_bytes));
+    const size_t pages = emmai_pages_of(spare_bytes);
+    if (limit_bytes < spare_bytes || limit_bytes - spare_bytes < EMMA_LIMIT_MIN_BYTES)
+        return EMMA_INVALID;
+    emmai_sync_set(&control->spare_pages, (size_t)0); /* it must never be above the limit */
     const enum emma_status status = emma_set_limit(python_instance, limit_bytes);
-    if (status != EMMA_OK)
-        emmai_sync_set(&control->spare_pages, before);
+    emmai_sync_set(&control->spare_pages, status == EMMA_OK ? pages : before);
     return status;
 }
 
@@ -332,6 +329,8 @@ size_t emma_python_restart_peak(size_t restore_bytes)
     const size_t now = emmai_sync_get(&control->footprint_pages);
     const size_t peak = emmai_sync_get(&control->peak_pages);
     emmai_sync_set(&control->peak_pages, emmai_max(now, restore_bytes >> EMMAI_PAGE_SHIFT));
+    /* What was taken in between raised the peak of before. */
+    emmai_sync_raise_size(&control->peak_pages, emmai_sync_get(&control->footprint_pages));
     return peak << EMMAI_PAGE_SHIFT;
 }
 

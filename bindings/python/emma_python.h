@@ -66,7 +66,8 @@ EMMA_API void emma_python_allocator(emma *instance, PyMemAllocatorEx *out);
 
 /* Has Python take what the `domains` allocate from a shared instance, for the rest of the process. Blocks
  * that the allocators before have handed out go back to them, when they are freed and when they are resized,
- * so it may come at any time: in a running interpreter the caller holds its lock. In a free-threaded build
+ * so it may come at any time: in a running interpreter the caller holds its lock. But not while something is laid over
+ * those allocators that will put them back, as tracemalloc does when it stops. In a free-threaded build
  * (Python 3.13t and later) OBJ must stay Python's own, as its collector walks that heap: it is left out,
  * and `wanted` of emma_python_look is false.
  * From 3.12 on, Python forgets its allocators between Py_FinalizeEx and the next Py_PreInitialize: a host that

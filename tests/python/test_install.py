@@ -83,6 +83,39 @@ print("sound" in emma.doctor())
         self.assert_prints(self.python("-c", code, env=environment(EMMA_OPTIONS="domains=obj")),
                            "the domains in EMMA_OPTIONS leave none of these\n")
 
+    def test_further_domains(self):
+        code = ("import emma\nprint(emma.install('mem'), emma.install('mem'))\ntry:\n    emma.install('obj')\n"
+                "except RuntimeError as error:\n    print(error)")
+        self.assert_prints(self.python("-c", code), "True False\nemma was installed without obj: that is for good\n")
+
+    def test_walk_in_a_child(self):
+        code = """
+import emma, os, threading
+emma.install()
+end = threading.Event()
+def wait():
+    kept = [bytes(700) for i in range(100)]
+    end.wait()
+thread = threading.Thread(target=wait)
+thread.start()
+child = os.fork()
+if not child:
+    os._exit(0 if len(emma.walk()) > 50 and "sound" in emma.doctor() else 1)
+print(os.waitpid(child, 0)[1])
+end.set()
+thread.join()
+"""
+        done = self.python("-W", "ignore", "-c", code)
+        self.assert_prints(done, "0\n")
+
+    def test_limit_after_a_trim(self):
+        self.assert_ok(self.installed("""
+import emma
+kept = [bytes(450) for i in range(100_000)]
+del kept
+emma.limit = emma.stats().live_bytes + (24 << 20)
+"""))
+
     def test_bad_domains(self):
         code = """
 import emma

@@ -1,5 +1,8 @@
 """Limits: MemoryError that can be caught, tracebacks all the same, figures and reports."""
 
+import json
+import subprocess
+import sys
 import unittest
 
 from support import LIBRARY, EmmaTest, environment
@@ -28,7 +31,7 @@ class Limit(EmmaTest):
         for options in ("limit=64K", "limit=1M", "reserve=1M"):
             done = self.python("-c", "pass", env=environment(EMMA_OPTIONS=options, LD_PRELOAD=LIBRARY))
             self.assertNotEqual(done.returncode, 0)
-            self.assertRegex(done.stderr, r"^emma: python: the (limit|address space) of .*: too little for Python to start")
+            self.assertRegex(done.stderr, r"^emma: python: the (limit of|system, or the address space of) .*: too little for Python to start")
 
     def test_caught(self):
         for grow in (GROW, SMALL):
@@ -85,6 +88,24 @@ print(len(caught))
         self.assert_prints(self.code(code, "--limit", "64M"), "True\n")
         done = self.code(code, "--limit", "64M", "--all")
         self.assertEqual((done.returncode, done.stdout), (0, "False\n"), done.stderr)
+
+    def test_all_does_not_limit_other_programs(self):
+        code = ("import subprocess\nprint(subprocess.run(['lua5.4', '-e', \"print(#('x'):rep(100000000))\"], "
+                "capture_output=True, text=True, check=True).stdout)")
+        done = self.code(code, "--all", "--limit", "64M")
+        self.assertEqual(done.stdout.strip(), "100000000", done.stderr)
+
+    def test_small_limit_of_some_domains(self):
+        least = [int(self.code("pass", "--domains", domains, "--limit", "64K").stderr.split()[-1].rstrip("K"))
+                 for domains in ("obj", "raw,mem,obj")]
+        self.assertLess(*least)
+        self.assert_ok(self.code("pass", "--domains", "obj", "--limit", f"{least[0]}K"))
+
+    def test_no_reserve_for_what_is_larger_than_all(self):
+        code = ("import emma\nfor i in range(3):\n    try:\n        bytearray(1 << 40)\n    except MemoryError:\n"
+                "        print(emma.stats().spare > 0)")
+        done = self.code(code, "--limit", "64M")
+        self.assertEqual((done.returncode, done.stdout), (0, "True\n" * 3), done.stderr)
 
     def test_soft_limit(self):
         done = self.code("x = bytearray(40 << 20)", "--soft-limit", "20M", "--limit", "90M")
@@ -150,6 +171,28 @@ class Figures(EmmaTest):
         done = self.code("open('later.json', 'w').write('precious')", "--report", "later.json")
         self.assertIn("no report in", done.stderr)
         self.assertEqual((precious.read_text(), (self.folder / "later.json").read_text()), ("precious = 1\n", "precious"))
+
+    def test_report_never_over_what_looks_like_one(self):
+        path = self.folder / "summary.json"
+        text = '{\n  "emma": {\n    "seconds": 1\n  }\n}\n'
+        path.write_text(text)
+        self.assertEqual(self.code("pass", "--report", path).returncode, 2)
+        self.python("-c", "pass", env=environment(EMMA_OPTIONS=f"report={path}", LD_PRELOAD=LIBRARY))
+        self.assertEqual(path.read_text(), text)
+
+    def test_report_to_a_stream_that_others_go_on_with(self):
+        path = self.folder / "out.txt"
+        with path.open("w") as out:
+            subprocess.run([sys.executable, "-m", "emma", "run", "--report", "-", "-c", "print('first', flush=True)"], stdout=out,
+                           env=environment(), check=True)
+            subprocess.run(["echo", "last"], stdout=out, check=True)
+        text = path.read_text()
+        self.assertTrue(text.startswith("first\n{") and text.endswith("}\nlast\n"), text)
+        json.loads(text[len("first\n"):-len("last\n")])
+
+    def test_report_of_the_outer_run_only(self):
+        code = "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'emma', 'run', '-c', 'x = bytearray(50_000_000)'], check=True)"
+        self.assertLess(self.report(code)["peak_footprint_bytes"], 50_000_000)
 
     def test_report_again(self):
         for _ in range(2):

@@ -104,8 +104,9 @@ def walk():
 
 
 class Measurement:
-    """What a ``with`` block allocated and kept (`bytes`, `blocks`; less than 0: freed more), and the most that it
-    took at one time above what there was (`peak`, in whole pages). None before its end."""
+    """What a ``with`` block allocated and kept (`bytes`, `blocks`; less than 0: freed more), and the most by which
+    the memory taken from the system rose (`peak`). What fitted into gaps between blocks of before did not make it rise;
+    but it is never below `bytes`. None before its end."""
 
     bytes: Optional[int] = None
     blocks: Optional[int] = None
@@ -127,7 +128,7 @@ class Measurement:
         after = _raw_stats()
         self.bytes = after.live_bytes - self._before.live_bytes
         self.blocks = after.live_blocks - self._before.live_blocks
-        self.peak = max(0, peak - self._before.footprint_bytes)
+        self.peak = max(0, peak - self._before.footprint_bytes, self.bytes)
         _library.load().emma_python_restart_peak(max(peak, self._peak_before))
 
 

@@ -22,7 +22,8 @@ def install(domains=_USUAL_DOMAINS):
     interpreter begins or ends. True if it is so now, False if it was before (then nothing changes). Blocks handed
     out before go back to the allocator that they are from. Where NumPy is loaded, the data of its arrays comes from
     emma, too: see :func:`serve_numpy`. ValueError: no domain, or an unknown one; MemoryError where the system
-    refuses memory; TypeError for domains that are no names; RuntimeError while tracemalloc traces; ImportError where the library is missing."""
+    refuses memory; TypeError for domains that are no names; RuntimeError while tracemalloc traces,
+    and where emma was installed before without one of them; ImportError where the library is missing."""
     bits = _bits_of(domains)
     library = _library.load()
     if _is_traced() and not library.emma_python_instance():
@@ -35,9 +36,26 @@ def install(domains=_USUAL_DOMAINS):
         raise ValueError("the domains in EMMA_OPTIONS leave none of these")
     if status not in (_library.OK, _library.BUSY):
         raise RuntimeError("this process has no Python that emma could serve")
+    left_out = _left_out(bits) if status == _library.BUSY else []
+    if left_out:
+        raise RuntimeError(f"emma was installed without {' and '.join(left_out)}: that is for good")
     if status == _library.OK and "numpy" in sys.modules:
-        serve_numpy()
+        try:
+            serve_numpy()
+        except RuntimeError:
+            pass  # before 1.22 it cannot be told
     return status == _library.OK
+
+
+def _left_out(bits):
+    """Those of the domains that emma was not asked to serve. (In a free-threaded build it cannot serve obj.)"""
+    names = []
+    for name, bit in _DOMAINS.items():
+        look = _library.DomainStruct()
+        _library.load().py_emma_python_look(bit, ctypes.byref(look))
+        if bits & bit and not look.wanted and not (name == "obj" and "free-threading" in sys.version):
+            names.append(name)
+    return names
 
 
 def _is_traced():

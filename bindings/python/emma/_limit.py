@@ -31,7 +31,11 @@ class LimitedModule(types.ModuleType):
         instance()
         limit = _library.UNLIMITED if size is None else parse_size(size)
         spare = 0 if size is None else min(limit // _SPARE_SHARE, _SPARE_MOST_BYTES)
-        status = _library.load().emma_python_set_limit(limit, spare)
+        library = _library.load()
+        status = library.emma_python_set_limit(limit, spare)
+        if status == _library.NO_MEMORY:
+            library.emma_python_trim()
+            status = library.emma_python_set_limit(limit, spare)
         if status == _library.NO_MEMORY:
             used = format_size(stats().footprint)
             raise MemoryError(f"the limit {format_size(limit)} is below what is in use: {used}")

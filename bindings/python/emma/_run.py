@@ -6,6 +6,7 @@ terminal are as without emma.
 
 import argparse
 import os
+import re
 import sys
 
 from ._library import NAME, NAME_OF_ALL, path_of
@@ -33,7 +34,8 @@ _PROBE_SECONDS = 60
 _LIBRARY_PREFIX = "libemma-python"
 
 # How a report begins, as the library writes it.
-_REPORT_HEAD = '{\n  "emma":'
+_REPORT_HEAD = re.compile(r'\{\n  "emma": "[0-9.]+",\n  "process": ')
+_REPORT_HEAD_BYTES = 80
 
 # What the list in EMMA_OPTIONS cannot carry as it is.
 _ESCAPED = str.maketrans({"%": "%25", ",": "%2C"})
@@ -146,13 +148,21 @@ def _library_for(options):
     return path
 
 
+def _options_of_environment():
+    """What EMMA_OPTIONS asks for; without what a program around this one was asked to tell about itself."""
+    items = [item for item in os.environ.get("EMMA_OPTIONS", "").split(",") if item]
+    if any(item.startswith("process=") for item in items):
+        items = [item for item in items if item.partition("=")[0] not in ("process", "report", "stats")]
+    return items
+
+
 def _environment(library, options, report):
     """The variables of the program."""
-    asked = [os.environ.get("EMMA_OPTIONS", "")]
+    asked = _options_of_environment()
     asked += [f"limit={options.limit}"] if options.limit is not None else []
     asked += [f"soft-limit={options.soft_limit}"] if options.soft_limit is not None else []
     asked += ["stats=1"] if options.stats else []
-    asked += [] if options.children else ["children=0"]
+    asked += [f"children={int(options.children)}"]
     asked += [f"domains={options.domains}"] if options.domains else []
     asked += [f"report={report.translate(_ESCAPED)}"] if report else []
     asked += [f"process={os.getpid()}"]
@@ -162,25 +172,26 @@ def _environment(library, options, report):
             "LD_PRELOAD": f"{library} {preloaded}".strip()}
 
 
-def _peak_of_start(command, library):
-    """Bytes of emma's memory that Python takes to do nothing; None where it does not even do that."""
+def _peak_of_start(command, library, domains):
+    """Bytes of emma's memory that Python takes to do nothing; None where that cannot be found out."""
     import json
     import subprocess
     import tempfile
 
-    with tempfile.NamedTemporaryFile(prefix="emma-", suffix=".json") as report:
-        environment = {**os.environ, "LD_PRELOAD": str(library),
-                       "EMMA_OPTIONS": f"report={report.name.translate(_ESCAPED)}"}
-        subprocess.run([*command, "-c", "pass"], env=environment, stdin=subprocess.DEVNULL, check=False,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_PROBE_SECONDS)
-        try:
+    served = f"domains={domains}," if domains else ""
+    try:
+        with tempfile.NamedTemporaryFile(prefix="emma-", suffix=".json") as report:
+            environment = {**os.environ, "LD_PRELOAD": str(library),
+                           "EMMA_OPTIONS": f"{served}report={report.name.translate(_ESCAPED)}"}
+            subprocess.run([*command, "-c", "pass"], env=environment, stdin=subprocess.DEVNULL, check=False,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_PROBE_SECONDS)
             return json.load(report)["peak_footprint_bytes"]
-        except ValueError:
-            return None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
 
 
-def _least_limit(command, library):
-    peak = _peak_of_start(command, library)
+def _least_limit(command, library, domains):
+    peak = _peak_of_start(command, library, domains)
     if peak is None:
         return 0
     least = min(peak * _SPARE_SHARE // (_SPARE_SHARE - 1), peak + _SPARE_MOST_BYTES)
@@ -220,7 +231,7 @@ def _why_no_report(path):
         return None
     try:
         with open(path, encoding="utf-8") as file:
-            known = file.read(len(_REPORT_HEAD)) == _REPORT_HEAD
+            known = _REPORT_HEAD.match(file.read(_REPORT_HEAD_BYTES)) is not None
     except (OSError, UnicodeDecodeError):
         known = False
     return None if known else "it is there and is no report"
@@ -267,7 +278,7 @@ def _run(options, program):
     asked = options.limit is not None
     limit = options.limit if asked else _limit_in_environment()
     if limit is not None and limit < _SMALL_LIMIT_BYTES:
-        least = _least_limit(command, library)
+        least = _least_limit(command, library, options.domains)
         if limit < least:
             return _fail(f"{'--limit' if asked else 'the limit in EMMA_OPTIONS,'} {limit >> 10}K is too small to start "
                          f"Python: the least is {least >> 10}K", EXIT_USAGE)

@@ -5,7 +5,8 @@ import pytest
 
 import emma
 
-_PEAK = pytest.StashKey[int]()
+# Of pytest 7. An older one may load this plugin though nobody asks for it.
+_PEAK = pytest.StashKey[int]() if hasattr(pytest, "StashKey") else None
 
 
 def pytest_addoption(parser):
@@ -39,6 +40,8 @@ def pytest_runtest_call(item):
     if limit is None and not item.config.getoption("--emma"):
         yield
         return
+    if _PEAK is None:
+        raise pytest.UsageError(f"emma's plugin needs pytest 7, and this is {pytest.__version__}")
     try:
         emma.install()
     except RuntimeError as error:
@@ -57,7 +60,7 @@ def pytest_runtest_call(item):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
-    if call.when == "call" and _PEAK in item.stash:
+    if call.when == "call" and _PEAK is not None and _PEAK in item.stash:
         outcome.get_result().emma_peak = item.stash[_PEAK]
 
 
