@@ -45,6 +45,8 @@
 #define emma_aligned_alloc                EMMA_PASTE(EMMA_PREFIX, emma_aligned_alloc)
 #define emma_calloc                       EMMA_PASTE(EMMA_PREFIX, emma_calloc)
 #define emma_check                        EMMA_PASTE(EMMA_PREFIX, emma_check)
+#define emma_checkpoint                   EMMA_PASTE(EMMA_PREFIX, emma_checkpoint)
+#define emma_checkpoint_drop              EMMA_PASTE(EMMA_PREFIX, emma_checkpoint_drop)
 #define emma_create                       EMMA_PASTE(EMMA_PREFIX, emma_create)
 #define emma_destroy                      EMMA_PASTE(EMMA_PREFIX, emma_destroy)
 #define emma_free                         EMMA_PASTE(EMMA_PREFIX, emma_free)
@@ -58,6 +60,7 @@
 #define emma_realloc_sized                EMMA_PASTE(EMMA_PREFIX, emma_realloc_sized)
 #define emma_resize                       EMMA_PASTE(EMMA_PREFIX, emma_resize)
 #define emma_reset                        EMMA_PASTE(EMMA_PREFIX, emma_reset)
+#define emma_rollback                     EMMA_PASTE(EMMA_PREFIX, emma_rollback)
 #define emma_set_limit                    EMMA_PASTE(EMMA_PREFIX, emma_set_limit)
 #define emma_thread_detach                EMMA_PASTE(EMMA_PREFIX, emma_thread_detach)
 #define emma_trim                         EMMA_PASTE(EMMA_PREFIX, emma_trim)
@@ -91,6 +94,10 @@ enum emma_flags {
     /* Any thread may use the instance at any time; there are no locks. Each thread that allocates has
      * a heap, which takes some pages. See emma_thread_detach. */
     EMMA_SHARED = 1,
+    /* emma_checkpoint can be called. Not with EMMA_SHARED, as other threads could not be kept out of a rollback
+     * (emma_options_check: EMMA_UNSUPPORTED). Two pages more; no huge pages; large blocks lie close to each
+     * other, so that they have less room to grow in place. */
+    EMMA_CHECKPOINTS = 2,
     /* Blocks are 8-aligned (16-aligned where bytes is a multiple of 16 and not 0, unless a shrink
      * had to leave them in place), in steps of 8 bytes: less waste for clients that need no more,
      * as Lua up to 5.4. Without it: 16, as malloc. */
@@ -179,6 +186,7 @@ typedef struct emma_stats {
     uint64_t returned_bytes;  /* given back to the kernel, ever */
     uint64_t refused_count;   /* requests refused for want of memory or room, ever */
     uint64_t reentered_count; /* calls refused or put off because the instance was busy, ever */
+    size_t checkpoint_bytes;  /* part of the footprint: images and copies of checkpoints */
 } emma_stats;
 
 typedef struct emma_class_stats {
@@ -257,12 +265,13 @@ EMMA_API bool emma_owns(const emma *instance, const void *address);
  * how many bytes that were. 0 when busy. System calls: madvise. */
 EMMA_API size_t emma_trim(emma *instance);
 
-/* Frees all blocks at once; the limit stays, and some memory (128 KiB, the young area, and what each
+/* Frees all blocks at once, and drops all checkpoints; the limit stays, and some memory (128 KiB, the young area, and what each
  * thread's heap takes) is kept for what comes next. EMMA_BUSY from a signal handler inside the instance. */
 EMMA_API enum emma_status emma_reset(emma *instance);
 
 /* Changes the hard cap. EMMA_INVALID when it leaves less than EMMA_LIMIT_MIN_BYTES beside the spare
- * part; EMMA_NO_MEMORY when the footprint is above what it allows even after a trim; EMMA_BUSY.
+ * part; EMMA_NO_MEMORY when the footprint is above what it allows even after a trim, or would be after a
+ * rollback; EMMA_BUSY.
  * EMMA_UNLIMITED lifts it; the region's size bounds all the same. */
 EMMA_API enum emma_status emma_set_limit(emma *instance, size_t limit_bytes);
 
@@ -286,6 +295,31 @@ EMMA_API bool emma_walk(emma *instance, emma_walk_fn visit, void *arg);
 /* Verifies every invariant that the allocator's state has: EMMA_OK, EMMA_CORRUPT or EMMA_BUSY.
  * O(memory in use). */
 EMMA_API enum emma_status emma_check(emma *instance);
+
+/* Pushes a checkpoint of the whole instance: every block, its contents, and the allocator's own view of them. *level
+ * names it, a number that no other checkpoint of the instance ever had. Free memory is given back first. What
+ * is there may be written to afterwards, so the footprint grows by a copy of all memory in use (the first
+ * checkpoint: an image, gaps between blocks included), or of the pages written since (further ones).
+ * EMMA_NO_MEMORY when the limit does not allow that, or the kernel refuses; EMMA_BUSY from a signal handler or a
+ * callback inside the instance; EMMA_UNSUPPORTED without EMMA_CHECKPOINTS. Not from inside a client that keeps
+ * part of its state elsewhere, as in registers or on the stack: a running Lua script, say. The first is O(memory in
+ * use), others O(pages written since, and a look at all). What a signal handler frees meanwhile stays
+ * allocated. A child of a fork has checkpoints of its own. System calls: memfd_create, ftruncate, pwrite64,
+ * fcntl, mmap, close; openat, ioctl; madvise, mprotect. No descriptor stays open. */
+EMMA_API enum emma_status emma_checkpoint(emma *instance, unsigned *level);
+
+/* Brings the instance back to a checkpoint, to the byte; it stays, later ones are dropped. Blocks allocated since are
+ * gone, freed ones are there again, and nothing of what was written since can be read any more. The limit, the
+ * soft limit, the spare part and its being open, and counters of events stay as they are. EMMA_INVALID for a level
+ * that is none; EMMA_BUSY, EMMA_UNSUPPORTED as above. O(pages written since, and a look at all); before Linux 6.7, or
+ * without /proc, the pages are found by faults afterwards. System calls: openat, ioctl, close, madvise, munmap. */
+EMMA_API enum emma_status emma_rollback(emma *instance, unsigned level);
+
+/* Drops a checkpoint and all later ones; the instance goes on as it is. With the first one the image goes, which
+ * takes copies of some of it for a moment: where the limit has no room at all, it stays, and counts, until
+ * the next checkpoint, emma_reset or emma_destroy. O(memory in use) then. EMMA_INVALID, EMMA_BUSY, EMMA_UNSUPPORTED as above. System calls:
+ * munmap, mmap, mremap, madvise. */
+EMMA_API enum emma_status emma_checkpoint_drop(emma *instance, unsigned level);
 
 /* Tells a shared instance that the calling thread is done with it: what it keeps for the thread goes
  * to the next one that comes. Without it that happens when a thread that needs a heap finds the

@@ -13,16 +13,24 @@
 #endif
 
 #define EMMAI_SYS_WRITE         1
+#define EMMAI_SYS_CLOSE         3
 #define EMMAI_SYS_MMAP          9
 #define EMMAI_SYS_MPROTECT      10
 #define EMMAI_SYS_MUNMAP        11
+#define EMMAI_SYS_IOCTL         16
+#define EMMAI_SYS_PWRITE64      18
+#define EMMAI_SYS_MREMAP        25
 #define EMMAI_SYS_MADVISE       28
 #define EMMAI_SYS_GETPID        39
+#define EMMAI_SYS_FCNTL         72
+#define EMMAI_SYS_FTRUNCATE     77
 #define EMMAI_SYS_PRCTL         157
 #define EMMAI_SYS_GETTID        186
 #define EMMAI_SYS_CLOCK_GETTIME 228
 #define EMMAI_SYS_TGKILL        234
+#define EMMAI_SYS_OPENAT        257
 #define EMMAI_SYS_GETRANDOM     318
+#define EMMAI_SYS_MEMFD_CREATE  319
 
 #ifdef EMMA_SYSCALL
 /* A test's system-call layer, with the kernel's convention: -errno on failure. */

@@ -181,7 +181,8 @@ static bool check_retained(const emma *instance, check_sum *sum)
 
 static size_t check_metadata_pages(const emma *instance)
 {
-    size_t pages = instance->shared ? 2 : 1; /* page 0, and that of the fork word */
+    /* Page 0, and that of the fork word or the control page. */
+    size_t pages = instance->shared || instance->control->checkpoints ? 2 : 1;
     size_t all =
         ((uintptr_t)emmai_origin(instance) - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
     for (size_t i = emmai_bits_find(instance->page_map, 0, all, true); i < all;
@@ -230,7 +231,8 @@ static bool check_footprint(const emma *instance, const check_sum *sum)
 {
     const emmai_control *control = instance->control;
     size_t metadata = check_metadata_pages(instance);
-    size_t footprint = sum->resident_pages + metadata - 1;
+    size_t footprint =
+        sum->resident_pages + metadata - 1 + emmai_checkpoint_pages(control); /* C4 */
     if (control->footprint_pages > control->limit_pages ||
         control->footprint_pages > control->peak_pages)
         return false;

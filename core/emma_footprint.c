@@ -101,11 +101,22 @@ static void emmai_footprint_give(emma *instance, size_t pages)
     footprint_watch(instance);
 }
 
+/* Changes the footprint to what it was at a checkpoint. */
+static void emmai_footprint_set(emma *instance, size_t pages)
+{
+    emmai_control *control = instance->control;
+    emmai_sync_raise_size(&control->peak_pages, pages);
+    emmai_sync_set(&control->footprint_pages, pages);
+    footprint_watch(instance);
+}
+
 /* Changes the limit and makes room for it: by what `heap` can spare too, which is NULL in a callback,
  * when slabs are in use. */
 static enum emma_status footprint_set_limit(emma *instance, emmai_heap *heap, size_t limit_pages)
 {
     emmai_control *control = instance->control;
+    if (limit_pages < emmai_checkpoint_needs(instance))
+        return EMMA_NO_MEMORY;
     size_t before = __atomic_exchange_n(&control->limit_pages, limit_pages, __ATOMIC_SEQ_CST);
     if (footprint_excess(control, 0) && heap) {
         emmai_free_drain(instance, heap);

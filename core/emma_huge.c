@@ -25,9 +25,11 @@ static bool huge_fits(const emma *instance, size_t chunk)
            emmai_bits_find(instance->retained_map, chunk, end, true) == end;
 }
 
-/* Whether huge pages are worth a try just now. */
+/* Whether huge pages are worth a try just now; an image is of small ones. */
 static bool huge_is_due(emmai_control *control)
 {
+    if (control->checkpoints)
+        return false;
     uint16_t pause = emmai_sync_get(&control->huge_pause);
     if (!pause)
         return true;

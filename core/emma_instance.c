@@ -1,8 +1,10 @@
 /* emma_instance.c - the life of an instance: options, reservation, creation, reset, destruction. */
 #include "emma_internal.h"
 
-#define KNOWN_FLAGS ((unsigned)(EMMA_SHARED | EMMA_ALIGN8))
-#define UNNAMED     "unnamed"
+#define KNOWN_FLAGS ((unsigned)(EMMA_SHARED | EMMA_CHECKPOINTS | EMMA_ALIGN8))
+/* Other threads could not be kept out. */
+#define NOT_TOGETHER ((unsigned)(EMMA_SHARED | EMMA_CHECKPOINTS))
+#define UNNAMED      "unnamed"
 
 /* ---- options ---- */
 
@@ -54,8 +56,9 @@ enum emma_status emma_options_check(const emma_options *options)
     bool reserve_ok = !given.reserve_bytes || (given.reserve_bytes >= EMMA_RESERVE_MIN_BYTES &&
                                                given.reserve_bytes <= EMMAI_RESERVE_MAX_BYTES);
     bool soft_ok = given.soft_limit_bytes > 0;
-    return limit_ok && reserve_ok && soft_ok && !(given.flags & ~KNOWN_FLAGS) ? EMMA_OK
-                                                                              : EMMA_INVALID;
+    if (!limit_ok || !reserve_ok || !soft_ok || (given.flags & ~KNOWN_FLAGS))
+        return EMMA_INVALID;
+    return (given.flags & NOT_TOGETHER) == NOT_TOGETHER ? EMMA_UNSUPPORTED : EMMA_OK;
 }
 
 /* ---- geometry ---- */
@@ -71,15 +74,17 @@ typedef struct instance_geometry {
     size_t chunk_count;
     size_t map_bytes; /* of a map of chunks */
     size_t page_map_bytes;
-    size_t fork_bytes;     /* of the fork word's page, before all else; 0: local */
+    size_t first_most;     /* copies that the first checkpoint may have; 0: none is possible */
+    size_t first_bytes;    /* for it, before all else */
+    size_t front_bytes;    /* that, and a page for the fork word or the control page */
     size_t heaps_bytes;    /* of the shared instance's tables of heaps, and tags */
     size_t metadata_bytes; /* before the origin: all that and the entries, whole chunks */
     size_t mapping_bytes;
 } instance_geometry;
 
-static void geometry_for(instance_geometry *out, size_t reserve_bytes, bool shared)
+static void geometry_for(instance_geometry *out, size_t reserve_bytes, unsigned flags)
 {
-    out->fork_bytes = shared ? EMMAI_PAGE_BYTES : 0;
+    bool shared = (flags & EMMA_SHARED) != 0;
     out->heaps_bytes =
         shared ? HEAP_TABLE_BYTES + (reserve_bytes >> EMMA_CHUNK_SHIFT) * sizeof(emmai_tag) : 0;
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
@@ -89,8 +94,16 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, bool shar
     size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
     pages += pages / (8 * EMMAI_PAGE_BYTES - 1) + 1;                    /* and the map's own */
     out->page_map_bytes = emmai_round_up(pages, 64) / 8;
+    bool checkpoints = (flags & EMMA_CHECKPOINTS) != 0;
+    out->first_most =
+        checkpoints ? emmai_pages_of(out->page_map_bytes + bytes) + EMMAI_CHUNK_PAGES : 0;
+    out->first_bytes =
+        checkpoints ? emmai_round_up(EMMAI_LEVEL_HEAD_BYTES(out->first_most), EMMAI_PAGE_BYTES) +
+                          (out->first_most << EMMAI_PAGE_SHIFT)
+                    : 0;
+    out->front_bytes = out->first_bytes + (shared || checkpoints ? EMMAI_PAGE_BYTES : 0);
     out->metadata_bytes =
-        emmai_round_up(out->fork_bytes + out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
+        emmai_round_up(out->front_bytes + out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
     out->mapping_bytes =
         out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) + EMMAI_CHUNK_BYTES;
 }
@@ -187,14 +200,11 @@ static void instance_share(emma *instance, const instance_geometry *geometry)
     instance->nonce = emmai_os_random(instance);
     if (instance->nonce <= EMMAI_NONCE_CHANGING)
         instance->nonce = (uintptr_t)instance;
-    instance->fork_word = (uint32_t *)(void *)((char *)instance->page_map - geometry->fork_bytes);
+    instance->fork_word = (uint32_t *)(void *)((char *)instance->page_map - EMMAI_PAGE_BYTES);
     instance->heap_slots = instance->fork_word + HEAP_SLOTS_OFFSET / sizeof(uint32_t);
     emmai_os_clear_on_fork(instance->fork_word, EMMAI_PAGE_BYTES);
     *instance->fork_word = instance->control->generation = 1;
     instance->control->process_id = (uint32_t)emmai_os_process_id();
-    instance->control->footprint_pages++;
-    instance->control->peak_pages++;
-    instance->control->metadata_pages++;
 }
 
 /* Writes page 0 of a fresh mapping; all else in it is zero. */
@@ -204,16 +214,28 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     char *origin =
         (char *)emmai_round_up((uintptr_t)mapping + geometry->metadata_bytes, EMMAI_CHUNK_BYTES);
     emma *instance = (emma *)(void *)(origin + EMMAI_HEAD_BYTES);
-    emmai_control *control = instance->control = &instance->local;
+    char *front = origin - geometry->metadata_bytes;
+    instance->page_map = (uint64_t *)(void *)(front + geometry->front_bytes);
+    emmai_control *control = instance->control =
+        geometry->first_most ? (emmai_control *)(void *)(front + geometry->first_bytes)
+                             : &instance->local;
     control_init(control, options);
+    if (geometry->front_bytes) {
+        control->footprint_pages++;
+        control->peak_pages++;
+        control->metadata_pages++;
+    }
+    if (geometry->first_most) {
+        control->checkpoints = (emmai_checkpoints *)(void *)(control + 1);
+        control->checkpoints->first = (emmai_level *)(void *)front;
+        control->checkpoints->first_most = geometry->first_most;
+    }
     control->mapping = mapping;
     control->mapping_bytes = geometry->mapping_bytes;
     size_t first = EMMAI_COMMIT_FIRST_BYTES >> EMMA_CHUNK_SHIFT;
     control->low_committed = (uint32_t)emmai_min(first, geometry->chunk_count);
     instance->region_bytes = geometry->chunk_count << EMMA_CHUNK_SHIFT;
     instance->foreign_max = ~instance->region_bytes;
-    instance->page_map =
-        (uint64_t *)(void *)(origin - geometry->metadata_bytes + geometry->fork_bytes);
     instance->chunk_map = instance->page_map + geometry->page_map_bytes / sizeof(uint64_t);
     instance->retained_map = instance->chunk_map + geometry->map_bytes / sizeof(uint64_t);
     instance->chunk_count = (uint32_t)geometry->chunk_count;
@@ -249,7 +271,7 @@ emma *emma_create(const emma_options *options)
     size_t least = given.reserve_bytes ? reserve : EMMA_RESERVE_MIN_BYTES;
     char *mapping;
     for (;;) {
-        geometry_for(&geometry, reserve, (given.flags & EMMA_SHARED) != 0);
+        geometry_for(&geometry, reserve, given.flags);
         mapping = instance_map(&geometry);
         if (mapping || reserve == least)
             break;
@@ -264,8 +286,10 @@ emma *emma_create(const emma_options *options)
 
 void emma_destroy(emma *instance)
 {
-    if (instance)
-        emmai_os_release(instance->control->mapping, instance->control->mapping_bytes);
+    if (!instance)
+        return;
+    emmai_checkpoint_release(instance);
+    emmai_os_release(instance->control->mapping, instance->control->mapping_bytes);
 }
 
 /* ---- reset ---- */
@@ -303,6 +327,7 @@ enum emma_status emma_reset(emma *instance)
     emmai_arch_zero(instance->unit_slab, sizeof instance->unit_slab);
     size_t kept = emmai_min(control->retained_pages, EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT);
     emmai_chunk_purge(instance, control->retained_pages - kept);
+    emmai_checkpoint_forget(instance, NULL);
     control->peak_pages = control->footprint_pages;
     heaps_clear(instance);
     if (!instance->shared)
@@ -326,7 +351,7 @@ size_t emma_trim(emma *instance)
     emmai_slab_shed(instance, heap);
     size_t pages = emmai_chunk_purge(instance, SIZE_MAX);
     if (!instance->shared)
-        pages += emmai_chunk_squeeze(instance);
+        pages += emmai_chunk_squeeze(instance) + emmai_checkpoint_trim(instance);
     emmai_leave(heap);
     return pages << EMMAI_PAGE_SHIFT;
 }

@@ -1,9 +1,9 @@
 /* emma_internal.h - what the core's files offer each other, and the gate that each call passes.
- *
  * The core is one translation unit (emma.c), so everything but the public interface is static. */
 #ifndef EMMA_INTERNAL_H
 #define EMMA_INTERNAL_H
 
+#include "emma_internal_checkpoint.h"
 #include "emma_layout_shared.h"
 
 /* ---- emma_class.c ---- */
@@ -15,6 +15,7 @@ static inline unsigned emmai_class_of(const emmai_heap *heap, size_t bytes);
 /* ---- emma_os.c ---- */
 
 static void *emmai_os_reserve(size_t bytes);
+static void *emmai_os_memory(size_t bytes);
 static void emmai_os_release(void *start, size_t bytes);
 static bool emmai_os_commit(void *start, size_t bytes);
 static bool emmai_os_purge(void *start, size_t bytes);
@@ -47,6 +48,7 @@ static size_t emmai_bits_last(const uint64_t *map, size_t start, size_t end);
 
 static bool emmai_footprint_take(emma *instance, size_t pages);
 static void emmai_footprint_give(emma *instance, size_t pages);
+static void emmai_footprint_set(emma *instance, size_t pages);
 static size_t emmai_footprint_limit_pages(const emmai_control *control);
 
 /* ---- emma_place.c ---- */
@@ -56,6 +58,7 @@ static size_t emmai_place_next_free(const emma *instance, size_t chunk);
 static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, size_t alignment);
 static size_t emmai_place_retained(const emma *instance, size_t count);
 static size_t emmai_place_roomy(const emma *instance, size_t count);
+static bool emmai_place_overcommits(emmai_control *control);
 
 /* ---- emma_entry.c ---- */
 
@@ -67,6 +70,7 @@ static void emmai_entry_clear(emmai_slab *entry);
 /* ---- emma_chunk.c ---- */
 
 static bool emmai_chunk_is_accessible(const emma *instance, size_t chunk);
+static bool emmai_chunk_commit(emma *instance, size_t chunk, size_t count);
 static size_t emmai_chunk_take_slab(emma *instance);
 static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignment, bool roomy);
 static bool emmai_chunk_claim_whole(emma *instance, size_t chunk, size_t count);

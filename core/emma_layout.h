@@ -32,6 +32,7 @@
 
 #include "emma_arch_x86_64.h"
 #include "emma_config.h"
+#include "emma_layout_checkpoint.h"
 #include "emma_sync.h"
 
 #define EMMAI_NOINLINE            __attribute__((noinline))
@@ -171,7 +172,8 @@ typedef struct emmai_control {
     uint32_t run_covered; /* counts; so may others */
     uint8_t overcommits;  /* enum emmai_answer: see place_may_spread */
     bool spare_open;
-    bool resetting;   /* every block is being freed: a signal handler's free is none of its own */
+    bool
+        resetting; /* by emma_reset, or a checkpoint at work: a signal handler's free does nothing */
     bool in_callback; /* the host's code runs inside a call; see emmai_callback_begin */
     bool outside;     /* what looks at a block now has not entered; see emmai_outside_begin */
     bool over_soft;
@@ -193,8 +195,9 @@ typedef struct emmai_control {
     void *misuse_arg;
     emma_limit_fn limit_handler;
     void *limit_arg;
-    uint64_t audit_steps; /* EMMA_AUDIT: changes of the region's structure so far */
-    void *mapping;        /* what munmap takes */
+    uint64_t audit_steps;           /* EMMA_AUDIT: changes of the region's structure so far */
+    emmai_checkpoints *checkpoints; /* NULL: made without EMMA_CHECKPOINTS */
+    void *mapping;                  /* what munmap takes */
     size_t mapping_bytes;
     char name[EMMA_NAME_MAX_BYTES + 1];
 } emmai_control;
@@ -208,7 +211,7 @@ struct emma {
     uint64_t *chunk_map;    /* I4; see emma_bits.c */
     uint64_t *retained_map; /* I4 */
     uint64_t *page_map;     /* pages from here to the origin in use */
-    emmai_control *control; /* here `local`; of its own where a page of its own is needed */
+    emmai_control *control; /* `local`; before page_map where it must not roll back */
     uint32_t chunk_count;
     uint32_t run_zone; /* runs are looked for from this chunk on, slabs below it */
     bool align8;
@@ -325,6 +328,17 @@ static inline emmai_slab *emmai_slab_of_offset(const emma *instance, size_t offs
 static inline char *emmai_chunk_start(const emma *instance, size_t chunk)
 {
     return emmai_origin(instance) + (chunk << EMMA_CHUNK_SHIFT);
+}
+
+/* The number of the page that an address is on, from the page map on. */
+static inline size_t emmai_page_of(const emma *instance, const void *address)
+{
+    return ((uintptr_t)address - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
+}
+
+static inline char *emmai_page_start(const emma *instance, size_t page)
+{
+    return (char *)instance->page_map + (page << EMMAI_PAGE_SHIFT);
 }
 
 static inline size_t emmai_round_up(size_t bytes, size_t unit)

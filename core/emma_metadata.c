@@ -5,20 +5,15 @@
  * as a bit in the page map tells (I5). */
 #include "emma_internal.h"
 
-static size_t metadata_page(const emma *instance, const void *address)
-{
-    return ((uintptr_t)address - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
-}
-
 /* Pages from first to last address, but not before *next, that are not counted yet; counts them if
  * `count`. Moves *next behind them: spans are asked for in ascending order and may share a page. */
 static size_t metadata_span(emma *instance, const void *first, const void *last, size_t *next,
                             bool count)
 {
-    size_t end = emmai_min(metadata_page(instance, last) + 1,
-                           metadata_page(instance, emmai_origin(instance)));
+    size_t end = emmai_min(emmai_page_of(instance, last) + 1,
+                           emmai_page_of(instance, emmai_origin(instance)));
     size_t pages = 0;
-    for (size_t i = emmai_max(metadata_page(instance, first), *next); i < end; i++) {
+    for (size_t i = emmai_max(emmai_page_of(instance, first), *next); i < end; i++) {
         if (emmai_bits_get(instance->page_map, i))
             continue;
         pages += !count || !emmai_bits_add(instance->page_map, i, 1);
@@ -35,7 +30,7 @@ static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool cou
     const uint64_t *pages = instance->page_map;
     const uint64_t *used = instance->chunk_map;
     const uint64_t *kept = instance->retained_map;
-    size_t top_page = metadata_page(instance, high);
+    size_t top_page = emmai_page_of(instance, high);
     size_t next = 0;
     size_t found = metadata_span(instance, pages, pages + top_page / 64, &next, count);
     found += metadata_span(instance, used + chunk / 64, used + last / 64, &next, count);
@@ -70,10 +65,10 @@ static size_t metadata_reach(const emma *instance, size_t chunk)
     const emmai_slab *high = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     const emmai_slab *low = emmai_slab_of_id(instance, (ptrdiff_t)last);
     bool same =
-        (!instance->shared || metadata_page(instance, emmai_tag_of_slab(instance, low)) ==
-                                  metadata_page(instance, emmai_tag_of_slab(instance, high))) &&
-        metadata_page(instance, used + last / 64) == metadata_page(instance, used + chunk / 64) &&
-        metadata_page(instance, kept + last / 64) == metadata_page(instance, kept + chunk / 64);
+        (!instance->shared || emmai_page_of(instance, emmai_tag_of_slab(instance, low)) ==
+                                  emmai_page_of(instance, emmai_tag_of_slab(instance, high))) &&
+        emmai_page_of(instance, used + last / 64) == emmai_page_of(instance, used + chunk / 64) &&
+        emmai_page_of(instance, kept + last / 64) == emmai_page_of(instance, kept + chunk / 64);
     return (same ? last : chunk) + 1;
 }
 
@@ -101,7 +96,7 @@ static size_t emmai_metadata_count(emma *instance, size_t chunk, size_t count)
 /* Counts the page of metadata that does not come with chunks. */
 static bool emmai_metadata_cover_page(emma *instance, const void *metadata)
 {
-    size_t page = metadata_page(instance, metadata);
+    size_t page = emmai_page_of(instance, metadata);
     if (emmai_bits_get(instance->page_map, page))
         return true;
     if (!emmai_footprint_take(instance, 1))
@@ -117,8 +112,8 @@ static bool emmai_metadata_cover_page(emma *instance, const void *metadata)
  * be counted (I5): that page is nobody's, and goes back. */
 static void emmai_metadata_forget_entry(emma *instance, const emmai_slab *entry)
 {
-    size_t page = metadata_page(instance, entry);
-    if (page < metadata_page(instance, emmai_origin(instance)) &&
+    size_t page = emmai_page_of(instance, entry);
+    if (page < emmai_page_of(instance, emmai_origin(instance)) &&
         !emmai_bits_get(instance->page_map, page))
-        emmai_os_purge((char *)instance->page_map + (page << EMMAI_PAGE_SHIFT), EMMAI_PAGE_BYTES);
+        emmai_os_purge(emmai_page_start(instance, page), EMMAI_PAGE_BYTES);
 }

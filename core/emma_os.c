@@ -5,7 +5,21 @@
 
 #define PROT_NONE_ACCESS                0
 #define PROT_READ_WRITE                 3
+#define PROT_READ_ONLY                  1
+#define MAP_SHARED_FILE                 0x01
+#define MAP_PRIVATE_FIXED_NORESERVE     (0x02 | 0x10 | 0x4000)
 #define MAP_PRIVATE_ANONYMOUS_NORESERVE (0x02 | 0x20 | 0x4000)
+#define MREMAP_MAYMOVE_FIXED            (1 | 2)
+#define MEMFD_CLOEXEC_ALLOW_SEALING     (1 | 2)
+#define FCNTL_ADD_SEALS                 1033
+#define SEAL_ALL                        (1 | 2 | 4 | 8) /* seals, shrink, grow, write */
+#define AT_WORKING_FOLDER               (-100)
+#define OPEN_READ_CLOEXEC               02000000
+#define PAGEMAP_SCAN                    0xC0606610 /* _IOWR('f', 16, struct of 96 bytes) */
+#define PAGE_IS_FILE                    4
+#define PAGE_IS_PRESENT                 8
+#define PAGE_IS_SWAPPED                 16
+#define PAGE_IS_ZERO_PAGE               32
 #define ADVICE_DONTNEED                 4
 #define ADVICE_HUGEPAGE                 14
 #define ADVICE_NOHUGEPAGE               15
@@ -21,22 +35,35 @@
 #define OVERCOMMIT_PROBE_BYTES          ((size_t)1 << 44)
 #define STDERR_DESCRIPTOR               2
 
+_Static_assert(sizeof(emmai_scan) == 96, "as PAGEMAP_SCAN says");
+
 static long os_advise(void *start, size_t bytes, long advice)
 {
     return emmai_arch_syscall(EMMAI_SYS_MADVISE, (long)start, (long)bytes, advice, 0, 0, 0);
 }
 
+/* What mmap answered, NULL when it refused. */
+static void *os_mapped(long result)
+{
+    return (unsigned long)result > -(unsigned long)MAX_ERRNO - 1 ? NULL : (void *)result;
+}
+
 static void *os_map(size_t bytes, long access)
 {
-    long result = emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, access,
-                                     MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0);
-    return (unsigned long)result > -(unsigned long)MAX_ERRNO - 1 ? NULL : (void *)result;
+    return os_mapped(emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, access,
+                                        MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0));
 }
 
 /* Reserves address space without access; NULL when refused. */
 static void *emmai_os_reserve(size_t bytes)
 {
     return os_map(bytes, PROT_NONE_ACCESS);
+}
+
+/* Maps zeroed memory; NULL when refused. */
+static void *emmai_os_memory(size_t bytes)
+{
+    return os_map(bytes, PROT_READ_WRITE);
 }
 
 static void emmai_os_release(void *start, size_t bytes)
@@ -147,6 +174,87 @@ static bool emmai_os_thread_lives(uint32_t process_id, uint32_t kernel_id)
 static bool emmai_os_clear_on_fork(void *start, size_t bytes)
 {
     return os_advise(start, bytes, ADVICE_WIPEONFORK) == 0;
+}
+
+/* ---- files in memory ---- */
+
+/* Makes a file of `bytes` that has nothing yet; negative when refused, or by a kernel before 3.17. */
+static int emmai_os_file(const char *name, size_t bytes)
+{
+    long file = emmai_arch_syscall(EMMAI_SYS_MEMFD_CREATE, (long)name, MEMFD_CLOEXEC_ALLOW_SEALING,
+                                   0, 0, 0, 0);
+    if (file >= 0 && emmai_arch_syscall(EMMAI_SYS_FTRUNCATE, file, (long)bytes, 0, 0, 0, 0) != 0) {
+        emmai_os_close((int)file);
+        return -1;
+    }
+    return (int)file;
+}
+
+static void emmai_os_close(int file)
+{
+    emmai_arch_syscall(EMMAI_SYS_CLOSE, file, 0, 0, 0, 0, 0);
+}
+
+/* Writes at an offset; false when the kernel has no memory for it. */
+static bool emmai_os_write(int file, const char *bytes, size_t count, size_t offset)
+{
+    while (count) {
+        long done = emmai_arch_syscall(EMMAI_SYS_PWRITE64, file, (long)bytes, (long)count,
+                                       (long)offset, 0, 0);
+        if (done <= 0)
+            return false;
+        bytes += done;
+        offset += (size_t)done;
+        count -= (size_t)done;
+    }
+    return true;
+}
+
+/* Keeps everybody from changing the file. */
+static bool emmai_os_seal(int file)
+{
+    return emmai_arch_syscall(EMMAI_SYS_FCNTL, file, FCNTL_ADD_SEALS, SEAL_ALL, 0, 0, 0) == 0;
+}
+
+/* Maps the file to be read; NULL when refused. */
+static const char *emmai_os_view(int file, size_t bytes)
+{
+    return os_mapped(emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, PROT_READ_ONLY,
+                                        MAP_SHARED_FILE, file, 0));
+}
+
+/* Puts a part of the file in the place of memory, privately: what is written there stays there. */
+static bool emmai_os_overlay(int file, void *start, size_t bytes, size_t offset)
+{
+    return os_mapped(emmai_arch_syscall(EMMAI_SYS_MMAP, (long)start, (long)bytes, PROT_READ_WRITE,
+                                        MAP_PRIVATE_FIXED_NORESERVE, file, (long)offset)) != NULL;
+}
+
+/* Puts memory in the place of other memory, in one step. */
+static bool emmai_os_move(void *from, size_t bytes, void *to)
+{
+    return os_mapped(emmai_arch_syscall(EMMAI_SYS_MREMAP, (long)from, (long)bytes, (long)bytes,
+                                        MREMAP_MAYMOVE_FIXED, (long)to, 0)) != NULL;
+}
+
+/* ---- which pages are a mapping's own ---- */
+
+/* Opens what emmai_os_scan asks, of the process that this is now; negative where there is no /proc. */
+static int emmai_os_open_scan(void)
+{
+    return (int)emmai_arch_syscall(EMMAI_SYS_OPENAT, AT_WORKING_FOLDER, (long)"/proc/self/pagemap",
+                                   OPEN_READ_CLOEXEC, 0, 0, 0);
+}
+
+/* Fills scan->regions with stretches of anonymous pages, from scan->start on, written to or swapped out; sets
+ * scan->walk_end to where it stopped. Returns how many; negative before Linux 6.7. */
+static long emmai_os_scan(int file, emmai_scan *scan)
+{
+    scan->bytes = sizeof *scan;
+    scan->inverted = scan->all_of = PAGE_IS_FILE | PAGE_IS_ZERO_PAGE;
+    scan->any_of = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
+    scan->report = PAGE_IS_PRESENT;
+    return emmai_arch_syscall(EMMAI_SYS_IOCTL, file, PAGEMAP_SCAN, (long)scan, 0, 0, 0);
 }
 
 static void emmai_os_print(const char *text, size_t bytes)

@@ -41,12 +41,15 @@ static void run_note_pages(const emma *instance, size_t run, size_t bytes, size_
     }
 }
 
-/* Zeroes the pages of a run to be that were in use before; the others are zero (I5). */
+/* Zeroes the pages of a run to be that were in use before; the others are zero (I5), unless what is there is an
+ * image's (C2). */
 static void run_zero(const emma *instance, size_t run, size_t bytes)
 {
+    bool has_image = emmai_image_exists(instance);
     for (size_t i = 0; i < emmai_chunks_of(bytes); i++) {
         size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(run + i)));
-        size_t dirty = emmai_min(resident, run_chunk_pages(bytes, i));
+        size_t wanted = run_chunk_pages(bytes, i);
+        size_t dirty = has_image ? wanted : emmai_min(resident, wanted);
         emmai_arch_zero(emmai_chunk_start(instance, run + i), dirty << EMMAI_PAGE_SHIFT);
     }
 }

@@ -97,7 +97,8 @@ static size_t stats_mappings(const emma *instance, const stats_sum *sum)
     const emmai_control *control = instance->control;
     bool gap = emmai_sync_get(&control->low_committed) < instance->run_zone;
     bool runs = emmai_sync_get(&control->run_committed) > instance->run_zone;
-    return (gap && runs ? 4 : 2) + 2 * sum->huge_runs;
+    size_t count = (gap && runs ? 4 : 2) + 2 * sum->huge_runs;
+    return count + emmai_checkpoint_mappings(control);
 }
 
 /* Copies what the caller's struct has room for. */
@@ -145,6 +146,7 @@ void emma_get_stats(const emma *instance, emma_stats *out)
     stats.returned_bytes = emmai_sync_get(&control->returned_bytes);
     stats.refused_count = emmai_sync_get(&control->refused_count);
     stats.reentered_count = emmai_sync_get(&control->reentered_count);
+    stats.checkpoint_bytes = pages_bytes(emmai_checkpoint_pages(control));
     stats_copy(out, &stats, stats.struct_bytes);
 }
 

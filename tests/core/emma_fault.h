@@ -2,7 +2,7 @@
  * owns the clock.
  *
  * A test that includes this compiles the core itself. A refusal is -ENOMEM, and the call is not
- * made. munmap is never refused: releasing a whole mapping cannot fail; nor is what tells a thread
+ * made. munmap and close are never refused: releasing cannot fail; nor is what tells a thread
  * its id. Any thread may be in here at any time. */
 #ifndef EMMA_FAULT_H
 #define EMMA_FAULT_H
@@ -30,8 +30,8 @@ static _Thread_local uint64_t fault_mine; /* failures of this thread's calls */
 
 static inline bool fault_may_refuse(long number)
 {
-    return number != SYS_munmap && number != SYS_write && number != SYS_gettid &&
-           number != SYS_getpid;
+    return number != SYS_munmap && number != SYS_close && number != SYS_write &&
+           number != SYS_gettid && number != SYS_getpid;
 }
 
 static inline bool fault_refuses(void)
