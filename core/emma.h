@@ -302,9 +302,10 @@ EMMA_API enum emma_status emma_check(emma *instance);
  * checkpoint: an image, gaps between blocks included), or of the pages written since (further ones).
  * EMMA_NO_MEMORY when the limit does not allow that, or the kernel refuses; EMMA_BUSY from a signal handler or a
  * callback inside the instance; EMMA_UNSUPPORTED without EMMA_CHECKPOINTS. Not from inside a client that keeps
- * part of its state elsewhere, as in registers or on the stack: a running Lua script, say. The first is O(memory in
+ * part of its state elsewhere, as in registers or on the stack: a running Lua script, say. Nobody may write to blocks
+ * meanwhile, no signal handler, other thread or pending input either: what they write may be lost. The first is O(memory in
  * use), others O(pages written since, and a look at all). What a signal handler frees meanwhile stays
- * allocated. A child of a fork has checkpoints of its own. System calls: memfd_create, ftruncate, pwrite64,
+ * allocated. A child of a fork has checkpoints of its own. System calls: getrlimit, memfd_create, ftruncate, pwrite64,
  * fcntl, mmap, close; openat, ioctl; madvise, mprotect. No descriptor stays open. */
 EMMA_API enum emma_status emma_checkpoint(emma *instance, unsigned *level);
 

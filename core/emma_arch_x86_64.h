@@ -24,6 +24,7 @@
 #define EMMAI_SYS_GETPID        39
 #define EMMAI_SYS_FCNTL         72
 #define EMMAI_SYS_FTRUNCATE     77
+#define EMMAI_SYS_GETRLIMIT     97
 #define EMMAI_SYS_PRCTL         157
 #define EMMAI_SYS_GETTID        186
 #define EMMAI_SYS_CLOCK_GETTIME 228

@@ -247,9 +247,9 @@ static bool check_all(const emma *instance)
 {
     check_sum sum;
     emmai_arch_zero(&sum, sizeof sum);
-    return check_young(instance, &sum) && check_used(instance, &sum) &&
-           check_retained(instance, &sum) && check_heaps(instance, sum.ring_slabs) &&
-           check_footprint(instance, &sum);
+    return emmai_checkpoint_is_sound(instance->control) && check_young(instance, &sum) &&
+           check_used(instance, &sum) && check_retained(instance, &sum) &&
+           check_heaps(instance, sum.ring_slabs) && check_footprint(instance, &sum);
 }
 
 /* In audited builds: verifies everything at every n-th change of the region's structure, and stops

@@ -159,7 +159,7 @@ static void restore_any(void *arg, size_t page)
 static void restore_blindly(restoring *state)
 {
     const emma *instance = state->instance;
-    state->kept = 0;
+    state->kept = state->wipe_count = 0;
     bool forgotten = emmai_dirty_forget(instance);
     if (!forgotten)
         emmai_level_visit_region(instance, zero_page, state);
@@ -239,6 +239,17 @@ static void checkpoint_tidy(emma *instance, emmai_heap *heap)
         emmai_chunk_squeeze(instance);
 }
 
+/* Makes the image, if after it there is room for the first level, which has copies of metadata and of page 0. */
+static bool checkpoint_make_image(emma *instance)
+{
+    size_t pages = emmai_level_pages(instance->control->metadata_pages + 1);
+    if (!emmai_footprint_take(instance, pages))
+        return false;
+    bool made = emmai_image_create(instance);
+    emmai_footprint_give(instance, pages);
+    return made;
+}
+
 /* Pushes a level, and makes the image for the first. */
 static enum emma_status checkpoint_push(emma *instance)
 {
@@ -246,10 +257,7 @@ static enum emma_status checkpoint_push(emma *instance)
     bool first = !checkpoints->top;
     if (first && checkpoints->image.view && !emmai_image_dissolve(instance))
         return EMMA_NO_MEMORY; /* what is left of one before */
-    if (first && emmai_place_overcommits(instance->control))
-        emmai_chunk_commit(instance, 0,
-                           instance->chunk_count); /* fewer mappings: it need not succeed */
-    if (first && !emmai_image_create(instance))
+    if (first && !checkpoint_make_image(instance))
         return EMMA_NO_MEMORY;
     if (emmai_level_push(instance))
         return EMMA_OK;
@@ -282,10 +290,10 @@ enum emma_status emma_rollback(emma *instance, unsigned level)
     if (!heap)
         return EMMA_BUSY;
     const emmai_level *target = emmai_level_find(instance, level);
+    while (target && instance->control->checkpoints->top != target)
+        emmai_level_pop(instance); /* first: with them the limit may not allow what comes back */
     if (target)
         checkpoint_restore(instance, target);
-    while (target && instance->control->checkpoints->top != target)
-        emmai_level_pop(instance);
     checkpoint_leave(instance, heap);
     return target ? EMMA_OK : EMMA_INVALID;
 }
@@ -299,6 +307,8 @@ static void emmai_checkpoint_forget(emma *instance, const emmai_level *level)
         emmai_level_pop(instance);
     if (!below && emmai_image_exists(instance))
         emmai_image_dissolve(instance);
+    if (!below)
+        emmai_checkpoint_trim(instance);
 }
 
 enum emma_status emma_checkpoint_drop(emma *instance, unsigned level)
@@ -315,25 +325,49 @@ enum emma_status emma_checkpoint_drop(emma *instance, unsigned level)
     return target ? EMMA_OK : EMMA_INVALID;
 }
 
-/* The least limit under which every level can still be rolled back to. */
+/* The least limit under which every level can still be rolled back to; later ones are dropped by that. */
 static size_t emmai_checkpoint_needs(const emma *instance)
 {
     const emmai_checkpoints *checkpoints = instance->control->checkpoints;
-    if (!checkpoints || !checkpoints->top)
-        return 0;
+    const emmai_level *level = checkpoints ? checkpoints->top : NULL;
+    size_t pages = level ? checkpoints->pages - checkpoints->kept_pages : 0;
     size_t most = 0;
-    for (const emmai_level *level = checkpoints->top; level; level = level->below)
-        most = emmai_max(most, level->heap_pages);
-    return most + checkpoints->pages;
+    for (; level; level = level->below) {
+        most = emmai_max(most, level->heap_pages + pages);
+        pages -= level->pages;
+    }
+    return most;
+}
+
+/* Whether what levels and image count is what they are, and the levels are in order. */
+static bool emmai_checkpoint_is_sound(const emmai_control *control)
+{
+    const emmai_checkpoints *checkpoints = control->checkpoints;
+    if (!checkpoints)
+        return true;
+    size_t pages = checkpoints->image.view_pages + checkpoints->kept_pages;
+    for (const emmai_level *level = checkpoints->top; level; level = level->below) {
+        pages += level->pages;
+        for (size_t i = 1; i < level->count; i++)
+            if (level->index[i - 1] >= level->index[i])
+                return false;
+        if (level->below && level->below->number >= level->number)
+            return false;
+    }
+    return pages == checkpoints->pages &&
+           checkpoints->image.low_pages + checkpoints->image.run_pages <=
+               checkpoints->image.view_pages;
 }
 
 /* Mappings beside those that the instance would have, at most. */
 static size_t emmai_checkpoint_mappings(const emmai_control *control)
 {
     const emmai_checkpoints *checkpoints = control->checkpoints;
-    if (!checkpoints || !checkpoints->image.view)
+    if (!checkpoints)
         return 0;
-    size_t count = 3 + 2 * (checkpoints->image.run_pages != 0);
+    size_t count = checkpoints->pieces;
+    if (checkpoints->image.view)
+        count += checkpoints->image.run_pages ? 5 : 3;
     for (const emmai_level *level = checkpoints->top; level; level = level->below)
         count += level->mapping_bytes != 0;
     return count;

@@ -40,7 +40,7 @@ static bool extent_grow(emma *instance, uint32_t *committed, size_t first, size_
 }
 
 /* Makes chunks accessible (I7). */
-static bool emmai_chunk_commit(emma *instance, size_t chunk, size_t count)
+static bool chunk_commit(emma *instance, size_t chunk, size_t count)
 {
     emmai_control *control = instance->control;
     size_t end = chunk + count;
@@ -163,7 +163,7 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
     size_t taken;
     if (!chunk_count_pages(instance, chunk, count, run, run_bytes, &taken))
         return CHUNK_REFUSED;
-    if (!emmai_chunk_commit(instance, chunk, count)) {
+    if (!chunk_commit(instance, chunk, count)) {
         emmai_footprint_give(instance, taken);
         return CHUNK_REFUSED;
     }

@@ -2,7 +2,7 @@
 #include "emma_internal.h"
 
 /* Stretches of pages that one question may be answered by; where there are more, it is asked again. */
-#define DIRTY_REGIONS 64
+#define DIRTY_REGIONS 8
 
 /* Calls `visit` for the anonymous pages from `start` to `end`, in order; false when the kernel does not tell. */
 static bool dirty_visit_range(const emma *instance, int file, const char *start, const char *end,
@@ -54,13 +54,24 @@ static bool emmai_dirty_visit(const emma *instance, emmai_page_fn visit, void *a
     return told;
 }
 
-/* Makes all those pages what the image has, or zero, by having the kernel forget them, in one step; false, with
- * nothing changed, when it keeps them, as where memory is locked. */
+static bool dirty_forget_range(const emma *instance, size_t chunk, size_t pages, size_t end)
+{
+    char *start = emmai_chunk_start(instance, chunk) + (pages << EMMAI_PAGE_SHIFT);
+    char *stop = emmai_chunk_start(instance, end);
+    return start >= stop || emmai_os_purge(start, (size_t)(stop - start));
+}
+
+/* Makes all those pages what the image has, or zero, by having the kernel forget them; false, with some of it
+ * done, but page 0 as it was, when it keeps one, as where memory is locked. */
 static bool emmai_dirty_forget(const emma *instance)
 {
     const emmai_checkpoints *checkpoints = instance->control->checkpoints;
+    const emmai_image *image = &checkpoints->image;
     dirty_note_ends(instance);
-    size_t end = checkpoints->seen_run_end > instance->run_zone ? checkpoints->seen_run_end
-                                                                : checkpoints->seen_low_end;
-    return emmai_os_purge(emmai_origin(instance), end << EMMA_CHUNK_SHIFT);
+    return dirty_forget_range(instance, 0, image->low_pages, checkpoints->seen_low_end) &&
+           dirty_forget_range(instance, instance->run_zone, image->run_pages,
+                              checkpoints->seen_run_end) &&
+           (!image->run_pages || emmai_os_purge(emmai_chunk_start(instance, instance->run_zone),
+                                                image->run_pages << EMMAI_PAGE_SHIFT)) &&
+           emmai_os_purge(emmai_origin(instance), image->low_pages << EMMAI_PAGE_SHIFT);
 }

@@ -4,7 +4,7 @@
 
 /* Of an image that is given up, so many pages are copied at a time. */
 #define PIECE_MOST_PAGES  ((size_t)4 * EMMAI_MIB >> EMMAI_PAGE_SHIFT)
-#define PIECE_LEAST_PAGES (2 * EMMAI_CHUNK_PAGES)
+#define PIECE_LEAST_PAGES ((size_t)16)
 
 static size_t image_origin_page(const emma *instance)
 {
@@ -123,6 +123,7 @@ static bool emmai_image_create(emma *instance)
     emmai_checkpoints *checkpoints = instance->control->checkpoints;
     emmai_image *image = &checkpoints->image;
     emmai_image wanted;
+    emmai_arch_zero(&wanted, sizeof wanted);
     image_measure(instance, &wanted);
     if (!emmai_footprint_take(instance, wanted.view_pages))
         return false;
@@ -193,6 +194,7 @@ static bool image_replace(emma *instance, size_t zone, size_t *mapped)
         if (!done)
             return false;
         *mapped = first;
+        instance->control->checkpoints->pieces++;
     }
     return true;
 }

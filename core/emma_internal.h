@@ -58,7 +58,6 @@ static size_t emmai_place_next_free(const emma *instance, size_t chunk);
 static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, size_t alignment);
 static size_t emmai_place_retained(const emma *instance, size_t count);
 static size_t emmai_place_roomy(const emma *instance, size_t count);
-static bool emmai_place_overcommits(emmai_control *control);
 
 /* ---- emma_entry.c ---- */
 
@@ -70,7 +69,6 @@ static void emmai_entry_clear(emmai_slab *entry);
 /* ---- emma_chunk.c ---- */
 
 static bool emmai_chunk_is_accessible(const emma *instance, size_t chunk);
-static bool emmai_chunk_commit(emma *instance, size_t chunk, size_t count);
 static size_t emmai_chunk_take_slab(emma *instance);
 static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignment, bool roomy);
 static bool emmai_chunk_claim_whole(emma *instance, size_t chunk, size_t count);

@@ -52,6 +52,7 @@ static bool emmai_level_page_is(const char *page, const char *other);
 static bool emmai_level_page_counts(const emma *instance, size_t page);
 static size_t emmai_level_page_0(const emma *instance);
 static void emmai_level_visit_region(const emma *instance, emmai_page_fn visit, void *arg);
+static size_t emmai_level_pages(size_t count);
 static bool emmai_level_push(emma *instance);
 static void emmai_level_pop(emma *instance);
 static const emmai_level *emmai_level_find(const emma *instance, unsigned number);
@@ -59,6 +60,7 @@ static void emmai_checkpoint_forget(emma *instance, const emmai_level *level);
 static size_t emmai_checkpoint_mappings(const emmai_control *control);
 static void emmai_checkpoint_release(const emma *instance);
 static size_t emmai_checkpoint_trim(emma *instance);
+static bool emmai_checkpoint_is_sound(const emmai_control *control);
 static size_t emmai_checkpoint_needs(const emma *instance);
 
 #endif

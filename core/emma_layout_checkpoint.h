@@ -62,6 +62,7 @@ typedef struct emmai_checkpoints {
     unsigned last_number;
     size_t pages;          /* of the footprint: image, levels, and those kept */
     size_t kept_pages;     /* zeroed by the last rollback and left, though they do not count */
+    size_t pieces;         /* mappings that images left, which were given up */
     size_t used_pages;     /* that it found written to and not to count */
     uint32_t seen_low_end; /* the highest that low_end and run_end ever were: behind them nothing */
     uint32_t seen_run_end; /* was written */

@@ -72,10 +72,16 @@ static size_t level_head_pages(size_t count)
     return emmai_pages_of(EMMAI_LEVEL_HEAD_BYTES(count));
 }
 
+/* Pages of a level with so many copies. */
+static size_t emmai_level_pages(size_t count)
+{
+    return level_head_pages(count) + count;
+}
+
 /* Counts the pages that a draft needs with so many copies. */
 static bool draft_charge(level_draft *draft, size_t count)
 {
-    size_t needed = level_head_pages(count) + count;
+    size_t needed = emmai_level_pages(count);
     if (needed <= draft->charged)
         return true;
     if (!emmai_footprint_take(draft->instance, needed - draft->charged))
@@ -132,6 +138,21 @@ static void emmai_level_visit_region(const emma *instance, emmai_page_fn visit, 
     visit_chunks(instance, instance->run_zone, instance->run_end, visit, arg);
 }
 
+/* A page that levels have a copy of, and that was given back to the kernel and taken again, may not be one of
+ * those that differ from the image: it is made one. */
+static void touch_restored(const emma *instance, const emmai_level *below)
+{
+    size_t page_0 = emmai_level_page_0(instance);
+    for (const emmai_level *level = below; level; level = level->below)
+        for (size_t i = level->count; i-- > 0 && level->index[i] >= page_0;) {
+            volatile char *now = emmai_page_start(instance, level->index[i]);
+            if (emmai_level_page_counts(instance, level->index[i]) &&
+                !emmai_level_page_is((const char *)now,
+                                     emmai_level_page(instance, below, level->index[i])))
+                *now = *now;
+        }
+}
+
 /* Fills a draft; once more if, to make room for it, pages were given back meanwhile. */
 static bool draft_fill(level_draft *draft)
 {
@@ -142,6 +163,9 @@ static bool draft_fill(level_draft *draft)
         draft->level->count = 0;
         draft->refused = !draft_charge(draft, 0);
         visit_metadata(instance, draft_page, draft);
+        if (!draft->level->below)
+            draft_page(draft, emmai_level_page_0(instance)); /* changed since it was imaged */
+        touch_restored(instance, draft->level->below);
         if (draft->level->below && !emmai_dirty_visit(instance, draft_page, draft)) {
             draft->level->count = 0;
             visit_metadata(instance, draft_page, draft);
@@ -159,22 +183,29 @@ static emmai_level *level_begin(const emma *instance)
     const emmai_checkpoints *checkpoints = instance->control->checkpoints;
     size_t most = checkpoints->top ? emmai_sync_get(&instance->control->footprint_pages)
                                    : checkpoints->first_most;
-    size_t bytes = (level_head_pages(most) + most) << EMMAI_PAGE_SHIFT;
+    size_t bytes = emmai_level_pages(most) << EMMAI_PAGE_SHIFT;
     emmai_level *level = checkpoints->top ? emmai_os_memory(bytes) : checkpoints->first;
     if (!level)
         return NULL;
     level->below = checkpoints->top;
     level->copies = (char *)level + (level_head_pages(most) << EMMAI_PAGE_SHIFT);
     level->mapping_bytes = level->below ? bytes : 0;
+    if (level->below)
+        emmai_os_small_pages(level, bytes);
     return level;
 }
 
-static void level_release(emmai_level *level, size_t pages)
+static size_t level_bytes(const emmai_level *level)
+{
+    return (size_t)(level->copies - (const char *)level) + (level->count << EMMAI_PAGE_SHIFT);
+}
+
+static void level_release(emmai_level *level)
 {
     if (level->mapping_bytes)
         emmai_os_release(level, level->mapping_bytes);
     else
-        emmai_os_purge(level, pages << EMMAI_PAGE_SHIFT);
+        emmai_os_purge(level, level_bytes(level));
 }
 
 /* Gives back the address space that the copies did not need. */
@@ -182,10 +213,9 @@ static void level_cut(emmai_level *level)
 {
     if (!level->mapping_bytes)
         return;
-    const char *end = level->copies + (level->count << EMMAI_PAGE_SHIFT);
-    size_t bytes = (size_t)(end - (const char *)level);
+    size_t bytes = level_bytes(level);
     if (level->mapping_bytes > bytes)
-        emmai_os_release((void *)(uintptr_t)end, level->mapping_bytes - bytes);
+        emmai_os_release((char *)level + bytes, level->mapping_bytes - bytes);
     level->mapping_bytes = bytes;
 }
 
@@ -216,7 +246,7 @@ static bool emmai_level_push(emma *instance)
     draft.level = level;
     draft.charged = 0;
     if (!draft_fill(&draft)) {
-        level_release(level, draft.charged);
+        level_release(level);
         emmai_footprint_give(instance, draft.charged);
         return false;
     }
@@ -233,7 +263,7 @@ static void emmai_level_pop(emma *instance)
     emmai_level *level = (emmai_level *)(uintptr_t)checkpoints->top;
     size_t pages = level->pages;
     checkpoints->top = level->below;
-    level_release(level, pages);
+    level_release(level);
     checkpoints->pages -= pages;
     emmai_footprint_give(instance, pages);
 }

@@ -6,11 +6,12 @@
 #define PROT_NONE_ACCESS                0
 #define PROT_READ_WRITE                 3
 #define PROT_READ_ONLY                  1
-#define MAP_SHARED_FILE                 0x01
+#define MAP_PRIVATE_FILE                0x02
 #define MAP_PRIVATE_FIXED_NORESERVE     (0x02 | 0x10 | 0x4000)
 #define MAP_PRIVATE_ANONYMOUS_NORESERVE (0x02 | 0x20 | 0x4000)
 #define MREMAP_MAYMOVE_FIXED            (1 | 2)
 #define MEMFD_CLOEXEC_ALLOW_SEALING     (1 | 2)
+#define RESOURCE_FILE_BYTES             1
 #define FCNTL_ADD_SEALS                 1033
 #define SEAL_ALL                        (1 | 2 | 4 | 8) /* seals, shrink, grow, write */
 #define AT_WORKING_FOLDER               (-100)
@@ -178,9 +179,21 @@ static bool emmai_os_clear_on_fork(void *start, size_t bytes)
 
 /* ---- files in memory ---- */
 
+/* Whether a file may be so large: the kernel ends a process that makes a larger one. */
+static bool os_file_may_be(size_t bytes)
+{
+    uint64_t limit[2]; /* soft, hard */
+    limit[0] = 0;
+    return emmai_arch_syscall(EMMAI_SYS_GETRLIMIT, RESOURCE_FILE_BYTES, (long)limit, 0, 0, 0, 0) ==
+               0 &&
+           bytes <= limit[0];
+}
+
 /* Makes a file of `bytes` that has nothing yet; negative when refused, or by a kernel before 3.17. */
 static int emmai_os_file(const char *name, size_t bytes)
 {
+    if (!os_file_may_be(bytes))
+        return -1;
     long file = emmai_arch_syscall(EMMAI_SYS_MEMFD_CREATE, (long)name, MEMFD_CLOEXEC_ALLOW_SEALING,
                                    0, 0, 0, 0);
     if (file >= 0 && emmai_arch_syscall(EMMAI_SYS_FTRUNCATE, file, (long)bytes, 0, 0, 0, 0) != 0) {
@@ -216,11 +229,12 @@ static bool emmai_os_seal(int file)
     return emmai_arch_syscall(EMMAI_SYS_FCNTL, file, FCNTL_ADD_SEALS, SEAL_ALL, 0, 0, 0) == 0;
 }
 
-/* Maps the file to be read; NULL when refused. */
+/* Maps the file to be read; NULL when refused. Privately: before 6.7 the kernel refuses a shared view of a sealed
+ * file. */
 static const char *emmai_os_view(int file, size_t bytes)
 {
     return os_mapped(emmai_arch_syscall(EMMAI_SYS_MMAP, 0, (long)bytes, PROT_READ_ONLY,
-                                        MAP_SHARED_FILE, file, 0));
+                                        MAP_PRIVATE_FILE, file, 0));
 }
 
 /* Puts a part of the file in the place of memory, privately: what is written there stays there. */

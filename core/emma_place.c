@@ -92,19 +92,15 @@ static size_t emmai_place_retained(const emma *instance, size_t count)
 /* Shorter ones are cheaper to copy than fresh pages are to take: they go where memory is kept. */
 #define ROOMY_MIN_CHUNKS ((256 * EMMAI_KIB) >> EMMA_CHUNK_SHIFT)
 
-/* Whether the kernel does not charge for what could be written, but only for what is. */
-static bool emmai_place_overcommits(emmai_control *control)
+/* Whether chunks far apart may be used: not where all between them would be charged, by the kernel for what could be
+ * written, or for the image of a checkpoint. */
+static bool place_may_spread(emmai_control *control)
 {
+    if (control->checkpoints)
+        return false;
     if (emmai_sync_get(&control->overcommits) == EMMAI_UNKNOWN)
         emmai_sync_set(&control->overcommits, emmai_os_overcommits() ? EMMAI_YES : EMMAI_NO);
     return emmai_sync_get(&control->overcommits) == EMMAI_YES;
-}
-
-/* Whether chunks far apart may be used: not where all between them would be charged, by the kernel, or for the
- * image of a checkpoint. */
-static bool place_may_spread(emmai_control *control)
-{
-    return !control->checkpoints && emmai_place_overcommits(control);
 }
 
 /* The first of these free chunks that keeps memory; `end` if none does. */

@@ -19,22 +19,77 @@ static size_t resident(void)
 
 static void refused_in_full(emma *instance)
 {
+    enum { BLOCK_BYTES = 300000, BLOCKS = LIMIT_BYTES / BLOCK_BYTES };
+    static void *blocks[BLOCKS];
     unsigned level;
-    size_t used = 0;
-    void *block = NULL;
+    size_t count = 0;
     while (emma_checkpoint(instance, &level) == EMMA_OK) {
         CHECK_EQ(emma_checkpoint_drop(instance, level), EMMA_OK);
-        used += 300000;
-        void *larger = emma_realloc(instance, block, used);
-        CHECK(larger != NULL);
-        block = larger;
-        test_fill(block, used, 1);
+        if (test_stats(instance).checkpoint_bytes)
+            break; /* so near to the limit that there is no room for a piece of the image's copy */
+        CHECK_LT(count, BLOCKS);
+        blocks[count] = emma_malloc(instance, BLOCK_BYTES);
+        CHECK(blocks[count] != NULL);
+        test_fill(blocks[count], BLOCK_BYTES, count);
+        count++;
     }
-    CHECK_GT(2 * test_stats(instance).footprint_bytes, LIMIT_BYTES - 200 * TEST_KIB);
-    CHECK_LT(2 * test_stats(instance).footprint_bytes, LIMIT_BYTES + 2 * TEST_MIB);
-    CHECK(test_filled(block, used, 1));
+    const emma_stats stats = test_stats(instance);
+    CHECK_GT(2 * stats.footprint_bytes, LIMIT_BYTES - 2 * BLOCK_BYTES);
+    for (size_t i = 0; i < count; i++)
+        CHECK(test_filled(blocks[i], BLOCK_BYTES, i));
     CHECK_EQ(emma_check(instance), EMMA_OK);
+    CHECK(stats.checkpoint_bytes || emma_malloc(instance, BLOCK_BYTES));
+}
+
+/* A call that was served once is served again after each rollback, also at the limit. */
+static void same_again(emma *instance)
+{
+    unsigned level;
+    CHECK_EQ(emma_reset(instance), EMMA_OK);
+    CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
+    for (int i = 0; i < 6; i++) {
+        void *block = emma_malloc(instance, LIMIT_BYTES / 10 * 9);
+        CHECK(block != NULL);
+        memset(block, 1, LIMIT_BYTES / 10 * 9);
+        CHECK_EQ(emma_rollback(instance, level), EMMA_OK);
+    }
+    CHECK_EQ(emma_checkpoint_drop(instance, level), EMMA_OK);
+}
+
+/* What was freed at a second level is not in the block that a third one has in its place. */
+static void clean_again(emma *instance)
+{
+    enum { BYTES = 200000 };
+    unsigned level;
+    CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
+    char *block = emma_malloc(instance, BYTES);
+    memset(block, 'A', BYTES);
+    CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
     emma_free(instance, block);
+    emma_trim(instance);
+    CHECK_EQ(emma_malloc(instance, BYTES), block);
+    const char before_it = block[BYTES / 2];
+    CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
+    memset(block, 'B', BYTES);
+    CHECK_EQ(emma_rollback(instance, level), EMMA_OK);
+    CHECK_EQ(block[BYTES / 2], before_it);
+}
+
+/* Back to a large heap from a small one with a level of its own: never above the limit, on the way either. */
+static void larger_again(emma *instance)
+{
+    unsigned level, further;
+    CHECK_EQ(emma_reset(instance), EMMA_OK);
+    void *block = emma_malloc(instance, LIMIT_BYTES / 3);
+    memset(block, 1, LIMIT_BYTES / 3);
+    CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
+    emma_free(instance, block);
+    memset(emma_malloc(instance, LIMIT_BYTES / 4), 2, LIMIT_BYTES / 4);
+    CHECK_EQ(emma_checkpoint(instance, &further), EMMA_OK);
+    CHECK_EQ(emma_set_limit(instance, LIMIT_BYTES), EMMA_OK);
+    CHECK_EQ(emma_rollback(instance, level), EMMA_OK);
+    CHECK_LE(test_stats(instance).peak_footprint_bytes, LIMIT_BYTES);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
 }
 
 static void stays_below(emma *instance, test_rng *rng)
@@ -76,6 +131,9 @@ int main(int argc, char **argv)
     emma *instance = emma_create(&options);
     CHECK(instance != NULL);
     refused_in_full(instance);
+    same_again(instance);
+    clean_again(instance);
+    larger_again(instance);
     CHECK_EQ(emma_reset(instance), EMMA_OK);
     model_init(&m, instance, 0, SLOTS);
     m.may_refuse = true;

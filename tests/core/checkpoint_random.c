@@ -2,13 +2,13 @@
 /* Random operations, with checkpoints pushed, rolled back to and dropped, trims, limits and resets between: after
  * each rollback every block is there again with its contents, and the allocator's view of it. With a kernel
  * that tells which pages were written, one without /proc, one that does not know the question, and one that
- * keeps its pages too. */
+ * keeps its pages too, or some of them, as where memory is locked. */
 #include "emma_fault.h"
 #include "emma_model.h"
 
 enum { SLOTS = 300, LEVELS = 6, ROUNDS = 400, STEPS_MAX = 300, LARGEST = 200000 };
 
-enum kernel { TELLS, NO_PROC, NO_SCAN, KEEPS_PAGES, KERNELS };
+enum kernel { TELLS, NO_PROC, NO_SCAN, KEEPS_PAGES, KEEPS_SOME, KERNELS };
 
 static enum kernel kernel;
 
@@ -16,7 +16,10 @@ static bool answer(long number, long b, long *result)
 {
     (void)b;
     *result = -EINVAL;
-    return (number == SYS_openat && (kernel == NO_PROC || kernel == KEEPS_PAGES)) ||
+    static unsigned asked;
+    if (number == SYS_madvise && kernel == KEEPS_SOME)
+        return asked++ % 3 == 0;
+    return (number == SYS_openat && (kernel == NO_PROC || kernel >= KEEPS_PAGES)) ||
            (number == SYS_ioctl && kernel == NO_SCAN) ||
            (number == SYS_madvise && kernel == KEEPS_PAGES);
 }
