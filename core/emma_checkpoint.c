@@ -367,7 +367,7 @@ static size_t emmai_checkpoint_mappings(const emmai_control *control)
         return 0;
     size_t count = checkpoints->pieces;
     if (checkpoints->image.view)
-        count += checkpoints->image.run_pages ? 5 : 3;
+        count += checkpoints->image.run_pages ? 4 : 3;
     for (const emmai_level *level = checkpoints->top; level; level = level->below)
         count += level->mapping_bytes != 0;
     return count;

@@ -1,5 +1,5 @@
 /* Checkpoints where they cannot be: an instance made without them, shared ones, levels that are none, from a
- * handler inside the instance. Each gets its status, and nothing changes. */
+ * handler inside the instance, where files may not be so large. Each gets its status, and nothing changes. */
 #include "emma_test.h"
 
 static emma *instance;
@@ -29,9 +29,26 @@ static void none_possible(void)
     CHECK_EQ(emma_create(&shared), NULL);
 }
 
+/* The kernel would end a process that makes a file larger than it may. */
+static void with_small_files(void *arg)
+{
+    (void)arg;
+    const struct rlimit small = { TEST_PAGE_BYTES, TEST_PAGE_BYTES };
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    emma *checkpointed = test_create(EMMA_UNLIMITED, EMMA_CHECKPOINTS);
+    void *block = emma_malloc(checkpointed, 100000);
+    CHECK(block != NULL);
+    const size_t footprint = test_stats(checkpointed).footprint_bytes;
+    CHECK_EQ(emma_checkpoint(checkpointed, &level), EMMA_NO_MEMORY);
+    CHECK_EQ(test_stats(checkpointed).footprint_bytes, footprint);
+    CHECK_EQ(emma_check(checkpointed), EMMA_OK);
+    emma_destroy(checkpointed);
+}
+
 int main(void)
 {
     none_possible();
+    test_in_child(with_small_files, NULL);
     emma_options options = test_options();
     options.flags = EMMA_CHECKPOINTS;
     options.soft_limit_bytes = TEST_MIB;
