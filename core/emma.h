@@ -212,7 +212,8 @@ EMMA_API emma *emma_create(const emma_options *options);
  * range, an unknown flag, a struct_bytes that is none), EMMA_UNSUPPORTED. NULL is EMMA_OK. */
 EMMA_API enum emma_status emma_options_check(const emma_options *options);
 
-/* Gives everything back to the kernel, blocks included, in one munmap. NULL: nothing happens. */
+/* Gives everything back to the kernel, blocks included, in one munmap, and one more for the image and each
+ * further level of checkpoints. NULL: nothing happens. */
 EMMA_API void emma_destroy(emma *instance);
 
 /* Allocates at least `bytes`, aligned to 16 (EMMA_ALIGN8: to 8, or 16 where bytes is a multiple of
