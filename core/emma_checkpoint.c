@@ -282,20 +282,34 @@ enum emma_status emma_checkpoint(emma *instance, unsigned *level)
     return status;
 }
 
-enum emma_status emma_rollback(emma *instance, unsigned level)
+/* Enters to do something with a level; a status other than EMMA_OK: it is not entered. */
+static enum emma_status checkpoint_enter_for(emma *instance, unsigned number, emmai_heap **heap,
+                                             const emmai_level **level)
 {
     if (!instance->control->checkpoints)
         return EMMA_UNSUPPORTED;
-    emmai_heap *heap = checkpoint_enter(instance);
-    if (!heap)
+    *heap = checkpoint_enter(instance);
+    if (!*heap)
         return EMMA_BUSY;
-    const emmai_level *target = emmai_level_find(instance, level);
-    while (target && instance->control->checkpoints->top != target)
+    *level = emmai_level_find(instance, number);
+    if (*level)
+        return EMMA_OK;
+    checkpoint_leave(instance, *heap);
+    return EMMA_INVALID;
+}
+
+enum emma_status emma_rollback(emma *instance, unsigned level)
+{
+    emmai_heap *heap;
+    const emmai_level *target;
+    enum emma_status status = checkpoint_enter_for(instance, level, &heap, &target);
+    if (status != EMMA_OK)
+        return status;
+    while (instance->control->checkpoints->top != target)
         emmai_level_pop(instance); /* first: with them the limit may not allow what comes back */
-    if (target)
-        checkpoint_restore(instance, target);
+    checkpoint_restore(instance, target);
     checkpoint_leave(instance, heap);
-    return target ? EMMA_OK : EMMA_INVALID;
+    return EMMA_OK;
 }
 
 /* Drops levels from the last one to this, NULL: to the first; after that, the image is of no use. */
@@ -313,16 +327,14 @@ static void emmai_checkpoint_forget(emma *instance, const emmai_level *level)
 
 enum emma_status emma_checkpoint_drop(emma *instance, unsigned level)
 {
-    if (!instance->control->checkpoints)
-        return EMMA_UNSUPPORTED;
-    emmai_heap *heap = checkpoint_enter(instance);
-    if (!heap)
-        return EMMA_BUSY;
-    const emmai_level *target = emmai_level_find(instance, level);
-    if (target)
-        emmai_checkpoint_forget(instance, target);
+    emmai_heap *heap;
+    const emmai_level *target;
+    enum emma_status status = checkpoint_enter_for(instance, level, &heap, &target);
+    if (status != EMMA_OK)
+        return status;
+    emmai_checkpoint_forget(instance, target);
     checkpoint_leave(instance, heap);
-    return target ? EMMA_OK : EMMA_INVALID;
+    return EMMA_OK;
 }
 
 /* The least limit under which every level can still be rolled back to; later ones are dropped by that. */
