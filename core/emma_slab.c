@@ -37,7 +37,10 @@ EMMAI_LOOKS_AT_OTHERS static size_t list_length(const emma *instance, const emma
     size_t end = slab->carved * emmai_class_bytes(slab->size_class);
     const char *start = emmai_slab_address(instance, slab);
     size_t length = 0;
-    while (block && (size_t)((const char *)block - start) < end && length < slab->carved) {
+    while (block && length < slab->carved) {
+        size_t at = (size_t)((const char *)block - start);
+        if (at >= end || at % EMMAI_CLASS_STEP_BYTES) /* what it holds by now is no link */
+            break;
         length++;
         block = *(void *const *)block;
     }

@@ -5,6 +5,7 @@
 #include "emma_test.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 /* What a thread's function is given; it outlives the thread. */
 typedef struct test_thread {
@@ -30,12 +31,24 @@ static inline void test_threads_join(test_thread *threads, size_t count)
         CHECK_EQ(pthread_join(threads[i].id, NULL), 0);
 }
 
-/* Runs one thread from its beginning to its end. */
+/* Threads that the process has for the kernel. */
+static inline size_t test_thread_count(void)
+{
+    struct stat tasks;
+    CHECK_EQ(stat("/proc/self/task", &tasks), 0);
+    return (size_t)tasks.st_nlink - 2; /* . and .. */
+}
+
+/* Runs a thread to its end, which for the kernel comes a moment after it was joined. */
 static inline void test_thread_run(void *(*body)(void *), void *arg)
 {
+    enum { WAITS_MAX = 1000, WAIT_US = 1000 };
+    const size_t before = test_thread_count();
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, NULL, body, arg), 0);
     CHECK_EQ(pthread_join(thread, NULL), 0);
+    for (int i = 0; i < WAITS_MAX && test_thread_count() > before; i++)
+        usleep(WAIT_US);
 }
 
 #endif
