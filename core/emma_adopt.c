@@ -62,6 +62,7 @@ static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emm
 /* A search for heaps that somebody left. */
 typedef struct heap_search {
     size_t *cursor; /* where the next one begins */
+    size_t seen;    /* what that was, as far as this one knows */
     size_t number;  /* of the heap looked at last */
     size_t left;    /* to be looked at */
     size_t asks;    /* owners that the kernel may still be asked about */
@@ -72,7 +73,23 @@ typedef struct heap_search {
 static heap_search heap_search_begin(const emma *instance, size_t *cursor, size_t asks)
 {
     size_t last = emmai_sync_get(cursor);
-    return (heap_search){ cursor, last ? last - 1 : 0, emmai_shared_heap_count(instance), asks };
+    return (heap_search){ cursor, last, last ? last - 1 : 0, emmai_shared_heap_count(instance),
+                          asks };
+}
+
+/* Uses up a question, and moves the cursor to the heap that it is about. Where another thread moved it meanwhile,
+ * this one goes on behind that: were the cursor put back, those who come later would ask about owners that
+ * were just found alive, and find none. A search of all heaps leaves it alone. */
+static void heap_search_ask(heap_search *search)
+{
+    size_t here = search->number;
+    if (search->asks == SIZE_MAX)
+        return;
+    search->asks--;
+    if (emmai_sync_replace(search->cursor, &search->seen, here))
+        search->seen = here;
+    else
+        search->number = search->seen;
 }
 
 /* The next idle heap that has no owner, or one that may be asked about; NULL when there is none. Where all
@@ -88,10 +105,8 @@ static emmai_thread_heap *heap_search_next(emma *instance, heap_search *search)
         bool has_owner = heap && emmai_sync_get(&heap->owner);
         if (!heap || !emmai_shared_is_idle(heap) || (has_owner && !search->asks))
             continue;
-        if (has_owner) {
-            search->asks--;
-            emmai_sync_set(search->cursor, search->number);
-        }
+        if (has_owner)
+            heap_search_ask(search);
         return heap;
     }
     return NULL;
