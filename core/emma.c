@@ -27,6 +27,7 @@
 #include "emma_image.c"
 #include "emma_dirty.c"
 #include "emma_level.c"
+#include "emma_rollback.c"
 #include "emma_checkpoint.c"
 #include "emma_young.c"
 #include "emma_slab.c"

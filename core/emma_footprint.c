@@ -60,7 +60,7 @@ static void footprint_make_room(emma *instance, size_t pages)
     if (!excess || !(excess = footprint_excess(control, pages)))
         return;
     if (!instance->shared) {
-        if (!emmai_checkpoint_trim(instance) || footprint_excess(control, pages))
+        if (!emmai_rollback_trim(instance) || footprint_excess(control, pages))
             emmai_chunk_squeeze(instance);
     } else if (pages <= emmai_footprint_limit_pages(control)) {
         emmai_adopt_reclaim(instance);

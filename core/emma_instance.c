@@ -351,7 +351,7 @@ size_t emma_trim(emma *instance)
     emmai_slab_shed(instance, heap);
     size_t pages = emmai_chunk_purge(instance, SIZE_MAX);
     if (!instance->shared)
-        pages += emmai_chunk_squeeze(instance) + emmai_checkpoint_trim(instance);
+        pages += emmai_chunk_squeeze(instance) + emmai_rollback_trim(instance);
     emmai_leave(heap);
     return pages << EMMAI_PAGE_SHIFT;
 }

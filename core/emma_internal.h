@@ -117,8 +117,6 @@ static void emmai_slab_shed(emma *instance, emmai_heap *heap);
 static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned size_class);
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab);
 static bool emmai_slab_has_out(const emmai_slab *slab);
-static size_t emmai_slab_out(const emma *instance, const emmai_slab *slab);
-static const void *emmai_slab_bin(const emma *instance, const emmai_slab *slab);
 static char *emmai_slab_address(const emma *instance, const emmai_slab *slab);
 
 /* ---- emma_run.c ---- */
@@ -179,6 +177,8 @@ static enum emma_misuse emmai_misuse_of_kind(uint8_t kind);
 
 /* ---- emma_walk.c ---- */
 
+static size_t emmai_walk_out(const emma *instance, const emmai_slab *slab);
+static const void *emmai_walk_bin(const emma *instance, const emmai_slab *slab);
 static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks,
                                  size_t *listed, size_t *binned);
 

@@ -26,7 +26,7 @@ typedef struct emmai_scan {
 static int emmai_os_open_scan(void);
 static long emmai_os_scan(int file, emmai_scan *scan);
 
-/* ---- emma_image.c, emma_dirty.c, emma_level.c, emma_checkpoint.c ---- */
+/* ---- emma_image.c, emma_dirty.c, emma_level.c, emma_rollback.c, emma_checkpoint.c ---- */
 
 typedef void (*emmai_page_fn)(void *arg, size_t page);
 
@@ -59,7 +59,8 @@ static const emmai_level *emmai_level_find(const emma *instance, unsigned number
 static void emmai_checkpoint_forget(emma *instance, const emmai_level *level);
 static size_t emmai_checkpoint_mappings(const emmai_control *control);
 static void emmai_checkpoint_release(const emma *instance);
-static size_t emmai_checkpoint_trim(emma *instance);
+static void emmai_rollback_to(emma *instance, const emmai_level *level);
+static size_t emmai_rollback_trim(emma *instance);
 static bool emmai_checkpoint_is_sound(const emmai_control *control);
 static size_t emmai_checkpoint_needs(const emma *instance);
 

@@ -18,46 +18,6 @@ static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab)
     return space / emmai_class_bytes(slab->size_class);
 }
 
-/* The bin that holds free blocks of this slab: its class's if it is the head. */
-EMMAI_LOOKS_AT_OTHERS static const void *emmai_slab_bin(const emma *instance,
-                                                        const emmai_slab *slab)
-{
-    const emmai_heap *heap = emmai_heap_of(instance, slab);
-    if (!heap)
-        return NULL; /* another thread is just giving the slab back */
-    const char *block = heap->heads[slab->size_class] == slab ? heap->bins[slab->size_class] : NULL;
-    bool is_own = (size_t)(block - emmai_slab_address(instance, slab)) < EMMAI_CHUNK_BYTES;
-    return is_own ? block : NULL; /* else it was a stash */
-}
-
-/* Blocks of a list of a slab's. Another thread's heap may change it meanwhile: then it ends early. */
-EMMAI_LOOKS_AT_OTHERS static size_t list_length(const emma *instance, const emmai_slab *slab,
-                                                const void *block)
-{
-    size_t end = slab->carved * emmai_class_bytes(slab->size_class);
-    const char *start = emmai_slab_address(instance, slab);
-    size_t length = 0;
-    while (block && length < slab->carved) {
-        size_t at = (size_t)((const char *)block - start);
-        if (at >= end || at % EMMAI_CLASS_STEP_BYTES) /* what it holds by now is no link */
-            break;
-        length++;
-        block = *(void *const *)block;
-    }
-    return length;
-}
-
-/* Blocks that are neither in the slab's list nor in the bin of the class that it is the head of; none,
- * rather, where the owner is in the middle of a change. Of a shared instance's, some may be free: see
- * emma_remote.c. */
-EMMAI_LOOKS_AT_OTHERS static size_t emmai_slab_out(const emma *instance, const emmai_slab *slab)
-{
-    if (slab->kind == EMMAI_FULL)
-        return slab->carved;
-    size_t out = (size_t)(slab->plain_frees + 1);
-    return out - emmai_min(out, list_length(instance, slab, emmai_slab_bin(instance, slab)));
-}
-
 /* Whether a slab has a block out. */
 static bool emmai_slab_has_out(const emmai_slab *slab)
 {
@@ -393,7 +353,7 @@ static void emmai_slab_shed(emma *instance, emmai_heap *heap)
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {
         emmai_slab *slab = heap->heads[i];
         if (slab == &emmai_no_slab || emmai_slab_is_young(instance, slab) ||
-            emmai_slab_out(instance, slab))
+            emmai_walk_out(instance, slab))
             continue;
         heap->bins[i] = NULL;
         slab_close(instance, heap, slab);

@@ -2,6 +2,48 @@
  * is live. */
 #include "emma_internal.h"
 
+/* ---- which blocks of a slab are out ---- */
+
+/* The bin that holds free blocks of this slab: its class's if it is the head. */
+EMMAI_LOOKS_AT_OTHERS static const void *emmai_walk_bin(const emma *instance,
+                                                        const emmai_slab *slab)
+{
+    const emmai_heap *heap = emmai_heap_of(instance, slab);
+    if (!heap)
+        return NULL; /* another thread is just giving the slab back */
+    const char *block = heap->heads[slab->size_class] == slab ? heap->bins[slab->size_class] : NULL;
+    bool is_own = (size_t)(block - emmai_slab_address(instance, slab)) < EMMAI_CHUNK_BYTES;
+    return is_own ? block : NULL; /* else it was a stash */
+}
+
+/* Blocks of a list of a slab's. Another thread's heap may change it meanwhile: then it ends early. */
+EMMAI_LOOKS_AT_OTHERS static size_t walk_list_length(const emma *instance, const emmai_slab *slab,
+                                                     const void *block)
+{
+    size_t end = slab->carved * emmai_class_bytes(slab->size_class);
+    const char *start = emmai_slab_address(instance, slab);
+    size_t length = 0;
+    while (block && length < slab->carved) {
+        size_t at = (size_t)((const char *)block - start);
+        if (at >= end || at % EMMAI_CLASS_STEP_BYTES) /* of a block that was just handed out */
+            break;
+        length++;
+        block = *(void *const *)block;
+    }
+    return length;
+}
+
+/* Blocks that are neither in the slab's list nor in the bin of the class that it is the head of; none,
+ * rather, where the owner is in the middle of a change. Of a shared instance's, some may be free: see
+ * emma_remote.c. */
+EMMAI_LOOKS_AT_OTHERS static size_t emmai_walk_out(const emma *instance, const emmai_slab *slab)
+{
+    if (slab->kind == EMMAI_FULL)
+        return slab->carved;
+    size_t out = (size_t)(slab->plain_frees + 1);
+    return out - emmai_min(out, walk_list_length(instance, slab, emmai_walk_bin(instance, slab)));
+}
+
 #define WALK_MAX_BLOCKS (EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES)
 
 /* Marks the blocks of a list as free; false when one is no block of the slab or marked already
@@ -28,7 +70,7 @@ static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, u
                                  size_t *listed, size_t *binned)
 {
     if (!mark_list(instance, slab, slab->free, marks, listed) ||
-        !mark_list(instance, slab, emmai_slab_bin(instance, slab), marks, binned))
+        !mark_list(instance, slab, emmai_walk_bin(instance, slab), marks, binned))
         return false;
     if (instance->shared)
         emmai_remote_mark(instance, slab, marks);
