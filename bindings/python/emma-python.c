@@ -19,7 +19,8 @@
 /* ---- at the limit ---- */
 
 /* Once a request was refused, the spare part of the limit is open for Python to raise MemoryError, and for
- * who catches it; until so much is free again that it can be held back once more. Times the spare part that must be free, beside it. */
+ * who catches it; until so much is free again that it can be held back once more: so many times the spare
+ * part. */
 #define SPARE_AMPLE 2
 
 static bool spare_is_ample(const emmai_control *control)
