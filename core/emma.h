@@ -53,6 +53,7 @@
 #define emma_free_sized                   EMMA_PASTE(EMMA_PREFIX, emma_free_sized)
 #define emma_get_class_stats              EMMA_PASTE(EMMA_PREFIX, emma_get_class_stats)
 #define emma_get_stats                    EMMA_PASTE(EMMA_PREFIX, emma_get_stats)
+#define emma_is_busy                      EMMA_PASTE(EMMA_PREFIX, emma_is_busy)
 #define emma_malloc                       EMMA_PASTE(EMMA_PREFIX, emma_malloc)
 #define emma_options_check                EMMA_PASTE(EMMA_PREFIX, emma_options_check)
 #define emma_owns                         EMMA_PASTE(EMMA_PREFIX, emma_owns)
@@ -62,6 +63,7 @@
 #define emma_reset                        EMMA_PASTE(EMMA_PREFIX, emma_reset)
 #define emma_rollback                     EMMA_PASTE(EMMA_PREFIX, emma_rollback)
 #define emma_set_limit                    EMMA_PASTE(EMMA_PREFIX, emma_set_limit)
+#define emma_set_soft_limit               EMMA_PASTE(EMMA_PREFIX, emma_set_soft_limit)
 #define emma_thread_detach                EMMA_PASTE(EMMA_PREFIX, emma_thread_detach)
 #define emma_trim                         EMMA_PASTE(EMMA_PREFIX, emma_trim)
 #define emma_usable_size                  EMMA_PASTE(EMMA_PREFIX, emma_usable_size)
@@ -262,6 +264,11 @@ EMMA_API size_t emma_usable_size(const emma *instance, const void *block);
  * destroy. */
 EMMA_API bool emma_owns(const emma *instance, const void *address);
 
+/* Tells a signal handler whether the code that it interrupted is inside a local instance, which would refuse it, and
+ * which must not be left by a longjmp then. A shared instance is never busy: it serves handlers (but is not to
+ * be left either). */
+EMMA_API bool emma_is_busy(const emma *instance);
+
 /* Gives the memory of free slabs and runs, and what others keep idle, back to the kernel; returns
  * how many bytes that were. 0 when busy. System calls: madvise. */
 EMMA_API size_t emma_trim(emma *instance);
@@ -275,6 +282,10 @@ EMMA_API enum emma_status emma_reset(emma *instance);
  * rollback; EMMA_BUSY.
  * EMMA_UNLIMITED lifts it; the region's size bounds all the same. */
 EMMA_API enum emma_status emma_set_limit(emma *instance, size_t limit_bytes);
+
+/* Changes the soft limit; its handler is called at once if that leaves the footprint on the other side of it.
+ * EMMA_UNLIMITED: none. EMMA_INVALID for 0; EMMA_BUSY from a signal handler or a callback. */
+EMMA_API enum emma_status emma_set_soft_limit(emma *instance, size_t soft_limit_bytes);
 
 /* Opens (true) the spare part of the limit for an error path, or closes it again. While it is open,
  * or if it is already in the state asked for, nothing else changes. Closing succeeds also while

@@ -16,7 +16,7 @@ static size_t emmai_footprint_limit_pages(const emmai_control *control)
 static void footprint_watch(emma *instance)
 {
     emmai_control *control = instance->control;
-    bool over = emmai_sync_get(&control->footprint_pages) > control->soft_pages;
+    bool over = emmai_sync_get(&control->footprint_pages) > emmai_sync_get(&control->soft_pages);
     if (over == emmai_sync_get(&control->over_soft) ||
         __atomic_exchange_n(&control->over_soft, over, __ATOMIC_RELAXED) == over ||
         !control->limit_handler)
@@ -159,5 +159,21 @@ enum emma_status emma_use_spare(emma *instance, bool use)
     emmai_sync_set(&instance->control->spare_open, use);
     if (heap)
         emmai_leave_to_callback(instance, heap, nested);
+    return EMMA_OK;
+}
+
+enum emma_status emma_set_soft_limit(emma *instance, size_t soft_limit_bytes)
+{
+    if (soft_limit_bytes == 0)
+        return EMMA_INVALID;
+    emmai_heap *heap = instance->shared ? NULL : emmai_enter(instance);
+    if (!instance->shared && !heap)
+        return EMMA_BUSY;
+    bool none = soft_limit_bytes == EMMA_UNLIMITED;
+    emmai_sync_set(&instance->control->soft_pages,
+                   none ? SIZE_MAX : soft_limit_bytes >> EMMAI_PAGE_SHIFT);
+    footprint_watch(instance);
+    if (heap)
+        emmai_leave(heap);
     return EMMA_OK;
 }

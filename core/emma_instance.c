@@ -360,3 +360,8 @@ const char *emma_version(void)
 {
     return EMMA_VERSION;
 }
+
+bool emma_is_busy(const emma *instance)
+{
+    return !instance->shared && __atomic_load_n(&instance->heap.gate, __ATOMIC_RELAXED) == 0;
+}

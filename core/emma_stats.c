@@ -129,7 +129,7 @@ void emma_get_stats(const emma *instance, emma_stats *out)
     emmai_arch_zero(&stats, sizeof stats);
     stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
     stats.limit_bytes = limit_bytes(emmai_sync_get(&control->limit_pages));
-    stats.soft_limit_bytes = limit_bytes(control->soft_pages);
+    stats.soft_limit_bytes = limit_bytes(emmai_sync_get(&control->soft_pages));
     stats.spare_bytes =
         emmai_sync_get(&control->spare_open) ? 0 : pages_bytes(control->spare_pages);
     stats.reserve_bytes = instance->region_bytes;

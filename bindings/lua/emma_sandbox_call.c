@@ -1,0 +1,366 @@
+/* emma_sandbox_call.c - the window that all Lua code of a sandbox runs in, and the calls that go through it.
+ *
+ * A call is one lua_pcall between emmai_stop_enter and emmai_stop_leave. It ends by a return, by an error, or by the
+ * jump out of the signal handler, after which nothing in the interpreter may be touched any more. */
+#include "emma_sandbox_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char no_memory_message[] = "not enough memory";
+
+/* ---- What a call leaves to the host ---- */
+
+/* A copy cut at `most` bytes, its end included; NULL: no memory. */
+static char *call_copy_text(const char *text, size_t bytes, size_t most)
+{
+    const size_t kept = bytes < most ? bytes : most - 1;
+    char *copy = malloc(kept + 1);
+    if (copy) {
+        memcpy(copy, text, kept);
+        copy[kept] = '\0';
+    }
+    return copy;
+}
+
+static void call_set_message(emma_sandbox *sandbox, const char *text, size_t bytes)
+{
+    free(sandbox->message);
+    sandbox->message = call_copy_text(text, bytes, EMMA_SANDBOX_MESSAGE_BYTES);
+}
+
+static void emmai_sandbox_forget(emma_sandbox *sandbox)
+{
+    free(sandbox->message);
+    free(sandbox->traceback);
+    sandbox->message = sandbox->traceback = NULL;
+    while (sandbox->pieces) {
+        emmai_piece *next = sandbox->pieces->next;
+        free(sandbox->pieces);
+        sandbox->pieces = next;
+    }
+    sandbox->pieces_bytes = 0;
+    sandbox->results = NULL;
+    sandbox->result_count = 0;
+}
+
+static enum emma_sandbox_status emmai_sandbox_refuse(emma_sandbox *sandbox,
+                                                     enum emma_sandbox_status status,
+                                                     const char *format, ...)
+{
+    char text[EMMA_SANDBOX_MESSAGE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    call_set_message(sandbox, text, strlen(text));
+    return status;
+}
+
+static enum emma_sandbox_status emmai_sandbox_begin(emma_sandbox *sandbox)
+{
+    if (sandbox->running)
+        return EMMA_SANDBOX_BUSY;
+    emmai_sandbox_forget(sandbox);
+    if (sandbox->broken)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_BROKEN,
+                                    "a call was left in the middle: roll back or destroy");
+    return EMMA_SANDBOX_DONE;
+}
+
+const char *emma_sandbox_message(const emma_sandbox *sandbox)
+{
+    return sandbox->message ? sandbox->message : "";
+}
+
+const char *emma_sandbox_traceback(const emma_sandbox *sandbox)
+{
+    return sandbox->traceback ? sandbox->traceback : "";
+}
+
+const emma_sandbox_value *emma_sandbox_results(const emma_sandbox *sandbox, size_t *count)
+{
+    *count = sandbox->result_count;
+    return sandbox->results;
+}
+
+/* ---- Errors ---- */
+
+static bool emmai_sandbox_is_memory(lua_State *state, int lua_status)
+{
+    if (lua_status == LUA_ERRMEM)
+        return true;
+    return lua_status == LUA_ERRRUN && lua_type(state, -1) == LUA_TSTRING &&
+           strcmp(lua_tostring(state, -1), no_memory_message) == 0;
+}
+
+/* Makes a text of the error object at index 1, in its place. */
+static void call_describe(lua_State *state)
+{
+    if (lua_isstring(state, 1))
+        lua_tostring(state, 1);
+    else if (luaL_callmeta(state, 1, "__tostring") && lua_isstring(state, -1))
+        lua_replace(state, 1);
+    else {
+        lua_pushfstring(state, "(error object is a %s value)", luaL_typename(state, 1));
+        lua_replace(state, 1);
+    }
+    lua_settop(state, 1);
+}
+
+/* The message handler of every call: it runs where the error is. */
+static int call_on_error(lua_State *state)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    emma_use_spare(sandbox->instance, true);
+    call_describe(state);
+    size_t bytes;
+    const char *text = lua_tolstring(state, 1, &bytes);
+    call_set_message(sandbox, text, bytes);
+    luaL_traceback(state, state, NULL, 1);
+    text = lua_tolstring(state, -1, &bytes);
+    free(sandbox->traceback);
+    sandbox->traceback = call_copy_text(text, bytes, EMMA_SANDBOX_TRACEBACK_BYTES);
+    lua_settop(state, 1);
+    return 1;
+}
+
+/* ---- The window ---- */
+
+static enum emma_sandbox_status call_status(emma_sandbox *sandbox, int lua_status)
+{
+    if (lua_status == LUA_OK)
+        return EMMA_SANDBOX_DONE;
+    const enum emma_sandbox_status stopped = emmai_sandbox_stopped(sandbox);
+    if (stopped != EMMA_SANDBOX_DONE)
+        return stopped;
+    return emmai_sandbox_is_memory(sandbox->state, lua_status) ? EMMA_SANDBOX_MEMORY
+                                                               : EMMA_SANDBOX_ERROR;
+}
+
+/* Every failure has a message, also where the handler did not run or had no memory. */
+static void call_complete_message(emma_sandbox *sandbox, enum emma_sandbox_status status)
+{
+    if (status == EMMA_SANDBOX_DONE) {
+        free(sandbox->message); /* of an error that the script caught after all */
+        free(sandbox->traceback);
+        sandbox->message = sandbox->traceback = NULL;
+    } else if (sandbox->broken) {
+        free(sandbox->traceback);
+        sandbox->traceback = NULL;
+        emmai_sandbox_refuse(sandbox, status, "%s, in the middle of Lua's own code",
+                             emmai_stop_reason(status));
+    } else if (status == EMMA_SANDBOX_MEMORY) {
+        call_set_message(sandbox, no_memory_message, sizeof no_memory_message - 1);
+    } else if (!sandbox->message) {
+        size_t bytes = 0;
+        const char *text = lua_tolstring(sandbox->state, -1, &bytes);
+        call_set_message(sandbox, text ? text : "", bytes);
+    }
+}
+
+/* Runs `act` in Lua's protection, with the way out open; what it ended with. */
+static enum emma_sandbox_status call_in_window(emma_sandbox *sandbox, lua_CFunction act, void *job)
+{
+    lua_State *state = sandbox->state;
+    if (sigsetjmp(sandbox->escape, 0) != 0) {
+        sandbox->broken = true;
+        sandbox->broken_count++;
+        return emmai_sandbox_stopped(sandbox);
+    }
+    sandbox->current = state;
+    sandbox->armed = true;
+    if (emmai_sandbox_stopped(sandbox) != EMMA_SANDBOX_DONE) {
+        sandbox->armed = false; /* killed before it began */
+        return emmai_sandbox_stopped(sandbox);
+    }
+    lua_pushcfunction(state, call_on_error);
+    lua_pushcfunction(state, act);
+    lua_pushlightuserdata(state, job);
+    const int lua_status = lua_pcall(state, 1, 0, 1);
+    sandbox->armed = false;
+    return call_status(sandbox, lua_status);
+}
+
+static enum emma_sandbox_status emmai_sandbox_protect(emma_sandbox *sandbox, lua_CFunction act,
+                                                      void *job, uint64_t instructions,
+                                                      uint64_t deadline_us)
+{
+    if (!emmai_stop_prepare())
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_MEMORY, "no timer for this thread");
+    sandbox->running = true;
+    emmai_count_enter(sandbox, instructions);
+    emmai_stop_enter(sandbox, deadline_us);
+    const enum emma_sandbox_status status = call_in_window(sandbox, act, job);
+    emmai_stop_leave(sandbox);
+    sandbox->last_instructions = emmai_count_leave(sandbox, instructions);
+    emma_use_spare(sandbox->instance, false);
+    call_complete_message(sandbox, status);
+    if (!sandbox->broken) {
+        lua_sethook(sandbox->state, NULL, 0, 0);
+        lua_settop(sandbox->state, 0);
+    }
+    if (status != EMMA_SANDBOX_DONE || emmai_sandbox_stopped(sandbox) != EMMA_SANDBOX_KILLED)
+        atomic_store(&sandbox->stop,
+                     EMMA_SANDBOX_DONE); /* else it came too late: for the next one */
+    sandbox->running = false;
+    return status;
+}
+
+/* A call of the host's: under the budget, and in the figures. */
+static enum emma_sandbox_status call_under_budget(emma_sandbox *sandbox, lua_CFunction act,
+                                                  void *job)
+{
+    const int64_t start_ns = emmai_stop_now_ns();
+    const enum emma_sandbox_status status = emmai_sandbox_protect(
+        sandbox, act, job, sandbox->options.instructions, sandbox->options.deadline_us);
+    sandbox->last_ns = (uint64_t)(emmai_stop_now_ns() - start_ns);
+    sandbox->total_ns += sandbox->last_ns;
+    sandbox->total_instructions += sandbox->last_instructions;
+    sandbox->calls[status]++;
+    return status;
+}
+
+/* ---- Names ---- */
+
+/* The next part of a name: its length, 0 at the end. */
+static size_t call_part(const char *name)
+{
+    return strcspn(name, ".");
+}
+
+static void emmai_sandbox_push_path(lua_State *state, const char *name)
+{
+    lua_pushglobaltable(state);
+    for (const char *part = name;; part++) {
+        if (!lua_istable(state, -1))
+            luaL_error(state, "%s: what is before '%s' is not a table", name, part);
+        lua_pushlstring(state, part, call_part(part));
+        lua_rawget(state, -2);
+        lua_remove(state, -2);
+        part += call_part(part);
+        if (*part == '\0')
+            return;
+    }
+}
+
+static void emmai_sandbox_set_path(lua_State *state, const char *name)
+{
+    const int value = lua_gettop(state);
+    lua_pushglobaltable(state);
+    for (const char *part = name;; part++) {
+        lua_pushlstring(state, part, call_part(part));
+        part += call_part(part);
+        if (*part == '\0')
+            break;
+        lua_pushvalue(state, -1);
+        if (lua_rawget(state, -3) == LUA_TNIL) {
+            lua_pop(state, 1);
+            lua_newtable(state);
+            lua_pushvalue(state, -2);
+            lua_pushvalue(state, -2);
+            lua_rawset(state, -5);
+        }
+        if (!lua_istable(state, -1))
+            luaL_error(state, "%s: what is before '%s' is not a table", name, part + 1);
+        lua_replace(state, -3);
+        lua_pop(state, 1);
+    }
+    lua_pushvalue(state, value);
+    lua_rawset(state, -3);
+    lua_settop(state, value - 1);
+}
+
+/* ---- Run and call ---- */
+
+typedef struct call_job {
+    emma_sandbox *sandbox;
+    const char *name; /* of the chunk or the function */
+    const char *text;
+    size_t bytes;
+    const emma_sandbox_value *arguments;
+    size_t count;
+} call_job;
+
+static int call_run(lua_State *state)
+{
+    const call_job *job = lua_touserdata(state, 1);
+    emma_sandbox *sandbox = job->sandbox;
+    const char *mode = sandbox->options.flags & EMMA_SANDBOX_BYTECODE ? "bt" : "t";
+    lua_pushfstring(state, "=%s", job->name);
+    const int status =
+        luaL_loadbufferx(state, job->text, job->bytes, lua_tostring(state, -1), mode);
+    if (status == LUA_ERRMEM)
+        emmai_stop_note(sandbox, EMMA_SANDBOX_MEMORY);
+    if (status != LUA_OK)
+        return lua_error(state);
+    const int first = lua_gettop(state);
+    lua_call(state, 0, LUA_MULTRET);
+    emmai_value_take_results(state, sandbox, first);
+    return 0;
+}
+
+static int call_function(lua_State *state)
+{
+    const call_job *job = lua_touserdata(state, 1);
+    luaL_checkstack(state, (int)job->count, "too many arguments");
+    emmai_sandbox_push_path(state, job->name);
+    const int first = lua_gettop(state);
+    if (lua_isnil(state, first))
+        return luaL_error(state, "there is no function '%s'", job->name);
+    for (size_t i = 0; i < job->count; i++)
+        emmai_value_push(state, &job->arguments[i]);
+    lua_call(state, (int)job->count, LUA_MULTRET);
+    emmai_value_take_results(state, job->sandbox, first);
+    return 0;
+}
+
+enum emma_sandbox_status emma_sandbox_run(emma_sandbox *sandbox, const char *name, const char *text,
+                                          size_t bytes)
+{
+    const enum emma_sandbox_status begins = emmai_sandbox_begin(sandbox);
+    if (begins != EMMA_SANDBOX_DONE)
+        return begins;
+    if (!text)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "text: NULL");
+    call_job job = {
+        .sandbox = sandbox, .name = name ? name : "script", .text = text, .bytes = bytes
+    };
+    return call_under_budget(sandbox, call_run, &job);
+}
+
+#define ARGUMENTS_MAX 250 /* as many as a Lua function may name */
+
+enum emma_sandbox_status emma_sandbox_call(emma_sandbox *sandbox, const char *function,
+                                           const emma_sandbox_value *arguments, size_t count)
+{
+    const enum emma_sandbox_status begins = emmai_sandbox_begin(sandbox);
+    if (begins != EMMA_SANDBOX_DONE)
+        return begins;
+    if (!function || *function == '\0')
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "function: no name");
+    if (count > ARGUMENTS_MAX)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID,
+                                    "%zu arguments; at most %d can be given", count, ARGUMENTS_MAX);
+    if (count && !arguments)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "arguments: NULL");
+    for (size_t i = 0; i < count; i++) {
+        const char *wrong = emmai_value_wrong(&arguments[i], sandbox->options.value_depth);
+        if (wrong)
+            return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "argument %zu: %s", i + 1,
+                                        wrong);
+    }
+    call_job job = { .sandbox = sandbox, .name = function, .arguments = arguments, .count = count };
+    return call_under_budget(sandbox, call_function, &job);
+}
+
+const char *emma_sandbox_status_text(enum emma_sandbox_status status)
+{
+    static const char *const texts[] = {
+        "done",   "error",  "memory", "instructions", "deadline",
+        "killed", "broken", "busy",   "invalid",      "unsupported"
+    };
+    return (size_t)status < sizeof texts / sizeof texts[0] ? texts[status] : "unknown";
+}

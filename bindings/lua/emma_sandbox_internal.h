@@ -1,0 +1,229 @@
+/* emma_sandbox_internal.h - what the files of the sandbox kit share.
+ *
+ * emma_sandbox.c           the whole kit as one translation unit: its internals are static
+ * emma_sandbox_life.c      made and thrown away, limits, checkpoints, figures
+ * emma_sandbox_call.c      the protected window that all Lua code runs in; run and call
+ * emma_sandbox_stop.c      how a call is stopped: hook, timer, signal, the way out
+ * emma_sandbox_count.c     the instruction budget
+ * emma_sandbox_library.c   what scripts see in place of Lua's own functions; host functions
+ * emma_sandbox_value.c     values into the interpreter and out of it
+ * emma_sandbox_resource.c  what scripts hold outside; files
+ * emma_sandbox_types.c     bytes by type
+ * emma_sandbox_pool.c      sandboxes that stand ready
+ *
+ * Invariants:
+ * S1  `running` is set from the first to the last instruction that a call can execute, `armed` while
+ *     `escape` can be jumped to.
+ * S2  `current` is the thread of Lua's that runs; every way from one to another passes emmai_switch_to.
+ * S3  `in_host` is above 0 exactly while a frame of a host function is on the stack: errors that leave one
+ *     are caught there and raised again.
+ * S4  Once `stop` is set, nothing that scripts can call catches an error. */
+#ifndef EMMA_SANDBOX_INTERNAL_H
+#define EMMA_SANDBOX_INTERNAL_H
+
+/* Timers and signals for threads; this file comes first where it is included. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include "emma_sandbox.h"
+
+#if LUA_VERSION_NUM != 504
+#error "the sandbox kit is for Lua 5.4"
+#endif
+
+/* A piece of host memory that results lie in. */
+typedef struct emmai_piece {
+    struct emmai_piece *next;
+    size_t used_bytes;
+    size_t size_bytes;
+    char bytes[];
+} emmai_piece;
+
+typedef struct emmai_resource {
+    void *resource;
+    void (*release)(void *);
+    unsigned level; /* the last checkpoint when it came; 0: before all */
+} emmai_resource;
+
+struct emma_sandbox {
+    emma *instance;
+    lua_State *state;
+    emma_sandbox_options options; /* of them name is NULL */
+    size_t limit_bytes;           /* as the host counts it */
+
+    /* The call that runs; its thread's and its signal handler's. */
+    sigjmp_buf escape;
+    struct emma_sandbox *outer;  /* of whose host functions this call comes */
+    lua_State *volatile current; /* S2 */
+    volatile int armed;
+    volatile int in_host;
+    volatile int hooked;   /* the hook that stops it has been set */
+    int64_t hooked_cpu_ns; /* when: on the thread's clock */
+    int64_t deadline_ns;   /* on the monotonic clock; 0: none */
+    bool running;
+    bool broken;
+    _Atomic int stop; /* enum emma_sandbox_status; 0: go on */
+    _Atomic pid_t thread;
+
+    /* The budget; see emma_sandbox_count.c. */
+    bool counting;
+    uint64_t left; /* beside what is in the running thread's counter */
+
+    /* What the last call left to the host. */
+    char *message;   /* NULL: none */
+    char *traceback; /* NULL: none */
+    emmai_piece *pieces;
+    size_t pieces_bytes;
+    emma_sandbox_value *results;
+    size_t result_count;
+
+    unsigned *levels; /* numbers of the checkpoints there are, ascending */
+    size_t level_count;
+    emmai_resource *resources; /* as they came */
+    size_t resource_count;
+    size_t resource_room;
+
+    size_t place; /* in its pool, if it is of one */
+
+    uint64_t last_instructions, total_instructions;
+    uint64_t last_ns, total_ns;
+    uint64_t calls[EMMA_SANDBOX_BROKEN];
+    uint64_t broken_count;
+    uint64_t rollback_count;
+};
+
+#define EMMAI_NS_PER_US ((int64_t)1000)
+#define EMMAI_NS_PER_S  ((int64_t)1000000000)
+
+/* emma_sandbox_call.c */
+
+/* Runs `act` with `job` as its light userdata, as one call: nothing that it raises gets out. The
+ * budgets are as in the options, 0: none. The message and the traceback are there after a failure. */
+static enum emma_sandbox_status emmai_sandbox_protect(emma_sandbox *sandbox, lua_CFunction act,
+                                                      void *job, uint64_t instructions,
+                                                      uint64_t deadline_us);
+
+/* Says why nothing is run, and returns the status. */
+static enum emma_sandbox_status emmai_sandbox_refuse(emma_sandbox *sandbox,
+                                                     enum emma_sandbox_status status,
+                                                     const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Whether a call may begin: DONE, BUSY or BROKEN. Forgets what the last one left. */
+static enum emma_sandbox_status emmai_sandbox_begin(emma_sandbox *sandbox);
+
+/* Frees results and messages. */
+static void emmai_sandbox_forget(emma_sandbox *sandbox);
+
+/* Whether the error on top of the stack says that memory was refused; some functions of Lua's say so by an
+ * ordinary error. */
+static bool emmai_sandbox_is_memory(lua_State *state, int lua_status);
+
+/* Puts the object that `name` ("a.b.c") leads to on the stack: all but the last part are tables. */
+static void emmai_sandbox_push_path(lua_State *state, const char *name);
+
+/* Sets what `name` leads to, to the value on top of the stack, which is popped; makes the tables on the way. */
+static void emmai_sandbox_set_path(lua_State *state, const char *name);
+
+/* emma_sandbox_stop.c */
+
+/* Prepares the process and the calling thread. False: no timer could be had. */
+static bool emmai_stop_prepare(void);
+
+/* Whether a call can be taken out of Lua's code in this program. */
+static bool emmai_stop_can_escape(void);
+
+/* A call begins and ends on this thread. */
+static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us);
+static void emmai_stop_leave(emma_sandbox *sandbox);
+
+/* In words, why a call is stopped. */
+static const char *emmai_stop_reason(enum emma_sandbox_status reason);
+
+/* Raises the error that `stop` stands for. */
+static int emmai_stop_raise(lua_State *state, emma_sandbox *sandbox);
+
+/* Notes a reason, unless there is one. */
+static void emmai_stop_note(emma_sandbox *sandbox, enum emma_sandbox_status reason);
+
+/* Lua's hook in all sandboxes. */
+static void emmai_stop_hook(lua_State *state, lua_Debug *info);
+
+static int64_t emmai_stop_now_ns(void);
+
+/* emma_sandbox_count.c */
+
+/* Whether instructions can be counted exactly with this Lua. */
+static bool emmai_count_is_possible(void);
+
+/* A call with a budget begins and ends: the number of instructions executed. */
+static void emmai_count_enter(emma_sandbox *sandbox, uint64_t instructions);
+static uint64_t emmai_count_leave(emma_sandbox *sandbox, uint64_t instructions);
+
+/* The call is being stopped, in this thread of Lua's: what was executed is counted up to here. */
+static void emmai_count_close(emma_sandbox *sandbox, const lua_State *state);
+
+/* The counter of the running thread has come to its end. True: there was more, it goes on. */
+static bool emmai_count_go_on(emma_sandbox *sandbox, lua_State *state);
+
+/* Control passes from one of Lua's threads to another, and with it what is left. */
+static void emmai_count_pass(emma_sandbox *sandbox, lua_State *from, lua_State *to);
+
+/* emma_sandbox_library.c */
+
+/* Opens the libraries and puts functions of the kit in the place of some; job: the sandbox. */
+static int emmai_library_open(lua_State *state);
+
+/* Wraps the function on top of the stack as one of the host's, called `name` in messages. */
+static void emmai_library_wrap(lua_State *state, const char *name);
+
+/* The running thread becomes `to`. */
+static void emmai_switch_to(emma_sandbox *sandbox, lua_State *to);
+
+/* emma_sandbox_value.c */
+
+/* NULL: the value can be handed in; else what is wrong with it. */
+static const char *emmai_value_wrong(const emma_sandbox_value *value, unsigned depth);
+
+static void emmai_value_push(lua_State *state, const emma_sandbox_value *value);
+
+/* Copies what is on the stack from index `first` on to sandbox->results. */
+static void emmai_value_take_results(lua_State *state, emma_sandbox *sandbox, int first);
+
+/* emma_sandbox_resource.c */
+
+/* Releases what came after checkpoint `level`, or with 0 all. */
+static void emmai_resource_release(emma_sandbox *sandbox, unsigned level);
+
+/* Makes files that are opened by the io library, whose table is on top of the stack, resources. */
+static void emmai_resource_watch_files(lua_State *state);
+
+static inline emma_sandbox *emmai_sandbox_of(lua_State *state)
+{
+    return *(emma_sandbox **)lua_getextraspace(state);
+}
+
+static inline enum emma_sandbox_status emmai_sandbox_stopped(const emma_sandbox *sandbox)
+{
+    return (enum emma_sandbox_status)atomic_load_explicit(&sandbox->stop, memory_order_relaxed);
+}
+
+/* The last checkpoint there is; 0: none. */
+static inline unsigned emmai_sandbox_level(const emma_sandbox *sandbox)
+{
+    return sandbox->level_count ? sandbox->levels[sandbox->level_count - 1] : 0;
+}
+
+#endif

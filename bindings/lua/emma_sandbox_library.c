@@ -1,0 +1,494 @@
+/* emma_sandbox_library.c - what scripts see: Lua's libraries, with functions of the kit in the place of those that would
+ * catch what stops a script (pcall, xpcall, coroutines, load), let it out (bytecode, files, finalizers), or write
+ * where the host does not want it (print); and functions of the host's. */
+#include "emma_sandbox_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Errors that are not the script's to catch ---- */
+
+/* After an error that is on top of the stack: raises it again if it is what ends the call. */
+static void library_pass_stop(lua_State *state, emma_sandbox *sandbox, int lua_status)
+{
+    if (lua_status != LUA_OK && lua_status != LUA_YIELD &&
+        !(sandbox->options.flags & EMMA_SANDBOX_CATCH_MEMORY) &&
+        emmai_sandbox_is_memory(state, lua_status))
+        emmai_stop_note(sandbox, EMMA_SANDBOX_MEMORY);
+    if (emmai_sandbox_stopped(sandbox) == EMMA_SANDBOX_DONE)
+        return;
+    if (lua_status != LUA_OK && lua_status != LUA_YIELD)
+        lua_error(state);
+    emmai_stop_raise(state, sandbox);
+}
+
+/* What pcall and xpcall return: true and the results from index `first` on, or false and the error. */
+static int library_caught(lua_State *state, int lua_status, lua_KContext first)
+{
+    library_pass_stop(state, emmai_sandbox_of(state), lua_status);
+    if (lua_status == LUA_OK || lua_status == LUA_YIELD) {
+        lua_pushboolean(state, true);
+        lua_replace(state, (int)first - 1);
+        return lua_gettop(state) - (int)first + 2;
+    }
+    lua_pushboolean(state, false);
+    lua_insert(state, -2);
+    return 2;
+}
+
+/* pcall(f, ...): a place for the first result is made below the function. */
+static int library_pcall(lua_State *state)
+{
+    luaL_checkany(state, 1);
+    lua_pushnil(state);
+    lua_insert(state, 1);
+    const int status = lua_pcallk(state, lua_gettop(state) - 2, LUA_MULTRET, 0, 2, library_caught);
+    return library_caught(state, status, 2);
+}
+
+/* Stands before the handler given to xpcall, its upvalue. No hook runs in the handler of an error that a hook raised:
+ * what stops the script passes by it. */
+static int library_handle(lua_State *state)
+{
+    if (emmai_sandbox_stopped(emmai_sandbox_of(state)) != EMMA_SANDBOX_DONE)
+        return 1;
+    lua_settop(state, 1);
+    lua_pushvalue(state, lua_upvalueindex(1));
+    lua_insert(state, 1);
+    lua_call(state, 1, 1);
+    return 1;
+}
+
+/* xpcall(f, handler, ...): becomes f, handler, nil, f, ... of which the third is the first result's place. */
+static int library_xpcall(lua_State *state)
+{
+    luaL_checktype(state, 2, LUA_TFUNCTION);
+    lua_pushvalue(state, 2);
+    lua_pushcclosure(state, library_handle, 1);
+    lua_replace(state, 2);
+    lua_pushnil(state);
+    lua_pushvalue(state, 1);
+    lua_rotate(state, 3, 2);
+    const int status = lua_pcallk(state, lua_gettop(state) - 4, LUA_MULTRET, 2, 4, library_caught);
+    return library_caught(state, status, 4);
+}
+
+/* ---- Coroutines ---- */
+
+static void emmai_switch_to(emma_sandbox *sandbox, lua_State *to)
+{
+    emmai_count_pass(sandbox, sandbox->current, to);
+    sandbox->current = to;
+}
+
+static lua_State *library_thread(lua_State *state)
+{
+    lua_State *thread = lua_tothread(state, 1);
+    luaL_argexpected(state, thread, 1, "coroutine");
+    return thread;
+}
+
+/* Moves `count` arguments from the top of `state` and resumes; returns the number of results that were moved back, or -1
+ * with the error on top. */
+static int library_resume_thread(lua_State *state, lua_State *thread, int count)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    if (!lua_checkstack(thread, count)) {
+        lua_pushliteral(state, "too many arguments to resume");
+        return -1;
+    }
+    library_pass_stop(state, sandbox, LUA_OK);
+    lua_xmove(state, thread, count);
+    const int in_host = sandbox->in_host;
+    int results;
+    emmai_switch_to(sandbox, thread);
+    const int status = lua_resume(thread, state, count, &results);
+    emmai_switch_to(sandbox, state);
+    sandbox->in_host = in_host; /* a host function that yields is left by that */
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_xmove(thread, state, 1);
+        library_pass_stop(state, sandbox, status);
+        return -1;
+    }
+    library_pass_stop(state, sandbox, LUA_OK);
+    if (!lua_checkstack(state, results + 1)) {
+        lua_pop(thread, results);
+        lua_pushliteral(state, "too many results to resume");
+        return -1;
+    }
+    lua_xmove(thread, state, results);
+    return results;
+}
+
+static int library_resume(lua_State *state)
+{
+    lua_State *thread = library_thread(state);
+    const int results = library_resume_thread(state, thread, lua_gettop(state) - 1);
+    lua_pushboolean(state, results >= 0);
+    lua_insert(state, -(results >= 0 ? results : 1) - 1);
+    return (results >= 0 ? results : 1) + 1;
+}
+
+/* Closes a thread's variables that are to be closed; with an error, true, and the error on top of `state`. */
+static bool library_close_thread(lua_State *state, lua_State *thread)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    library_pass_stop(state, sandbox, LUA_OK); /* no hook runs in one that a hook's error ended */
+    const int in_host = sandbox->in_host;
+    emmai_switch_to(sandbox, thread);
+    const int status = lua_resetthread(thread);
+    emmai_switch_to(sandbox, state);
+    sandbox->in_host = in_host;
+    if (status == LUA_OK) {
+        library_pass_stop(state, sandbox, LUA_OK);
+        return false;
+    }
+    lua_xmove(thread, state, 1);
+    library_pass_stop(state, sandbox, status);
+    return true;
+}
+
+/* The function that coroutine.wrap returns; its upvalue is the thread. */
+static int library_wrapped(lua_State *state)
+{
+    lua_State *thread = lua_tothread(state, lua_upvalueindex(1));
+    const int results = library_resume_thread(state, thread, lua_gettop(state));
+    if (results >= 0)
+        return results;
+    const int status = lua_status(thread);
+    if (status != LUA_OK && status != LUA_YIELD)
+        library_close_thread(state, thread); /* its own error, or one of closing, is on top */
+    if (status != LUA_ERRMEM && lua_type(state, -1) == LUA_TSTRING) {
+        luaL_where(state, 1);
+        lua_insert(state, -2);
+        lua_concat(state, 2);
+    }
+    return lua_error(state);
+}
+
+static int library_wrap(lua_State *state)
+{
+    luaL_checktype(state, 1, LUA_TFUNCTION);
+    lua_State *thread = lua_newthread(state);
+    lua_pushvalue(state, 1);
+    lua_xmove(state, thread, 1);
+    lua_pushcclosure(state, library_wrapped, 1);
+    return 1;
+}
+
+/* Suspended or dead threads can be closed: not one that runs, or that waits for one that it resumed. */
+static bool library_can_close(lua_State *state, lua_State *thread)
+{
+    lua_Debug frame;
+    if (thread == state)
+        return false;
+    return lua_status(thread) != LUA_OK || !lua_getstack(thread, 0, &frame);
+}
+
+static int library_close(lua_State *state)
+{
+    lua_State *thread = library_thread(state);
+    if (!library_can_close(state, thread))
+        return luaL_error(state, "cannot close a %s coroutine",
+                          thread == state ? "running" : "normal");
+    const bool failed = library_close_thread(state, thread);
+    lua_pushboolean(state, !failed);
+    if (!failed)
+        return 1;
+    lua_insert(state, -2);
+    return 2;
+}
+
+/* ---- Loading, printing, metatables ---- */
+
+/* load(chunk, name, mode, env) where mode can be "t" only; the upvalue is Lua's own. */
+static int library_load(lua_State *state)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    const int arguments = lua_gettop(state);
+    if (!(sandbox->options.flags & EMMA_SANDBOX_BYTECODE)) {
+        if (arguments < 3)
+            lua_settop(state, 3);
+        lua_pushliteral(state, "t");
+        lua_replace(state, 3);
+    }
+    lua_pushvalue(state, lua_upvalueindex(1));
+    lua_insert(state, 1);
+    lua_call(state, lua_gettop(state) - 1, LUA_MULTRET);
+    const bool failed = lua_isnil(state, 1);
+    library_pass_stop(state, sandbox, failed ? LUA_ERRRUN : LUA_OK);
+    return lua_gettop(state);
+}
+
+/* Adds what tostring gives for each argument, with tabs between and a newline behind. */
+static int library_print(lua_State *state)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    const int count = lua_gettop(state);
+    luaL_Buffer line;
+    luaL_buffinit(state, &line);
+    for (int i = 1; i <= count; i++) {
+        if (i > 1)
+            luaL_addchar(&line, '\t');
+        luaL_tolstring(state, i, NULL);
+        luaL_addvalue(&line);
+    }
+    luaL_addchar(&line, '\n');
+    luaL_pushresult(&line);
+    size_t bytes;
+    const char *text = lua_tolstring(state, -1, &bytes);
+    sandbox->in_host++;
+    if (sandbox->options.print)
+        sandbox->options.print(sandbox->options.print_arg, sandbox, text, bytes);
+    else
+        fwrite(text, 1, bytes, stdout);
+    sandbox->in_host--;
+    library_pass_stop(state, sandbox, LUA_OK);
+    return 0;
+}
+
+/* setmetatable(table, metatable); the upvalue is Lua's own. What has no __gc now never gets finalized. */
+static int library_setmetatable(lua_State *state)
+{
+    if (lua_type(state, 2) == LUA_TTABLE) {
+        lua_pushliteral(state, "__gc");
+        if (lua_rawget(state, 2) != LUA_TNIL)
+            return luaL_error(state, "__gc is not allowed in this sandbox");
+        lua_pop(state, 1);
+    }
+    lua_pushvalue(state, lua_upvalueindex(1));
+    lua_insert(state, 1);
+    lua_call(state, lua_gettop(state) - 1, 1);
+    return 1;
+}
+
+/* ---- Functions of the host's ---- */
+
+/* Whether a message says already where it is from, as "name:12: ...". */
+static bool library_has_position(const char *message)
+{
+    for (const char *colon = strchr(message, ':'); colon; colon = strchr(colon + 1, ':')) {
+        const size_t digits = strspn(colon + 1, "0123456789");
+        if (digits && colon[1 + digits] == ':' && colon[2 + digits] == ' ')
+            return true;
+    }
+    return false;
+}
+
+/* The error on top of the stack was raised one level too deep to know its place and the function's name: adds them. */
+static void library_complete_error(lua_State *state)
+{
+    if (lua_type(state, -1) != LUA_TSTRING)
+        return;
+    const char *message = lua_tostring(state, -1);
+    static const char nameless[] = "to '?'";
+    const char *place =
+        strncmp(message, "bad argument #", 14) == 0 ? strstr(message, nameless) : NULL;
+    if (place) {
+        lua_pushlstring(state, message, (size_t)(place - message));
+        lua_pushfstring(state, "to '%s'%s", lua_tostring(state, lua_upvalueindex(2)),
+                        place + sizeof nameless - 1);
+        lua_concat(state, 2);
+        lua_replace(state, -2);
+        message = lua_tostring(state, -1);
+    }
+    if (library_has_position(message))
+        return;
+    luaL_where(state, 1);
+    lua_insert(state, -2);
+    lua_concat(state, 2);
+}
+
+/* A host function has returned, or raised an error, or, as `outside` is -1, it yielded before and was resumed. */
+static int library_host_returned(lua_State *state, int lua_status, lua_KContext outside)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    if (lua_status != LUA_YIELD)
+        sandbox->in_host = (int)outside;
+    library_pass_stop(state, sandbox, lua_status);
+    if (lua_status == LUA_OK || lua_status == LUA_YIELD)
+        return lua_gettop(state);
+    library_complete_error(state);
+    return lua_error(state);
+}
+
+/* Stands before each function of the host's, which is its first upvalue; the second is its name. */
+static int library_host(lua_State *state)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    library_pass_stop(state, sandbox, LUA_OK);
+    lua_pushvalue(state, lua_upvalueindex(1));
+    lua_insert(state, 1);
+    const int outside = sandbox->in_host;
+    sandbox->in_host = outside + 1;
+    const int status =
+        lua_pcallk(state, lua_gettop(state) - 1, LUA_MULTRET, 0, outside, library_host_returned);
+    return library_host_returned(state, status, outside);
+}
+
+static void emmai_library_wrap(lua_State *state, const char *name)
+{
+    lua_pushstring(state, name);
+    lua_pushcclosure(state, library_host, 2);
+}
+
+typedef struct host_job {
+    const char *name;
+    lua_CFunction function;
+    void *arg;
+    const emma_sandbox_value *value;
+} host_job;
+
+static int library_register(lua_State *state)
+{
+    const host_job *job = lua_touserdata(state, 1);
+    lua_pushlightuserdata(state, job->arg);
+    lua_pushcclosure(state, job->function, 1);
+    emmai_library_wrap(state, job->name);
+    emmai_sandbox_set_path(state, job->name);
+    return 0;
+}
+
+static int library_set(lua_State *state)
+{
+    const host_job *job = lua_touserdata(state, 1);
+    emmai_value_push(state, job->value);
+    emmai_sandbox_set_path(state, job->name);
+    return 0;
+}
+
+/* An error here is that of a name that leads through something else than tables. */
+static enum emma_sandbox_status library_do(emma_sandbox *sandbox, lua_CFunction act, host_job *job)
+{
+    const enum emma_sandbox_status begins = emmai_sandbox_begin(sandbox);
+    if (begins != EMMA_SANDBOX_DONE)
+        return begins;
+    if (!job->name || *job->name == '\0')
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "name: none");
+    const char *wrong =
+        job->value ? emmai_value_wrong(job->value, sandbox->options.value_depth) : NULL;
+    if (wrong)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "%s: %s", job->name, wrong);
+    const enum emma_sandbox_status status = emmai_sandbox_protect(sandbox, act, job, 0, 0);
+    return status == EMMA_SANDBOX_ERROR ? EMMA_SANDBOX_INVALID : status;
+}
+
+enum emma_sandbox_status emma_sandbox_register(emma_sandbox *sandbox, const char *name,
+                                               lua_CFunction function, void *arg)
+{
+    host_job job = { .name = function ? name : NULL, .function = function, .arg = arg };
+    return library_do(sandbox, library_register, &job);
+}
+
+enum emma_sandbox_status emma_sandbox_set(emma_sandbox *sandbox, const char *name,
+                                          const emma_sandbox_value *value)
+{
+    static const emma_sandbox_value nothing = { .type = EMMA_SANDBOX_NIL };
+    host_job job = { .name = name, .value = value ? value : &nothing };
+    return library_do(sandbox, library_set, &job);
+}
+
+void *emma_sandbox_arg(lua_State *state)
+{
+    return lua_touserdata(state, lua_upvalueindex(1));
+}
+
+emma_sandbox *emma_sandbox_of(lua_State *state)
+{
+    return emmai_sandbox_of(state);
+}
+
+/* ---- Opening ---- */
+
+/* Puts `function` with Lua's own as its upvalue into the table on top of the stack. */
+static void library_cover(lua_State *state, const char *name, lua_CFunction function)
+{
+    lua_getfield(state, -1, name);
+    lua_pushcclosure(state, function, 1);
+    lua_setfield(state, -2, name);
+}
+
+static void library_remove(lua_State *state, const char *name)
+{
+    lua_pushnil(state);
+    lua_setfield(state, -2, name);
+}
+
+static void library_fit_base(lua_State *state, const emma_sandbox *sandbox)
+{
+    static const luaL_Reg own[] = { { "pcall", library_pcall },
+                                    { "print", library_print },
+                                    { "xpcall", library_xpcall },
+                                    { NULL, NULL } };
+    luaL_setfuncs(state, own, 0);
+    library_cover(state, "load", library_load);
+    library_remove(state, "dofile");
+    library_remove(state, "loadfile");
+    if (!(sandbox->options.flags & EMMA_SANDBOX_FINALIZERS))
+        library_cover(state, "setmetatable", library_setmetatable);
+}
+
+static void library_fit_coroutine(lua_State *state, const emma_sandbox *sandbox)
+{
+    (void)sandbox;
+    static const luaL_Reg own[] = { { "close", library_close },
+                                    { "resume", library_resume },
+                                    { "wrap", library_wrap },
+                                    { NULL, NULL } };
+    luaL_setfuncs(state, own, 0);
+}
+
+static void library_fit_string(lua_State *state, const emma_sandbox *sandbox)
+{
+    if (!(sandbox->options.flags & EMMA_SANDBOX_BYTECODE))
+        library_remove(state, "dump");
+}
+
+static void library_fit_debug(lua_State *state, const emma_sandbox *sandbox)
+{
+    (void)sandbox;
+    library_remove(state, "sethook");
+    library_remove(state, "debug");
+}
+
+static void library_fit_io(lua_State *state, const emma_sandbox *sandbox)
+{
+    (void)sandbox;
+    emmai_resource_watch_files(state);
+}
+
+typedef struct library_entry {
+    unsigned flag;
+    const char *name;
+    lua_CFunction open;
+    void (*fit)(lua_State *,
+                const emma_sandbox *); /* the library's table is on top; NULL: as it is */
+} library_entry;
+
+static const library_entry libraries[] = {
+    { EMMA_SANDBOX_BASE, LUA_GNAME, luaopen_base, library_fit_base },
+    { EMMA_SANDBOX_PACKAGE, LUA_LOADLIBNAME, luaopen_package, NULL },
+    { EMMA_SANDBOX_COROUTINE, LUA_COLIBNAME, luaopen_coroutine, library_fit_coroutine },
+    { EMMA_SANDBOX_TABLE, LUA_TABLIBNAME, luaopen_table, NULL },
+    { EMMA_SANDBOX_STRING, LUA_STRLIBNAME, luaopen_string, library_fit_string },
+    { EMMA_SANDBOX_MATH, LUA_MATHLIBNAME, luaopen_math, NULL },
+    { EMMA_SANDBOX_UTF8, LUA_UTF8LIBNAME, luaopen_utf8, NULL },
+    { EMMA_SANDBOX_OS, LUA_OSLIBNAME, luaopen_os, NULL },
+    { EMMA_SANDBOX_IO, LUA_IOLIBNAME, luaopen_io, library_fit_io },
+    { EMMA_SANDBOX_DEBUG, LUA_DBLIBNAME, luaopen_debug, library_fit_debug },
+};
+
+static int emmai_library_open(lua_State *state)
+{
+    const emma_sandbox *sandbox = lua_touserdata(state, 1);
+    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++) {
+        const library_entry *library = &libraries[i];
+        if (!(sandbox->options.libraries & library->flag))
+            continue;
+        luaL_requiref(state, library->name, library->open, 1);
+        if (library->fit)
+            library->fit(state, sandbox);
+        lua_pop(state, 1);
+    }
+    return 0;
+}

@@ -1,0 +1,351 @@
+/* emma_sandbox_pool.c - sandboxes that stand ready. Idle ones are a stack: the last one that came back, whose pages are
+ * in the caches, goes out first. All Lua runs outside of the lock.
+ *
+ * `count` holds those that are idle, leased or being prepared; it is raised before a preparation begins, and lowered
+ * when one failed or a sandbox was destroyed, so there never are more than sandboxes_max. */
+#include "emma_sandbox_internal.h"
+#include "emma_sandbox_pool.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A sandbox of the pool's and the checkpoint that it goes back to. */
+typedef struct pool_slot {
+    emma_sandbox *sandbox; /* NULL: this place is free */
+    unsigned level;
+    bool leased;
+} pool_slot;
+
+struct emma_sandbox_pool {
+    emma_sandbox_pool_options options; /* names and texts are copies */
+    pthread_mutex_t lock;
+    pthread_cond_t
+        changed; /* one came back, or was destroyed, or there is to be prepared, or the end */
+    pthread_mutex_t preparing; /* held during options.prepare */
+    pool_slot *slots;          /* sandboxes_max */
+    size_t *idle;              /* a stack of places in slots */
+    size_t idle_count;
+    size_t count;
+    size_t waiting; /* threads in acquire that wait */
+    pthread_t thread;
+    bool has_thread;
+    bool ends;
+    int64_t rollback_ns;
+    emma_sandbox_pool_stats stats; /* the counters of it */
+};
+
+/* ---- Preparing ---- */
+
+static enum emma_sandbox_status pool_run_prelude(emma_sandbox_pool *pool, emma_sandbox *sandbox)
+{
+    const emma_sandbox_pool_options *options = &pool->options;
+    if (options->prepare) {
+        pthread_mutex_lock(&pool->preparing);
+        const enum emma_sandbox_status status = options->prepare(options->prepare_arg, sandbox);
+        pthread_mutex_unlock(&pool->preparing);
+        if (status != EMMA_SANDBOX_DONE)
+            return status;
+    }
+    if (!options->prelude)
+        return EMMA_SANDBOX_DONE;
+    emma_sandbox_set_budget(sandbox, 0, options->prelude_us);
+    return emma_sandbox_run(sandbox, options->prelude_name, options->prelude,
+                            options->prelude_bytes);
+}
+
+/* Makes a sandbox and brings it to its checkpoint; `message` tells why it could not be. */
+static enum emma_sandbox_status pool_make(emma_sandbox_pool *pool, pool_slot *slot, char *message)
+{
+    const emma_sandbox_options *options = &pool->options.sandbox;
+    slot->sandbox = emma_sandbox_create(options);
+    if (!slot->sandbox) {
+        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "no memory for a sandbox");
+        return EMMA_SANDBOX_MEMORY;
+    }
+    enum emma_sandbox_status status = pool_run_prelude(pool, slot->sandbox);
+    if (status == EMMA_SANDBOX_DONE)
+        status = emma_sandbox_checkpoint(slot->sandbox, &slot->level);
+    if (status == EMMA_SANDBOX_DONE)
+        status =
+            emma_sandbox_set_budget(slot->sandbox, options->instructions, options->deadline_us);
+    if (status != EMMA_SANDBOX_DONE) {
+        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "%s: %s", emma_sandbox_status_text(status),
+                 emma_sandbox_message(slot->sandbox));
+        emma_sandbox_destroy(slot->sandbox);
+        slot->sandbox = NULL;
+    }
+    return status;
+}
+
+static size_t pool_free_place(const emma_sandbox_pool *pool)
+{
+    size_t place = 0;
+    while (pool->slots[place].sandbox || pool->slots[place].leased)
+        place++;
+    return place;
+}
+
+/* Prepares one more, with the lock held on both ends; *place is leased then. There must be room for it. */
+static enum emma_sandbox_status pool_prepare_one(emma_sandbox_pool *pool, size_t *place,
+                                                 char message[EMMA_SANDBOX_MESSAGE_BYTES])
+{
+    pool_slot *slot = &pool->slots[ *place = pool_free_place(pool)];
+    slot->leased = true;
+    pool->count++;
+    pthread_mutex_unlock(&pool->lock);
+    pool_slot made = { .leased = true };
+    const enum emma_sandbox_status status = pool_make(pool, &made, message);
+    pthread_mutex_lock(&pool->lock);
+    if (status == EMMA_SANDBOX_DONE) {
+        *slot = made;
+        made.sandbox->place = *place;
+        pool->stats.prepared_count++;
+        return status;
+    }
+    slot->leased = false;
+    pool->count--;
+    pool->stats.failed_count++;
+    pthread_cond_broadcast(&pool->changed);
+    return status;
+}
+
+static void pool_put_idle(emma_sandbox_pool *pool, size_t place)
+{
+    pool->slots[place].leased = false;
+    pool->idle[pool->idle_count++] = place;
+    if (pool->waiting)
+        pthread_cond_broadcast(&pool->changed);
+}
+
+/* Keeps `ahead` idle. After a failure it waits until something changes: the next preparation on demand tells the user. */
+static void *pool_keep_ahead(void *arg)
+{
+    emma_sandbox_pool *pool = arg;
+    char message[EMMA_SANDBOX_MESSAGE_BYTES];
+    pthread_mutex_lock(&pool->lock);
+    while (!pool->ends) {
+        size_t place;
+        if (pool->idle_count >= pool->options.ahead || pool->count >= pool->options.sandboxes_max ||
+            pool_prepare_one(pool, &place, message) != EMMA_SANDBOX_DONE)
+            pthread_cond_wait(&pool->changed, &pool->lock);
+        else
+            pool_put_idle(pool, place);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+/* ---- The pool ---- */
+
+static const char *pool_options_wrong(const emma_sandbox_pool_options *options)
+{
+    const char *why = NULL;
+    if (options->struct_bytes != sizeof *options)
+        return "struct_bytes: not that of this version's emma_sandbox_pool_options";
+    if (options->sandboxes_max == 0 || options->sandboxes_max > INT32_MAX)
+        return "sandboxes_max: out of its range";
+    if (options->ahead > options->sandboxes_max)
+        return "ahead: more than sandboxes_max";
+    if (!options->prelude && options->prelude_bytes)
+        return "prelude: NULL";
+    if (!(options->sandbox.flags & EMMA_SANDBOX_CHECKPOINTS))
+        return "sandbox.flags: EMMA_SANDBOX_CHECKPOINTS is needed";
+    if (emma_sandbox_options_check(&options->sandbox, &why) != EMMA_SANDBOX_DONE)
+        return why;
+    if (options->prelude_us && !emmai_stop_can_escape())
+        return "prelude_us: this program cannot be stopped by a signal";
+    return NULL;
+}
+
+/* Copies what the options point to; false: no memory. */
+static bool pool_copy_texts(emma_sandbox_pool *pool)
+{
+    emma_sandbox_pool_options *options = &pool->options;
+    const char *name = options->sandbox.name ? options->sandbox.name : "sandbox";
+    const char *prelude_name = options->prelude_name ? options->prelude_name : "prelude";
+    char *prelude = options->prelude ? malloc(options->prelude_bytes + 1) : NULL;
+    if (prelude)
+        memcpy(prelude, options->prelude, options->prelude_bytes);
+    const bool wanted = options->prelude != NULL;
+    options->prelude = prelude;
+    options->sandbox.name = strdup(name);
+    options->prelude_name = strdup(prelude_name);
+    return options->sandbox.name && options->prelude_name && (!wanted || prelude);
+}
+
+static void pool_free(emma_sandbox_pool *pool)
+{
+    free((void *)(uintptr_t)pool->options.prelude);
+    free((void *)(uintptr_t)pool->options.prelude_name);
+    free((void *)(uintptr_t)pool->options.sandbox.name);
+    free(pool->slots);
+    free(pool->idle);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_mutex_destroy(&pool->preparing);
+    pthread_cond_destroy(&pool->changed);
+    free(pool);
+}
+
+static bool pool_start(emma_sandbox_pool *pool, char *message)
+{
+    if (!pool_copy_texts(pool) || !pool->slots || !pool->idle) {
+        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "the host has no memory");
+        return false;
+    }
+    pthread_mutex_lock(&pool->lock);
+    size_t place;
+    const enum emma_sandbox_status status = pool_prepare_one(pool, &place, message);
+    if (status == EMMA_SANDBOX_DONE)
+        pool_put_idle(pool, place);
+    pthread_mutex_unlock(&pool->lock);
+    if (status != EMMA_SANDBOX_DONE)
+        return false;
+    if (pool->options.ahead)
+        pool->has_thread = pthread_create(&pool->thread, NULL, pool_keep_ahead, pool) == 0;
+    if (pool->has_thread || !pool->options.ahead)
+        return true;
+    snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "no thread to prepare sandboxes ahead");
+    return false;
+}
+
+emma_sandbox_pool *emma_sandbox_pool_create(const emma_sandbox_pool_options *options,
+                                            char message[EMMA_SANDBOX_MESSAGE_BYTES])
+{
+    char ignored[EMMA_SANDBOX_MESSAGE_BYTES];
+    message = message ? message : ignored;
+    const char *wrong = options ? pool_options_wrong(options) : "options: NULL";
+    emma_sandbox_pool *pool = wrong ? NULL : calloc(1, sizeof *pool);
+    if (!pool) {
+        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "%s",
+                 wrong ? wrong : "the host has no memory");
+        return NULL;
+    }
+    pool->options = *options;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_mutex_init(&pool->preparing, NULL);
+    pthread_cond_init(&pool->changed, NULL);
+    pool->slots = calloc(options->sandboxes_max, sizeof pool->slots[0]);
+    pool->idle = calloc(options->sandboxes_max, sizeof pool->idle[0]);
+    if (pool_start(pool, message))
+        return pool;
+    emma_sandbox_pool_destroy(pool);
+    return NULL;
+}
+
+void emma_sandbox_pool_destroy(emma_sandbox_pool *pool)
+{
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pool->ends = true;
+    pthread_cond_broadcast(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
+    if (pool->has_thread)
+        pthread_join(pool->thread, NULL);
+    while (pool->idle_count)
+        emma_sandbox_destroy(pool->slots[pool->idle[--pool->idle_count]].sandbox);
+    pool_free(pool);
+}
+
+/* ---- Leases ---- */
+
+/* Waits until there is an idle one or room for one more; with the lock held. */
+static void pool_wait(emma_sandbox_pool *pool)
+{
+    if (pool->idle_count || pool->count < pool->options.sandboxes_max)
+        return;
+    pool->stats.waited_count++;
+    pool->waiting++;
+    while (!pool->idle_count && pool->count >= pool->options.sandboxes_max)
+        pthread_cond_wait(&pool->changed, &pool->lock);
+    pool->waiting--;
+}
+
+enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool, emma_sandbox **sandbox)
+{
+    char message[EMMA_SANDBOX_MESSAGE_BYTES];
+    enum emma_sandbox_status status = EMMA_SANDBOX_DONE;
+    size_t place;
+    pthread_mutex_lock(&pool->lock);
+    pool_wait(pool);
+    if (pool->idle_count)
+        pool->slots[place = pool->idle[--pool->idle_count]].leased = true;
+    else {
+        pool->stats.demanded_count++;
+        status = pool_prepare_one(pool, &place, message);
+    }
+    const bool has_one = status == EMMA_SANDBOX_DONE;
+    pool->stats.acquired_count += has_one;
+    *sandbox = has_one ? pool->slots[place].sandbox : NULL;
+    if (pool->has_thread && pool->idle_count < pool->options.ahead)
+        pthread_cond_broadcast(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+}
+
+void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox)
+{
+    if (!sandbox)
+        return;
+    const size_t place = sandbox->place;
+    const unsigned level = pool->slots[place].level; /* a leased one's does not change */
+    const int64_t start_ns = emmai_stop_now_ns();
+    const bool was_broken = sandbox->broken;
+    const bool usable = emma_sandbox_rollback(sandbox, level) == EMMA_SANDBOX_DONE;
+    const int64_t spent_ns = emmai_stop_now_ns() - start_ns;
+    if (usable)
+        emmai_sandbox_forget(sandbox);
+    else
+        emma_sandbox_destroy(sandbox);
+    pthread_mutex_lock(&pool->lock);
+    pool->rollback_ns += spent_ns;
+    pool->stats.broken_count += was_broken && usable;
+    if (usable)
+        pool_put_idle(pool, place);
+    else {
+        pool->slots[place] = (pool_slot){ .sandbox = NULL };
+        pool->count--;
+        pool->stats.replaced_count++;
+        pthread_cond_broadcast(&pool->changed);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size_t count)
+{
+    char message[EMMA_SANDBOX_MESSAGE_BYTES];
+    enum emma_sandbox_status status = EMMA_SANDBOX_DONE;
+    pthread_mutex_lock(&pool->lock);
+    while (status == EMMA_SANDBOX_DONE && pool->idle_count < count &&
+           pool->count < pool->options.sandboxes_max) {
+        size_t place;
+        status = pool_prepare_one(pool, &place, message);
+        if (status == EMMA_SANDBOX_DONE)
+            pool_put_idle(pool, place);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+}
+
+void emma_sandbox_pool_get_stats(emma_sandbox_pool *pool, emma_sandbox_pool_stats *out)
+{
+    pthread_mutex_lock(&pool->lock);
+    emma_sandbox_pool_stats stats = pool->stats;
+    stats.sandboxes = pool->count;
+    stats.idle = pool->idle_count;
+    stats.microseconds = (uint64_t)(pool->rollback_ns / EMMAI_NS_PER_US);
+    stats.sandboxes_max = pool->options.sandboxes_max;
+    for (size_t i = 0; i < pool->idle_count; i++) {
+        emma_sandbox_stats each = { .struct_bytes = sizeof each };
+        emma_sandbox_get_stats(pool->slots[pool->idle[i]].sandbox, &each);
+        stats.footprint_bytes += each.footprint_bytes;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    const size_t bytes = out->struct_bytes < sizeof stats ? out->struct_bytes : sizeof stats;
+    if (bytes < sizeof stats.struct_bytes)
+        return;
+    stats.struct_bytes = bytes;
+    memcpy(out, &stats, bytes);
+}

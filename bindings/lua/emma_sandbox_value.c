@@ -1,0 +1,206 @@
+/* emma_sandbox_value.c - values into the interpreter and out of it, by copy. Results lie in pieces of host memory that belong
+ * to the sandbox. No metamethod runs. */
+#include "emma_sandbox_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Into the interpreter ---- */
+
+static const char *value_wrong_pairs(const emma_sandbox_value *value, unsigned depth)
+{
+    if (depth == 0)
+        return "more tables in tables than value_depth allows";
+    if (value->as.pairs.count && !value->as.pairs.items)
+        return "pairs without items";
+    for (size_t i = 0; i < value->as.pairs.count; i++) {
+        const emma_sandbox_pair *pair = &value->as.pairs.items[i];
+        if (pair->key.type == EMMA_SANDBOX_NIL)
+            return "a key that is nil";
+        if (pair->key.type == EMMA_SANDBOX_FLOAT && isnan(pair->key.as.number))
+            return "a key that is not a number (NaN)";
+        const char *wrong = emmai_value_wrong(&pair->key, depth - 1);
+        if (!wrong)
+            wrong = emmai_value_wrong(&pair->value, depth - 1);
+        if (wrong)
+            return wrong;
+    }
+    return NULL;
+}
+
+static const char *emmai_value_wrong(const emma_sandbox_value *value, unsigned depth)
+{
+    switch (value->type) {
+    case EMMA_SANDBOX_NIL:
+    case EMMA_SANDBOX_BOOLEAN:
+    case EMMA_SANDBOX_INTEGER:
+    case EMMA_SANDBOX_FLOAT:
+        return NULL;
+    case EMMA_SANDBOX_TEXT:
+        return value->as.text.bytes && !value->as.text.data ? "a text without data" : NULL;
+    case EMMA_SANDBOX_PAIRS:
+        return value_wrong_pairs(value, depth);
+    }
+    return "an unknown type";
+}
+
+static void value_push_pairs(lua_State *state, const emma_sandbox_value *value)
+{
+    luaL_checkstack(state, 3, "tables in tables");
+    lua_newtable(state);
+    for (size_t i = 0; i < value->as.pairs.count; i++) {
+        emmai_value_push(state, &value->as.pairs.items[i].key);
+        emmai_value_push(state, &value->as.pairs.items[i].value);
+        lua_rawset(state, -3);
+    }
+}
+
+static void emmai_value_push(lua_State *state, const emma_sandbox_value *value)
+{
+    switch (value->type) {
+    case EMMA_SANDBOX_NIL:
+        lua_pushnil(state);
+        break;
+    case EMMA_SANDBOX_BOOLEAN:
+        lua_pushboolean(state, value->as.boolean);
+        break;
+    case EMMA_SANDBOX_INTEGER:
+        lua_pushinteger(state, value->as.integer);
+        break;
+    case EMMA_SANDBOX_FLOAT:
+        lua_pushnumber(state, value->as.number);
+        break;
+    case EMMA_SANDBOX_TEXT:
+        lua_pushlstring(state, value->as.text.bytes ? value->as.text.data : "",
+                        value->as.text.bytes);
+        break;
+    case EMMA_SANDBOX_PAIRS:
+        value_push_pairs(state, value);
+        break;
+    }
+}
+
+/* ---- Out of it ---- */
+
+#define PIECE_LEAST_BYTES ((size_t)1024)
+#define PIECE_ALIGN_BYTES ((size_t)16)
+
+/* Host memory for results; raises an error when that is more than value_bytes. */
+static void *value_room(lua_State *state, emma_sandbox *sandbox, size_t bytes)
+{
+    const size_t most = sandbox->options.value_bytes;
+    if (bytes > most || sandbox->pieces_bytes > most - bytes)
+        luaL_error(state, "the results are larger than %I bytes (value_bytes)", (LUAI_UACINT)most);
+    bytes = (bytes + PIECE_ALIGN_BYTES - 1) & ~(PIECE_ALIGN_BYTES - 1);
+    sandbox->pieces_bytes += bytes;
+    emmai_piece *piece = sandbox->pieces;
+    if (!piece || piece->size_bytes - piece->used_bytes < bytes) {
+        const size_t size_bytes = bytes < PIECE_LEAST_BYTES ? PIECE_LEAST_BYTES : bytes;
+        piece = malloc(sizeof *piece + size_bytes);
+        if (!piece) {
+            luaL_error(state, "the host has no memory for the results");
+            return NULL;
+        }
+        piece->next = sandbox->pieces;
+        piece->used_bytes = 0;
+        piece->size_bytes = size_bytes;
+        sandbox->pieces = piece;
+    }
+    void *room = piece->bytes + piece->used_bytes;
+    piece->used_bytes += bytes;
+    return room;
+}
+
+static void value_take(lua_State *state, emma_sandbox *sandbox, int index, unsigned depth,
+                       emma_sandbox_value *out);
+
+static size_t value_count_pairs(lua_State *state, int index)
+{
+    size_t count = 0;
+    for (lua_pushnil(state); lua_next(state, index); lua_pop(state, 1))
+        count++;
+    return count;
+}
+
+static void value_take_pairs(lua_State *state, emma_sandbox *sandbox, int index, unsigned depth,
+                             emma_sandbox_value *out)
+{
+    if (depth == 0)
+        luaL_error(state, "a result has more tables in tables than %d (value_depth)",
+                   (int)sandbox->options.value_depth);
+    luaL_checkstack(state, LUA_MINSTACK, "tables in tables");
+    const size_t count = value_count_pairs(state, index);
+    if (count > SIZE_MAX / sizeof(emma_sandbox_pair))
+        luaL_error(state, "a table of a result has too many entries");
+    emma_sandbox_pair *items = value_room(state, sandbox, count * sizeof *items);
+    out->type = EMMA_SANDBOX_PAIRS;
+    out->as.pairs.items = items;
+    out->as.pairs.count = count;
+    size_t i = 0;
+    for (lua_pushnil(state); lua_next(state, index); lua_pop(state, 1), i++) {
+        value_take(state, sandbox, lua_gettop(state) - 1, depth - 1, &items[i].key);
+        value_take(state, sandbox, lua_gettop(state), depth - 1, &items[i].value);
+    }
+}
+
+static void value_take_text(lua_State *state, emma_sandbox *sandbox, int index,
+                            emma_sandbox_value *out)
+{
+    size_t bytes;
+    const char *text = lua_tolstring(state, index, &bytes);
+    char *copy = value_room(state, sandbox, bytes + 1);
+    memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
+    out->type = EMMA_SANDBOX_TEXT;
+    out->as.text.data = copy;
+    out->as.text.bytes = bytes;
+}
+
+static void value_take(lua_State *state, emma_sandbox *sandbox, int index, unsigned depth,
+                       emma_sandbox_value *out)
+{
+    switch (lua_type(state, index)) {
+    case LUA_TNIL:
+        out->type = EMMA_SANDBOX_NIL;
+        break;
+    case LUA_TBOOLEAN:
+        out->type = EMMA_SANDBOX_BOOLEAN;
+        out->as.boolean = lua_toboolean(state, index);
+        break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(state, index)) {
+            out->type = EMMA_SANDBOX_INTEGER;
+            out->as.integer = lua_tointeger(state, index);
+        } else {
+            out->type = EMMA_SANDBOX_FLOAT;
+            out->as.number = lua_tonumber(state, index);
+        }
+        break;
+    case LUA_TSTRING:
+        value_take_text(state, sandbox, index, out);
+        break;
+    case LUA_TTABLE:
+        value_take_pairs(state, sandbox, index, depth, out);
+        break;
+    default:
+        luaL_error(
+            state,
+            "a result is or has a %s: only nil, booleans, numbers, strings and tables can be "
+            "handed over",
+            luaL_typename(state, index));
+    }
+}
+
+static void emmai_value_take_results(lua_State *state, emma_sandbox *sandbox, int first)
+{
+    const int last = lua_gettop(state);
+    const size_t count = (size_t)(last - first + 1);
+    if (count == 0)
+        return;
+    emma_sandbox_value *results = value_room(state, sandbox, count * sizeof *results);
+    for (int index = first; index <= last; index++)
+        value_take(state, sandbox, index, sandbox->options.value_depth, &results[index - first]);
+    sandbox->results = results;
+    sandbox->result_count = count;
+}
