@@ -19,7 +19,9 @@
  * finalizer: no hook runs there), the thread is taken out of the interpreter by a signal: only while Lua's own code
  * runs, never inside the C library, emma or a function of the host's. The sandbox is *broken* then: rollback or destroy.
  * The signal is SIGURG (EMMA_SANDBOX_SIGNAL when the kit is compiled), whose handler calls the one it found there for
- * signals of others. Host functions that run Lua code in states of their own, and those not registered by
+ * signals of others; a thread's first call unblocks it. It interrupts host functions, too, once each millisecond, when their call is
+ * to be stopped: poll() and the like return EINTR then. In a program that Lua is linked into statically, other signals'
+ * handlers must block it (sa_mask), as their code cannot be told from Lua's. Host functions that run Lua code in states of their own, and those not registered by
  * emma_sandbox_register, are not seen: the first are stopped late, the second can be left in the middle of any call of Lua's.
  *
  * Threads: a sandbox is used by one thread at a time, any; emma_sandbox_kill comes from any thread at any time. Stacks: a

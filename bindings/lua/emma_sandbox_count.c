@@ -187,10 +187,10 @@ static void emmai_count_pass(emma_sandbox *sandbox, lua_State *from, lua_State *
     const bool has_hook = lua_gethook(to) == emmai_stop_hook;
     if (!sandbox->counting) {
         if (has_hook && emmai_sandbox_stopped(sandbox) == EMMA_SANDBOX_DONE)
-            lua_sethook(to, NULL, 0, 0); /* a call before had a budget */
+            lua_sethook(to, NULL, 0, 0); /* a call before had a budget, or was stopped */
         return;
     }
-    if (!has_hook)
+    if (!has_hook || lua_gethookmask(to) != LUA_MASKCOUNT)
         lua_sethook(to, emmai_stop_hook, LUA_MASKCOUNT, (int)QUANTUM);
     count_set(to, count_get(from));
 }

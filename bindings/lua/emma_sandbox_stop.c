@@ -156,6 +156,10 @@ static bool emmai_stop_prepare(void)
     event.sigev_value.sival_ptr = &stop_process;
     event.sigev_notify_thread_id = self->id;
     self->has_timer = timer_create(CLOCK_MONOTONIC, &event, &self->timer) == 0;
+    sigset_t own; /* threads of servers often have all signals blocked */
+    sigemptyset(&own);
+    sigaddset(&own, EMMA_SANDBOX_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &own, NULL);
     if (self->has_timer)
         pthread_setspecific(stop_process.key, self);
     return self->has_timer;

@@ -89,11 +89,37 @@ static void expect_handler_may_raise(void)
     emma_destroy(instance);
 }
 
+/* Set later, it is looked at at once. */
+static void expect_set_later(void)
+{
+    emma_options options = test_options();
+    options.limit_handler = count;
+    options.limit_arg = &cookie;
+    emma *instance = emma_create(&options);
+    CHECK(instance != NULL);
+    CHECK(emma_malloc(instance, SOFT_BYTES) != NULL);
+    ups = downs = 0;
+    CHECK_EQ(emma_set_soft_limit(instance, 0), EMMA_INVALID);
+    CHECK_EQ(emma_set_soft_limit(instance, 2 * SOFT_BYTES), EMMA_OK);
+    CHECK_EQ(ups, 0);
+    CHECK_EQ(emma_set_soft_limit(instance, SOFT_BYTES), EMMA_OK);
+    CHECK_EQ(test_stats(instance).soft_limit_bytes, SOFT_BYTES);
+    CHECK_EQ(ups, 1);
+    CHECK_EQ(downs, 0);
+    CHECK_EQ(emma_set_soft_limit(instance, EMMA_UNLIMITED), EMMA_OK);
+    CHECK_EQ(downs, 1);
+    CHECK_EQ(test_stats(instance).soft_limit_bytes, EMMA_UNLIMITED);
+    CHECK(emma_malloc(instance, SOFT_BYTES) != NULL);
+    CHECK_EQ(ups, 1);
+    emma_destroy(instance);
+}
+
 int main(void)
 {
     run(0, true);
     run(EMMA_ALIGN8, true);
     run(0, false);
     expect_handler_may_raise();
+    expect_set_later();
     return 0;
 }

@@ -30,8 +30,10 @@ static void handler_allocate(block *b)
 {
     const size_t bytes = test_chance(&handler_rng, 97) ? test_below(&handler_rng, FEW_CLASSES_BYTES)
                                                        : test_below(&handler_rng, 50000);
+    const bool busy = emma_is_busy(instance);
     b->at = emma_malloc(instance, bytes);
-    refusals += b->at == NULL;
+    CHECK_EQ(b->at == NULL, busy);
+    refusals += busy;
     b->bytes = bytes;
     b->tag = test_random(&handler_rng);
     if (b->at)

@@ -12,6 +12,12 @@ fail()
     exit 1
 }
 
+# Whether the build under test has what needs Lua 5.4.
+has_lua()
+{
+    [ -x "$EMMA_BUILD/emma-lua" ]
+}
+
 # Makes `scratch`, a folder that is removed at the end.
 make_scratch()
 {
