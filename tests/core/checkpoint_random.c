@@ -47,21 +47,10 @@ static void push(void)
         CHECK(m.may_refuse);
         return;
     }
-    level->m = m;
+    model_save(&m, &level->m);
     level->stats = test_stats(m.instance);
     CHECK(!depth || level->stats.checkpoint_bytes > taken);
     depth++;
-}
-
-/* What the instance is to the model again; what counts events goes on. */
-static void restore(const saved_level *level)
-{
-    const uint64_t tag = m.next_tag, refused = m.refused;
-    const bool may_refuse = m.may_refuse;
-    m = level->m;
-    m.next_tag = tag;
-    m.refused = refused;
-    m.may_refuse = may_refuse;
 }
 
 static void roll_back(test_rng *rng)
@@ -73,7 +62,9 @@ static void roll_back(test_rng *rng)
     if (at + 1 < depth)
         CHECK_EQ(emma_rollback(m.instance, levels[at + 1].name), EMMA_INVALID);
     depth = at + 1;
-    restore(&levels[at]);
+    const bool may_refuse = m.may_refuse; /* there is a limit, or none: that does not roll back */
+    model_restore(&m, &levels[at].m);
+    m.may_refuse = may_refuse;
     model_verify(&m);
     const emma_stats stats = test_stats(m.instance);
     CHECK_EQ(stats.live_bytes, levels[at].stats.live_bytes);

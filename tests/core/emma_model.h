@@ -56,6 +56,21 @@ static inline void model_init(model *m, emma *instance, unsigned flags, size_t s
     m->slots = slots;
 }
 
+/* Makes *m what it was when it was copied to *saved: for an instance that is rolled back to then. Tags are not used
+ * again. */
+static inline void model_restore(model *m, const model *saved)
+{
+    const uint64_t tag = m->next_tag, refused = m->refused;
+    memcpy(m, saved, offsetof(model, blocks) + saved->slots * sizeof m->blocks[0]);
+    m->next_tag = tag;
+    m->refused = refused;
+}
+
+static inline void model_save(const model *m, model *saved)
+{
+    memcpy(saved, m, offsetof(model, blocks) + m->slots * sizeof m->blocks[0]);
+}
+
 static inline void model_verify_block(const model *m, const model_block *block)
 {
     CHECK(test_filled(block->at, block->bytes, block->tag));

@@ -2,8 +2,8 @@
  *
  * The first two bytes choose the instance, each four that follow are one operation: what, which
  * slot, and a size as a short float. Beside the model's operations there are the instance's own,
- * refusals of the kernel, leaps of the clock, and (in a build with EMMA_CHECKS) misuse, which a
- * handler must be told of and which must do nothing.
+ * checkpoints (the model has copies of itself for them), refusals of the kernel, leaps of the clock, and (in a
+ * build with EMMA_CHECKS) misuse, which a handler must be told of and which must do nothing.
  *
  * LLVMFuzzerTestOneInput is what libFuzzer calls; fuzz_replay.c calls it on files. */
 #define TEST_END_FAILED() abort()
@@ -12,7 +12,7 @@
 #include "../core/emma_model.h"
 #include "fuzz_ops.h"
 
-enum { SLOTS = 48, OPERATION_BYTES = 4, OPERATIONS_MAX = 4096, STATS_EVERY = 8 };
+enum { SLOTS = 48, OPERATION_BYTES = 4, OPERATIONS_MAX = 4096, STATS_EVERY = 8, LEVELS = 3 };
 
 enum extra {
     EXTRA_TRIM = MODEL_OPS,
@@ -30,6 +30,9 @@ enum extra {
     EXTRA_WRONG_SIZE,
     EXTRA_INTERIOR,
     EXTRA_FOREIGN,
+    EXTRA_CHECKPOINT, /* from here on only where there are checkpoints */
+    EXTRA_ROLLBACK,
+    EXTRA_DROP,
     EXTRA_END
 };
 
@@ -41,6 +44,11 @@ typedef struct operation {
 } operation;
 
 static model m;
+static struct {
+    unsigned name;
+    model m;
+} levels[LEVELS];
+static size_t depth; /* how many there are */
 static unsigned crimes;
 static unsigned char *last_freed;
 
@@ -69,6 +77,7 @@ static bool create(unsigned kind, unsigned limit_code)
                                      512 * 1024,     TEST_MIB + 5000,      4u << 20,  16u << 20 };
     emma_options options = test_options();
     options.flags = kind & 1 ? EMMA_ALIGN8 : 0;
+    options.flags |= limit_code & TEST_COUNT(limits) ? EMMA_CHECKPOINTS : 0;
     options.limit_bytes = limits[limit_code % TEST_COUNT(limits)];
     options.reserve_bytes = kind & 2 ? 2 * TEST_MIB : kind & 4 ? 64 * TEST_MIB : 0;
     options.spare_bytes = kind & 8 && options.limit_bytes >= 48 * 1024 ? 16 * 1024 : 0;
@@ -85,6 +94,7 @@ static bool create(unsigned kind, unsigned limit_code)
     model_init(&m, instance, options.flags, SLOTS);
     m.may_refuse = true;
     last_freed = NULL;
+    depth = 0;
     return true;
 }
 
@@ -129,28 +139,76 @@ static void absurd_step(const operation *op)
     CHECK_EQ(emma_realloc(m.instance, m.blocks[op->slot % SLOTS].at, bytes), NULL);
 }
 
+static void checkpoint_step(const operation *op)
+{
+    if (op->what == EXTRA_CHECKPOINT) {
+        if (depth < LEVELS && emma_checkpoint(m.instance, &levels[depth].name) == EMMA_OK)
+            model_save(&m, &levels[depth++].m);
+        return;
+    }
+    if (!depth)
+        return;
+    const size_t at = op->slot % depth;
+    if (op->what == EXTRA_DROP) {
+        CHECK_EQ(emma_checkpoint_drop(m.instance, levels[at].name), EMMA_OK);
+        depth = at;
+        return;
+    }
+    CHECK_EQ(emma_rollback(m.instance, levels[at].name), EMMA_OK);
+    depth = at + 1;
+    model_restore(&m, &levels[at].m);
+    model_verify(&m);
+    last_freed = NULL;
+}
+
 static void instance_step(const operation *op)
 {
     switch (op->what) {
-    case EXTRA_TRIM: emma_trim(m.instance); break;
+    case EXTRA_CHECKPOINT:
+    case EXTRA_ROLLBACK:
+    case EXTRA_DROP:
+        checkpoint_step(op);
+        break;
+    case EXTRA_TRIM:
+        emma_trim(m.instance);
+        break;
     case EXTRA_RESET:
         CHECK_EQ(emma_reset(m.instance), EMMA_OK);
         model_init(&m, m.instance, m.flags, SLOTS);
         m.may_refuse = true;
         last_freed = NULL;
+        depth = 0;
         break;
     case EXTRA_SET_LIMIT:
         emma_set_limit(m.instance, op->shift == 0 ? EMMA_UNLIMITED : op->bytes);
         break;
-    case EXTRA_SPARE: emma_use_spare(m.instance, op->slot & 1); break;
-    case EXTRA_CLOCK: fault.clock_ms += op->bytes; break;
-    case EXTRA_REFUSE_NTH: fault.at = fault.calls + 1 + op->slot % 8; break;
-    case EXTRA_REFUSE_FROM: fault.from = fault.calls + 1; break;
-    case EXTRA_REFUSE_NONE: fault_none(); break;
-    case EXTRA_FREE_ALL: model_free_all(&m); break;
-    case EXTRA_VERIFY: model_verify(&m); break;
-    case EXTRA_ABSURD: absurd_step(op); break;
-    default: misuse_step(op); break;
+    case EXTRA_SPARE:
+        emma_use_spare(m.instance, op->slot & 1);
+        break;
+    case EXTRA_CLOCK:
+        fault.clock_ms += op->bytes;
+        break;
+    case EXTRA_REFUSE_NTH:
+        fault.at = fault.calls + 1 + op->slot % 8;
+        break;
+    case EXTRA_REFUSE_FROM:
+        fault.from = fault.calls + 1;
+        break;
+    case EXTRA_REFUSE_NONE:
+        fault_none();
+        break;
+    case EXTRA_FREE_ALL:
+        model_free_all(&m);
+        break;
+    case EXTRA_VERIFY:
+        model_verify(&m);
+        break;
+    case EXTRA_ABSURD:
+        absurd_step(op);
+        break;
+    default:
+        misuse_step(op);
+        break;
     }
 }
 
@@ -177,13 +235,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     if (bytes < 2 || !create(data[0], data[1]))
         return 0;
+    const unsigned kinds = m.flags & EMMA_CHECKPOINTS ? EXTRA_END : EXTRA_CHECKPOINT;
     size_t steps = (bytes - 2) / OPERATION_BYTES;
     if (steps > OPERATIONS_MAX)
         steps = OPERATIONS_MAX;
     for (size_t i = 0; i < steps; i++) {
         const uint8_t *code = data + 2 + i * OPERATION_BYTES;
         const unsigned number = code[2] | (unsigned)code[3] << 8;
-        const operation op = { code[0] % EXTRA_END, code[1], decode_bytes(number), number % 18 };
+        const operation op = { code[0] % kinds, code[1], decode_bytes(number), number % 18 };
         step(&op);
         if (i % STATS_EVERY == 0)
             compare_figures();
