@@ -77,7 +77,9 @@ memory_figures memory_now(void)
     const char *status = read_proc("/proc/self/status");
     figures.page_table_kib = proc_field(status, "\nVmPTE:");
     figures.peak_rss_kib = proc_field(status, "\nVmHWM:");
-    figures.rss_kib = proc_field(read_proc("/proc/self/smaps_rollup"), "\nRss:");
+    const char *sums = read_proc("/proc/self/smaps_rollup");
+    figures.rss_kib = proc_field(sums, "\nRss:");
+    figures.anonymous_kib = proc_field(sums, "\nAnonymous:");
     return figures;
 }
 

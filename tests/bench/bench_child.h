@@ -19,6 +19,7 @@ typedef struct memory_figures {
     int64_t page_table_kib;
     int64_t peak_rss_kib;
     int64_t minor_faults;
+    int64_t anonymous_kib; /* pages that are the process's own, not a file's; exact */
 } memory_figures;
 
 /* The program's name, for messages; each program defines it. */

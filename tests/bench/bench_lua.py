@@ -60,7 +60,7 @@ class Allocator:
         return self.adapter in ("emma", "jemalloc")
 
     def sources(self):
-        files = [HERE / "lua_host.c", HERE / "bench_child.c", HERE / "adapters" / f"{self.adapter}.c"]
+        files = [HERE / "lua_host.c", HERE / "lua_seed.c", HERE / "bench_child.c", HERE / "adapters" / f"{self.adapter}.c"]
         if self.is_emma:
             files += [self.source / file for file in EMMA_SOURCES]
         return files

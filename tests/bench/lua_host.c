@@ -11,8 +11,7 @@
  *     null_frees frees NULL --per-batch times, for a profiler
  *
  * Nothing here allocates from the C library while a figure is taken. All allocators run the same
- * code with the same static liblua, whose hash seed is made the same for all (see
- * __wrap_luaS_hash). */
+ * code with the same static liblua, whose hash seed is made the same for all (lua_seed.c). */
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <stdio.h>
@@ -67,19 +66,6 @@ static host_options options = {
     .states = 1000,
     .heap = { .limit_bytes = ADAPTER_UNLIMITED },
 };
-
-/* Lua mixes the time and addresses into the seed of its string hash by this function, in
- * lua_newstate only. A constant instead makes every run walk its tables in the same order, so
- * that runs differ by their allocator alone. */
-unsigned int __wrap_luaS_hash(const char *text, size_t length, unsigned int seed);
-
-unsigned int __wrap_luaS_hash(const char *text, size_t length, unsigned int seed)
-{
-    (void)text;
-    (void)length;
-    (void)seed;
-    return 0x5bd1e995u;
-}
 
 static void json_about(void)
 {
