@@ -273,7 +273,8 @@ EMMA_API emma_sandbox *emma_sandbox_of(lua_State *state);
 
 /* ---- Checkpoints ---- */
 
-/* Collects all garbage and takes a checkpoint, named by *level. MEMORY (the limit does not bound it, unless
+/* Collects all garbage and takes a checkpoint, named by *level. A further one is taken without a collection, which would write
+ * to every page, until collect_after_bytes were allocated since the last. MEMORY (the limit does not bound it, unless
  * EMMA_SANDBOX_LIMIT_ALL), BUSY, BROKEN, UNSUPPORTED. */
 EMMA_API enum emma_sandbox_status emma_sandbox_checkpoint(emma_sandbox *sandbox, unsigned *level);
 

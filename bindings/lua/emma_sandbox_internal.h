@@ -57,6 +57,12 @@ typedef struct emmai_resource {
     unsigned level; /* the last checkpoint when it came; 0: before all */
 } emmai_resource;
 
+/* A checkpoint. */
+typedef struct emmai_mark {
+    unsigned level;
+    size_t collected_bytes; /* what Lua had in use after the last full collection before it */
+} emmai_mark;
+
 struct emma_sandbox {
     emma *instance;
     lua_State *state;
@@ -89,8 +95,8 @@ struct emma_sandbox {
     emma_sandbox_value *results;
     size_t result_count;
 
-    unsigned *levels; /* numbers of the checkpoints there are, ascending */
-    size_t level_count;
+    emmai_mark *marks; /* the checkpoints there are, levels ascending */
+    size_t mark_count;
     emmai_resource *resources; /* as they came */
     size_t resource_count;
     size_t resource_room;
@@ -223,7 +229,7 @@ static inline enum emma_sandbox_status emmai_sandbox_stopped(const emma_sandbox 
 /* The last checkpoint there is; 0: none. */
 static inline unsigned emmai_sandbox_level(const emma_sandbox *sandbox)
 {
-    return sandbox->level_count ? sandbox->levels[sandbox->level_count - 1] : 0;
+    return sandbox->mark_count ? sandbox->marks[sandbox->mark_count - 1].level : 0;
 }
 
 #endif

@@ -220,7 +220,7 @@ void emma_sandbox_destroy(emma_sandbox *sandbox)
     emma_destroy(sandbox->instance);
     emmai_sandbox_forget(sandbox);
     free(sandbox->resources);
-    free(sandbox->levels);
+    free(sandbox->marks);
     free(sandbox);
 }
 
@@ -251,12 +251,36 @@ static int sandbox_collect(lua_State *state)
     return 0;
 }
 
-static bool sandbox_make_level_room(emma_sandbox *sandbox)
+static size_t sandbox_lua_bytes(const emma_sandbox *sandbox)
 {
-    unsigned *levels = realloc(sandbox->levels, (sandbox->level_count + 1) * sizeof *levels);
-    if (levels)
-        sandbox->levels = levels;
-    return levels != NULL;
+    return (size_t)lua_gc(sandbox->state, LUA_GCCOUNT) * 1024 +
+           (size_t)lua_gc(sandbox->state, LUA_GCCOUNTB);
+}
+
+/* Collects for the next checkpoint, and notes in *mark what is left. Where there is one already and little was
+ * allocated since, it does not: a collection writes to every page, and each rollback would look at all of them. */
+static enum emma_sandbox_status sandbox_collect_for(emma_sandbox *sandbox, emmai_mark *mark)
+{
+    if (sandbox->mark_count) {
+        *mark = sandbox->marks[sandbox->mark_count - 1];
+        const size_t bytes = sandbox_lua_bytes(sandbox);
+        if (bytes < mark->collected_bytes ||
+            bytes - mark->collected_bytes < sandbox->options.collect_after_bytes)
+            return EMMA_SANDBOX_DONE;
+    }
+    const enum emma_sandbox_status status =
+        emmai_sandbox_protect(sandbox, sandbox_collect, sandbox, 0, sandbox->options.deadline_us);
+    if (status == EMMA_SANDBOX_DONE)
+        mark->collected_bytes = sandbox_lua_bytes(sandbox);
+    return status;
+}
+
+static bool sandbox_make_mark_room(emma_sandbox *sandbox)
+{
+    emmai_mark *marks = realloc(sandbox->marks, (sandbox->mark_count + 1) * sizeof *marks);
+    if (marks)
+        sandbox->marks = marks;
+    return marks != NULL;
 }
 
 /* The image does not count as the script's: without a limit while it is made. */
@@ -279,24 +303,25 @@ enum emma_sandbox_status emma_sandbox_checkpoint(emma_sandbox *sandbox, unsigned
     if (!(sandbox->options.flags & EMMA_SANDBOX_CHECKPOINTS))
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_UNSUPPORTED,
                                     "made without EMMA_SANDBOX_CHECKPOINTS");
-    if (!sandbox_make_level_room(sandbox))
+    if (!sandbox_make_mark_room(sandbox))
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_MEMORY, "the host has no memory");
-    const enum emma_sandbox_status collected =
-        emmai_sandbox_protect(sandbox, sandbox_collect, sandbox, 0, sandbox->options.deadline_us);
+    emmai_mark mark;
+    const enum emma_sandbox_status collected = sandbox_collect_for(sandbox, &mark);
     if (collected != EMMA_SANDBOX_DONE)
         return collected;
     const enum emma_status status = sandbox_push(sandbox, level);
     if (status != EMMA_OK)
         return emmai_sandbox_refuse(sandbox, sandbox_status(status), "the checkpoint was refused");
-    sandbox->levels[sandbox->level_count++] = *level;
+    mark.level = *level;
+    sandbox->marks[sandbox->mark_count++] = mark;
     return EMMA_SANDBOX_DONE;
 }
 
 /* How many checkpoints there are up to `level`; 0: it is none. */
 static size_t sandbox_levels_to(const emma_sandbox *sandbox, unsigned level)
 {
-    size_t count = sandbox->level_count;
-    while (count && sandbox->levels[count - 1] != level)
+    size_t count = sandbox->mark_count;
+    while (count && sandbox->marks[count - 1].level != level)
         count--;
     return count;
 }
@@ -312,7 +337,7 @@ enum emma_sandbox_status emma_sandbox_rollback(emma_sandbox *sandbox, unsigned l
     const enum emma_status status = emma_rollback(sandbox->instance, level);
     if (status != EMMA_OK)
         return emmai_sandbox_refuse(sandbox, sandbox_status(status), "the rollback was refused");
-    sandbox->level_count = count;
+    sandbox->mark_count = count;
     emmai_resource_release(sandbox, level);
     sandbox->broken = false;
     atomic_store(&sandbox->stop, EMMA_SANDBOX_DONE);
@@ -331,7 +356,7 @@ enum emma_sandbox_status emma_sandbox_drop(emma_sandbox *sandbox, unsigned level
     const enum emma_status status = emma_checkpoint_drop(sandbox->instance, level);
     if (status != EMMA_OK)
         return emmai_sandbox_refuse(sandbox, sandbox_status(status), "the drop was refused");
-    sandbox->level_count = count - 1;
+    sandbox->mark_count = count - 1;
     return EMMA_SANDBOX_DONE;
 }
 
