@@ -247,18 +247,22 @@ static int library_print(lua_State *state)
     return 0;
 }
 
-/* setmetatable(table, metatable); the upvalue is Lua's own. What has no __gc now never gets finalized. */
+/* setmetatable(table, metatable): as Lua's own, but without __gc. What has none now never gets finalized. */
 static int library_setmetatable(lua_State *state)
 {
-    if (lua_type(state, 2) == LUA_TTABLE) {
+    const int type = lua_type(state, 2);
+    luaL_checktype(state, 1, LUA_TTABLE);
+    luaL_argexpected(state, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table");
+    if (luaL_getmetafield(state, 1, "__metatable") != LUA_TNIL)
+        return luaL_error(state, "cannot change a protected metatable");
+    lua_settop(state, 2);
+    if (type == LUA_TTABLE) {
         lua_pushliteral(state, "__gc");
         if (lua_rawget(state, 2) != LUA_TNIL)
             return luaL_error(state, "__gc is not allowed in this sandbox");
         lua_pop(state, 1);
     }
-    lua_pushvalue(state, lua_upvalueindex(1));
-    lua_insert(state, 1);
-    lua_call(state, lua_gettop(state) - 1, 1);
+    lua_setmetatable(state, 1);
     return 1;
 }
 
@@ -424,8 +428,10 @@ static void library_fit_base(lua_State *state, const emma_sandbox *sandbox)
     library_cover(state, "load", library_load);
     library_remove(state, "dofile");
     library_remove(state, "loadfile");
-    if (!(sandbox->options.flags & EMMA_SANDBOX_FINALIZERS))
-        library_cover(state, "setmetatable", library_setmetatable);
+    if (!(sandbox->options.flags & EMMA_SANDBOX_FINALIZERS)) {
+        lua_pushcfunction(state, library_setmetatable);
+        lua_setfield(state, -2, "setmetatable");
+    }
 }
 
 static void library_fit_coroutine(lua_State *state, const emma_sandbox *sandbox)
