@@ -1,0 +1,303 @@
+/* pool_server.c - an HTTP server on the loopback interface that runs handle() of a Lua file for each request, in a
+ * sandbox of a pool: what a handler does to its state, or how it fails, no later request sees.
+ *
+ *     pool_server [OPTION...] [HANDLER.lua]        (examples/lua/handler.lua)
+ *         --port N           0: any free one; it is printed (8080)
+ *         --threads N        of the server (2)
+ *         --limit SIZE       memory that a request may take: bytes, or a number with K, M or G (1M)
+ *         --deadline MS      time that it may take (100)
+ *         --instructions N   of Lua that it may execute; 0: any number (1000000)
+ *         --sandboxes N      at most (one per thread)
+ *         --no-isolation     a plain lua_State per thread instead, with no limits and no rollback: for comparison
+ *
+ * A handler's error is answered by 500; one that needs more memory, instructions or time than it may have, by 503;
+ * a body of more than 64 KiB, by 413. /stats tells the figures as JSON. SIGINT and SIGTERM end it.
+ *
+ * Build, in the project's top folder (Lua 5.4, GNU libmicrohttpd):
+ *     cc -O2 -Icore -Ibindings/lua $(pkg-config --cflags lua5.4 libmicrohttpd) \
+ *         examples/pool_server.c examples/pool_server_handler.c \
+ *         bindings/lua/emma_sandbox.c bindings/lua/emma_lua.c core/emma.c \
+ *         $(pkg-config --libs lua5.4 libmicrohttpd) -pthread -o pool_server
+ *
+ * No expected output: it is a server, and tests/lua/pool_server tells what it does.
+ */
+#define _GNU_SOURCE
+#include "pool_server_handler.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BODY_MAX_BYTES ((size_t)64 * 1024)
+#define QUERY_MAX      32 /* fields; more are left out */
+#define IDLE_SECONDS   30u
+#define US_PER_MS      1000
+#define EXIT_USAGE     2
+
+static const char text_type[] = "text/plain; charset=utf-8";
+
+/* ---- Options ---- */
+
+enum { PORT, THREADS, LIMIT, DEADLINE, INSTRUCTIONS, SANDBOXES, NO_ISOLATION };
+
+/* The number that an option has, and its range. */
+static struct setting {
+    const char *name;
+    uint64_t least, most, value;
+} settings[] = {
+    [PORT] = { "port", 0, 65535, 8080 },
+    [THREADS] = { "threads", 1, 64, 2 },
+    [LIMIT] = { "limit", EMMA_LIMIT_MIN_BYTES, (uint64_t)1 << 40, (uint64_t)1 << 20 },
+    [DEADLINE] = { "deadline", 1, 3600000, 100 },
+    [INSTRUCTIONS] = { "instructions", 0, INT64_MAX, 1000000 },
+    [SANDBOXES] = { "sandboxes", 1, 4096, 0 },
+};
+
+static const struct option long_options[] = {
+    { "port", required_argument, NULL, PORT },
+    { "threads", required_argument, NULL, THREADS },
+    { "limit", required_argument, NULL, LIMIT },
+    { "deadline", required_argument, NULL, DEADLINE },
+    { "instructions", required_argument, NULL, INSTRUCTIONS },
+    { "sandboxes", required_argument, NULL, SANDBOXES },
+    { "no-isolation", no_argument, NULL, NO_ISOLATION },
+    { NULL, 0, NULL, 0 },
+};
+
+/* Ends the program unless `text` is a number, or for --limit a size, in the option's range. */
+static void parse_number(struct setting *setting, const char *text)
+{
+    static const char units[] = "KMG";
+    char *end = (char *)(uintptr_t)text;
+    unsigned shift = 0;
+    uint64_t number = isdigit((unsigned char)*text) ? strtoull(text, &end, 10) : 0;
+    const char *unit = *end && setting == &settings[LIMIT] ? strchr(units, *end) : NULL;
+    if (unit) {
+        shift = 10 * (unsigned)(unit - units + 1);
+        end++;
+    }
+    if (end != text && *end == '\0' && number <= setting->most >> shift &&
+        number << shift >= setting->least) {
+        setting->value = number << shift;
+        return;
+    }
+    fprintf(stderr, "pool_server: --%s: '%s' is not %s from %ju to %ju\n", setting->name, text,
+            setting == &settings[LIMIT] ? "a size" : "a number", (uintmax_t)setting->least,
+            (uintmax_t)setting->most);
+    exit(EXIT_USAGE);
+}
+
+static handler_options parse_options(int count, char **arguments)
+{
+    handler_options options = { .file = "examples/lua/handler.lua", .isolated = true };
+    int found;
+    while ((found = getopt_long(count, arguments, "", long_options, NULL)) != -1) {
+        if (found == '?')
+            exit(EXIT_USAGE); /* getopt named what is wrong */
+        if (found == NO_ISOLATION)
+            options.isolated = false;
+        else
+            parse_number(&settings[found], optarg);
+    }
+    if (optind < count)
+        options.file = arguments[optind++];
+    if (optind < count) {
+        fprintf(stderr, "pool_server: '%s' is one argument too many\n", arguments[optind]);
+        exit(EXIT_USAGE);
+    }
+    options.limit_bytes = settings[LIMIT].value;
+    options.instructions = settings[INSTRUCTIONS].value;
+    options.deadline_us = settings[DEADLINE].value * US_PER_MS;
+    options.threads = settings[THREADS].value;
+    options.sandboxes = settings[SANDBOXES].value ? settings[SANDBOXES].value : options.threads;
+    return options;
+}
+
+/* ---- Requests ---- */
+
+/* The body of a request as it comes in. */
+typedef struct upload {
+    char *data;
+    size_t bytes;
+    bool too_large; /* what came is dropped, and what comes */
+} upload;
+
+typedef struct query {
+    emma_sandbox_pair fields[QUERY_MAX];
+    size_t count;
+} query;
+
+static void upload_add(upload *body, const char *data, size_t bytes)
+{
+    char *grown = bytes <= BODY_MAX_BYTES - body->bytes && !body->too_large
+                      ? realloc(body->data, body->bytes + bytes)
+                      : NULL;
+    if (!grown) {
+        body->too_large = true;
+        return;
+    }
+    memcpy(grown + body->bytes, data, bytes);
+    body->data = grown;
+    body->bytes += bytes;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode how)
+{
+    upload *body = *context;
+    (void)arg, (void)connection, (void)how;
+    if (body)
+        free(body->data);
+    free(body);
+}
+
+static emma_sandbox_value text_value(const char *text, size_t bytes)
+{
+    const emma_sandbox_value value = { .type = EMMA_SANDBOX_TEXT, .as.text = { text, bytes } };
+    return value;
+}
+
+static emma_sandbox_pair text_pair(const char *key, const char *text, size_t bytes)
+{
+    const emma_sandbox_pair pair = { text_value(key, strlen(key)), text_value(text, bytes) };
+    return pair;
+}
+
+static enum MHD_Result on_query_field(void *arg, enum MHD_ValueKind kind, const char *key,
+                                      size_t key_bytes, const char *value, size_t value_bytes)
+{
+    query *fields = arg;
+    (void)kind;
+    fields->fields[fields->count].key = text_value(key, key_bytes);
+    fields->fields[fields->count++].value = text_value(value, value ? value_bytes : 0);
+    return fields->count < QUERY_MAX ? MHD_YES : MHD_NO;
+}
+
+/* The table that handle() is given. */
+static struct MHD_Response *run_handler(struct MHD_Connection *connection, const char *path,
+                                        const char *method, const upload *body, unsigned *code)
+{
+    query fields = { .count = 0 };
+    MHD_get_connection_values_n(connection, MHD_GET_ARGUMENT_KIND, on_query_field, &fields);
+    const emma_sandbox_pair entries[] = {
+        text_pair("method", method, strlen(method)),
+        text_pair("path", path, strlen(path)),
+        text_pair("body", body->data, body->bytes),
+        { text_value("query", strlen("query")),
+          { .type = EMMA_SANDBOX_PAIRS, .as.pairs = { fields.fields, fields.count } } },
+    };
+    const emma_sandbox_value request = {
+        .type = EMMA_SANDBOX_PAIRS,
+        .as.pairs = { entries, sizeof entries / sizeof entries[0] },
+    };
+    return handler_answer(&request, code);
+}
+
+/* Called with the head of a request, with each part of its body, and once more at its end. */
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_bytes, void **context)
+{
+    static const char too_large[] = "the body is too large\n";
+    upload *body = *context;
+    (void)arg, (void)version;
+    if (!body) {
+        *context = calloc(1, sizeof *body);
+        return *context ? MHD_YES : MHD_NO;
+    }
+    if (*data_bytes) {
+        upload_add(body, data, *data_bytes);
+        *data_bytes = 0;
+        return MHD_YES;
+    }
+    unsigned code = MHD_HTTP_OK;
+    struct MHD_Response *response;
+    if (body->too_large) {
+        code = MHD_HTTP_CONTENT_TOO_LARGE;
+        response = handler_text(too_large, sizeof too_large - 1, text_type);
+    } else if (strcmp(path, "/stats") == 0)
+        response = handler_stats();
+    else
+        response = run_handler(connection, path, method, body, &code);
+    if (!response)
+        return MHD_NO;
+    const enum MHD_Result result = MHD_queue_response(connection, code, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- The server ---- */
+
+/* Opens the port on the loopback interface; settings[PORT] is the one that it got. */
+static int listen_on_port(void)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)settings[PORT].value),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t bytes = sizeof address;
+    const int on = 1;
+    const int file = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(file, (struct sockaddr *)&address, bytes) != 0 || listen(file, SOMAXCONN) != 0 ||
+        getsockname(file, (struct sockaddr *)&address, &bytes) != 0) {
+        fprintf(stderr, "pool_server: port %d of 127.0.0.1: %s\n", (int)settings[PORT].value,
+                strerror(errno));
+        exit(EXIT_FAILURE);
+    }
+    settings[PORT].value = ntohs(address.sin_port);
+    return file;
+}
+
+static struct MHD_Daemon *start_daemon(int file)
+{
+    const unsigned threads = (unsigned)settings[THREADS].value;
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET,
+        file, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0, MHD_OPTION_CONNECTION_TIMEOUT,
+        IDLE_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+    if (!daemon) {
+        fputs("pool_server: the server cannot be started\n", stderr);
+        exit(EXIT_FAILURE);
+    }
+    return daemon;
+}
+
+/* A second signal ends the program at once, should a handler without isolation run for ever. */
+static void wait_for_end(const sigset_t *ends)
+{
+    int number;
+    sigwait(ends, &number);
+    pthread_sigmask(SIG_UNBLOCK, ends, NULL);
+}
+
+int main(int count, char **arguments)
+{
+    char message[EMMA_SANDBOX_MESSAGE_BYTES];
+    const handler_options options = parse_options(count, arguments);
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &ends, NULL); /* in all threads: they are made later */
+    signal(SIGPIPE, SIG_IGN);
+
+    if (!handler_start(&options, message)) {
+        fprintf(stderr, "pool_server: %s: %s\n", options.file, message);
+        return EXIT_FAILURE;
+    }
+    struct MHD_Daemon *daemon = start_daemon(listen_on_port());
+    printf("http://127.0.0.1:%d/\n", (int)settings[PORT].value);
+    fflush(stdout);
+    wait_for_end(&ends);
+    MHD_stop_daemon(daemon);
+    handler_stop();
+    return 0;
+}
