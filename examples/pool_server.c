@@ -13,7 +13,7 @@
  * A handler's error is answered by 500; one that needs more memory, instructions or time than it may have, by 503;
  * a body of more than 64 KiB, by 413. /stats tells the figures as JSON. SIGINT and SIGTERM end it.
  *
- * Build, in the project's top folder (Lua 5.4, GNU libmicrohttpd):
+ * Build, in the project's top folder (Debian: liblua5.4-dev, libmicrohttpd-dev):
  *     cc -O2 -Icore -Ibindings/lua $(pkg-config --cflags lua5.4 libmicrohttpd) \
  *         examples/pool_server.c examples/pool_server_handler.c \
  *         bindings/lua/emma_sandbox.c bindings/lua/emma_lua.c core/emma.c \
@@ -185,7 +185,8 @@ static enum MHD_Result on_query_field(void *arg, enum MHD_ValueKind kind, const 
 static struct MHD_Response *run_handler(struct MHD_Connection *connection, const char *path,
                                         const char *method, const upload *body, unsigned *code)
 {
-    query fields = { .count = 0 };
+    query fields; /* only as many as there are get written */
+    fields.count = 0;
     MHD_get_connection_values_n(connection, MHD_GET_ARGUMENT_KIND, on_query_field, &fields);
     const emma_sandbox_pair entries[] = {
         text_pair("method", method, strlen(method)),
