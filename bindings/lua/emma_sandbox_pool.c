@@ -33,7 +33,8 @@ struct emma_sandbox_pool {
     bool has_thread;
     bool ends;
     int64_t rollback_ns;
-    emma_sandbox_pool_stats stats; /* the counters of it */
+    char message[EMMA_SANDBOX_MESSAGE_BYTES]; /* of the last preparation that failed */
+    emma_sandbox_pool_stats stats;            /* the counters of it */
 };
 
 /* ---- Preparing ---- */
@@ -88,9 +89,9 @@ static size_t pool_free_place(const emma_sandbox_pool *pool)
 }
 
 /* Prepares one more, with the lock held on both ends; *place is leased then. There must be room for it. */
-static enum emma_sandbox_status pool_prepare_one(emma_sandbox_pool *pool, size_t *place,
-                                                 char message[EMMA_SANDBOX_MESSAGE_BYTES])
+static enum emma_sandbox_status pool_prepare_one(emma_sandbox_pool *pool, size_t *place)
 {
+    char message[EMMA_SANDBOX_MESSAGE_BYTES];
     pool_slot *slot = &pool->slots[ *place = pool_free_place(pool)];
     slot->leased = true;
     pool->count++;
@@ -107,6 +108,7 @@ static enum emma_sandbox_status pool_prepare_one(emma_sandbox_pool *pool, size_t
     slot->leased = false;
     pool->count--;
     pool->stats.failed_count++;
+    memcpy(pool->message, message, sizeof message);
     pthread_cond_broadcast(&pool->changed);
     return status;
 }
@@ -123,12 +125,11 @@ static void pool_put_idle(emma_sandbox_pool *pool, size_t place)
 static void *pool_keep_ahead(void *arg)
 {
     emma_sandbox_pool *pool = arg;
-    char message[EMMA_SANDBOX_MESSAGE_BYTES];
     pthread_mutex_lock(&pool->lock);
     while (!pool->ends) {
         size_t place;
         if (pool->idle_count >= pool->options.ahead || pool->count >= pool->options.sandboxes_max ||
-            pool_prepare_one(pool, &place, message) != EMMA_SANDBOX_DONE)
+            pool_prepare_one(pool, &place) != EMMA_SANDBOX_DONE)
             pthread_cond_wait(&pool->changed, &pool->lock);
         else
             pool_put_idle(pool, place);
@@ -196,12 +197,14 @@ static bool pool_start(emma_sandbox_pool *pool, char *message)
     }
     pthread_mutex_lock(&pool->lock);
     size_t place;
-    const enum emma_sandbox_status status = pool_prepare_one(pool, &place, message);
+    const enum emma_sandbox_status status = pool_prepare_one(pool, &place);
     if (status == EMMA_SANDBOX_DONE)
         pool_put_idle(pool, place);
     pthread_mutex_unlock(&pool->lock);
-    if (status != EMMA_SANDBOX_DONE)
+    if (status != EMMA_SANDBOX_DONE) {
+        emma_sandbox_pool_message(pool, message);
         return false;
+    }
     if (pool->options.ahead)
         pool->has_thread = pthread_create(&pool->thread, NULL, pool_keep_ahead, pool) == 0;
     if (pool->has_thread || !pool->options.ahead)
@@ -265,7 +268,6 @@ static void pool_wait(emma_sandbox_pool *pool)
 
 enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool, emma_sandbox **sandbox)
 {
-    char message[EMMA_SANDBOX_MESSAGE_BYTES];
     enum emma_sandbox_status status = EMMA_SANDBOX_DONE;
     size_t place;
     pthread_mutex_lock(&pool->lock);
@@ -274,7 +276,7 @@ enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool, emma
         pool->slots[place = pool->idle[--pool->idle_count]].leased = true;
     else {
         pool->stats.demanded_count++;
-        status = pool_prepare_one(pool, &place, message);
+        status = pool_prepare_one(pool, &place);
     }
     const bool has_one = status == EMMA_SANDBOX_DONE;
     pool->stats.acquired_count += has_one;
@@ -285,6 +287,23 @@ enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool, emma
     return status;
 }
 
+void emma_sandbox_pool_message(emma_sandbox_pool *pool, char message[EMMA_SANDBOX_MESSAGE_BYTES])
+{
+    pthread_mutex_lock(&pool->lock);
+    memcpy(message, pool->message, sizeof pool->message);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* What a lease changed of the budget and the limit ends with it. */
+static bool pool_restore(const emma_sandbox_pool *pool, emma_sandbox *sandbox)
+{
+    const emma_sandbox_options *given = &pool->options.sandbox;
+    sandbox->options.instructions = given->instructions;
+    sandbox->options.deadline_us = given->deadline_us;
+    return sandbox->options.limit_bytes == given->limit_bytes ||
+           emma_sandbox_set_limit(sandbox, given->limit_bytes) == EMMA_SANDBOX_DONE;
+}
+
 void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox)
 {
     if (!sandbox)
@@ -293,7 +312,8 @@ void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox)
     const unsigned level = pool->slots[place].level; /* a leased one's does not change */
     const int64_t start_ns = emmai_stop_now_ns();
     const bool was_broken = sandbox->broken;
-    const bool usable = emma_sandbox_rollback(sandbox, level) == EMMA_SANDBOX_DONE;
+    const bool usable =
+        emma_sandbox_rollback(sandbox, level) == EMMA_SANDBOX_DONE && pool_restore(pool, sandbox);
     const int64_t spent_ns = emmai_stop_now_ns() - start_ns;
     if (usable)
         emmai_sandbox_forget(sandbox);
@@ -315,13 +335,12 @@ void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox)
 
 enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size_t count)
 {
-    char message[EMMA_SANDBOX_MESSAGE_BYTES];
     enum emma_sandbox_status status = EMMA_SANDBOX_DONE;
     pthread_mutex_lock(&pool->lock);
     while (status == EMMA_SANDBOX_DONE && pool->idle_count < count &&
            pool->count < pool->options.sandboxes_max) {
         size_t place;
-        status = pool_prepare_one(pool, &place, message);
+        status = pool_prepare_one(pool, &place);
         if (status == EMMA_SANDBOX_DONE)
             pool_put_idle(pool, place);
     }

@@ -23,6 +23,7 @@
 #define emma_sandbox_pool_create    EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_create)
 #define emma_sandbox_pool_destroy   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_destroy)
 #define emma_sandbox_pool_get_stats EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_get_stats)
+#define emma_sandbox_pool_message   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_message)
 #define emma_sandbox_pool_prepare   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_prepare)
 #define emma_sandbox_pool_release   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_release)
 #endif
@@ -74,7 +75,11 @@ EMMA_API void emma_sandbox_pool_destroy(emma_sandbox_pool *pool);
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool,
                                                             emma_sandbox **sandbox);
 
-/* Takes it back: rolls it back to how it was prepared. One that cannot be is destroyed. Its results and messages are gone. */
+/* Copies what the last preparation that failed has to say; "" if none did. */
+EMMA_API void emma_sandbox_pool_message(emma_sandbox_pool *pool,
+                                        char message[EMMA_SANDBOX_MESSAGE_BYTES]);
+
+/* Takes it back: rolls it back to how it was prepared, its limit and budget too. One that cannot be is destroyed. Its results and messages are gone. */
 EMMA_API void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox);
 
 /* Prepares until `count` are idle, or as many as there may be. What a preparation ends with. */
