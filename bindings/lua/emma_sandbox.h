@@ -1,5 +1,6 @@
-/* emma_sandbox.h - Lua 5.4 for scripts that are not trusted: many capped interpreters in one process, each with a
- * budget of instructions and time, brought back to a clean state between requests, or killed.
+/* emma_sandbox.h - Lua 5.4 for scripts that are not trusted: many capped interpreters in one
+ * process, each with a budget of instructions and time, brought back to a clean state between
+ * requests, or killed.
  *
  *     emma_sandbox_options options = EMMA_SANDBOX_OPTIONS_INIT;
  *     options.limit_bytes = 1 << 20;
@@ -14,22 +15,27 @@
  *         emma_sandbox_rollback(sandbox, level);
  *     }
  *
- * How a call is stopped. An error is raised by Lua's hook wherever instructions are executed; scripts cannot catch it.
- * Where that has no effect within a millisecond of processor time (a search for an exponential pattern, a sort, a
- * finalizer: no hook runs there), the thread is taken out of the interpreter by a signal: only while Lua's own code
- * runs, never inside the C library, emma or a function of the host's. The sandbox is *broken* then: rollback or destroy.
- * The signal is SIGURG (EMMA_SANDBOX_SIGNAL when the kit is compiled), whose handler calls the one it found there for
- * signals of others; a thread's first call unblocks it. It interrupts host functions, too, once each millisecond, when their call is
- * to be stopped: poll() and the like return EINTR then. In a program that Lua is linked into statically, other signals'
- * handlers must block it (sa_mask), as their code cannot be told from Lua's. Host functions that run Lua code in states of their own, and those not registered by
- * emma_sandbox_register, are not seen: the first are stopped late, the second can be left in the middle of any call of Lua's.
+ * How a call is stopped. An error is raised by Lua's hook wherever instructions are executed;
+ * scripts cannot catch it. Where that has no effect within a millisecond of processor time (a
+ * search for an exponential pattern, a sort, a finalizer: no hook runs there), the thread is taken
+ * out of the interpreter by a signal: only while Lua's own code runs, never inside the C library,
+ * emma or a function of the host's. The sandbox is *broken* then: rollback or destroy. The signal
+ * is SIGURG (EMMA_SANDBOX_SIGNAL when the kit is compiled), whose handler calls the one it found
+ * there for signals of others; a thread's first call unblocks it. It interrupts host functions,
+ * too, once each millisecond, when their call is to be stopped: poll() and the like return EINTR
+ * then. In a program that Lua is linked into statically, other signals' handlers must block it
+ * (sa_mask), as their code cannot be told from Lua's. Host functions that run Lua code in states of
+ * their own, and those not registered by emma_sandbox_register, are not seen: the first are stopped
+ * late, the second can be left in the middle of any call of Lua's.
  *
- * Threads: a sandbox is used by one thread at a time, any; emma_sandbox_kill comes from any thread at any time. Stacks: a
- * call needs what Lua needs, up to 200 nested C calls of it (1 MiB is plenty). Forks: parent and child each have
- * all sandboxes. What is told of time is the monotonic clock's.
+ * Threads: a sandbox is used by one thread at a time, any; emma_sandbox_kill comes from any thread
+ * at any time. Stacks: a call needs what Lua needs, up to 200 nested C calls of it (1 MiB is
+ * plenty). Forks: parent and child each have all sandboxes. What is told of time is the monotonic
+ * clock's.
  *
- * Memory of the host's (malloc): the sandbox's struct, results and messages, a list of resources; nothing of it is
- * counted or limited, but results and messages are bounded. One timer per thread that makes calls. */
+ * Memory of the host's (malloc): the sandbox's struct, results and messages, a list of
+ * resources; nothing of it is counted or limited, but results and messages are bounded. One
+ * timer per thread that makes calls. */
 #ifndef EMMA_SANDBOX_H
 #define EMMA_SANDBOX_H
 
@@ -72,24 +78,24 @@ extern "C" {
 /* A sandbox: opaque, made by emma_sandbox_create, gone after emma_sandbox_destroy. */
 typedef struct emma_sandbox emma_sandbox;
 
-/* How a call ended. After the first six the sandbox can be called again, as the state of a Lua program after an
- * error, unless it is broken: then every call says so. */
+/* How a call ended. After the first six the sandbox can be called again, as the state of a Lua
+ * program after an error, unless it is broken: then every call says so. */
 enum emma_sandbox_status {
     EMMA_SANDBOX_DONE = 0,
-    EMMA_SANDBOX_ERROR, /* an error of the script's, a syntax error, or a result that cannot be handed over */
+    EMMA_SANDBOX_ERROR,        /* the script's, syntax, or a result that cannot be handed over */
     EMMA_SANDBOX_MEMORY,       /* the limit, or the kernel, refused memory */
     EMMA_SANDBOX_INSTRUCTIONS, /* the budget of instructions is used up */
     EMMA_SANDBOX_DEADLINE,     /* the time is over */
     EMMA_SANDBOX_KILLED,       /* emma_sandbox_kill */
     /* Nothing was run: */
-    EMMA_SANDBOX_BROKEN, /* a call was stopped in the middle of Lua's own code: roll back or destroy */
+    EMMA_SANDBOX_BROKEN,     /* a call was left in the middle: roll back or destroy */
     EMMA_SANDBOX_BUSY,       /* from inside a call of this sandbox */
     EMMA_SANDBOX_INVALID,    /* an argument is out of its range; emma_sandbox_message names it */
     EMMA_SANDBOX_UNSUPPORTED /* no checkpoints asked for; this kernel or this Lua cannot do it */
 };
 
-/* Libraries of Lua's. What is not in the default set is for scripts that are trusted: each lets a script out of
- * the sandbox, by files, by programs, by C modules, by pointers. */
+/* Libraries of Lua's. What is not in the default set is for scripts that are trusted: each lets
+ * a script out of the sandbox, by files, by programs, by C modules, by pointers. */
 enum emma_sandbox_libraries {
     EMMA_SANDBOX_BASE = 1, /* without dofile and loadfile; load takes text only */
     EMMA_SANDBOX_COROUTINE = 2,
@@ -108,42 +114,41 @@ enum emma_sandbox_flags {
     EMMA_SANDBOX_CHECKPOINTS = 1, /* emma_sandbox_checkpoint can be called; some pages more */
     /* load and emma_sandbox_run take precompiled chunks, which can do anything to the process. */
     EMMA_SANDBOX_BYTECODE = 2,
-    /* setmetatable takes metatables with __gc. Their functions run at any allocation, and no hook does in them: an
-     * instruction budget needs a deadline beside it then. Messages of host functions' errors name no line. */
+    /* setmetatable takes metatables with __gc. Their functions run at any allocation, and no
+     * hook does in them: an instruction budget needs a deadline beside it then. Messages of host
+     * functions' errors name no line. */
     EMMA_SANDBOX_FINALIZERS = 4,
     EMMA_SANDBOX_CATCH_MEMORY = 8, /* pcall catches "not enough memory", as in plain Lua */
-    /* The limit holds from the first page on; otherwise from when the sandbox was made, and again from each
-     * checkpoint: what the start and the prelude took is not the script's. */
+    /* The limit holds from the first page on; otherwise from when the sandbox was made, and
+     * again from each checkpoint: what the start and the prelude took is not the script's. */
     EMMA_SANDBOX_LIMIT_ALL = 16,
     /* Stay with an incremental collector; otherwise it is generational. */
     EMMA_SANDBOX_INCREMENTAL = 32
 };
 
-/* Prints what Lua's print would: `text` ends with a newline, and lives during the call. It is a host function: see
- * emma_sandbox_register. */
+/* Prints what Lua's print would: `text` ends with a newline, and lives during the call. It is a
+ * host function: see emma_sandbox_register. */
 typedef void (*emma_sandbox_print_fn)(void *arg, emma_sandbox *sandbox, const char *text,
                                       size_t bytes);
 
-/* The soft limit was crossed, over = true on the way up; under the rules of emma_limit_fn: nothing of the
- * sandbox may be called but emma_sandbox_kill. */
+/* The soft limit was crossed, over = true on the way up; under the rules of emma_limit_fn:
+ * nothing of the sandbox may be called but emma_sandbox_kill. */
 typedef void (*emma_sandbox_soft_fn)(void *arg, emma_sandbox *sandbox, bool over);
 
 typedef struct emma_sandbox_options {
-    size_t struct_bytes; /* sizeof(emma_sandbox_options): lets the struct grow */
-    const char *name;    /* in emma's messages; copied; NULL: "sandbox" */
-    size_t limit_bytes;  /* hard cap of what the scripts may take; EMMA_UNLIMITED: none */
-    size_t
-        soft_limit_bytes; /* crossing it calls soft_handler; counted as the limit; EMMA_UNLIMITED: never */
-    size_t spare_bytes;    /* beside the limit: for messages and tracebacks */
-    size_t reserve_bytes;  /* address space; 0: chosen from the limit */
+    size_t struct_bytes;     /* sizeof(emma_sandbox_options): lets the struct grow */
+    const char *name;        /* in emma's messages; copied; NULL: "sandbox" */
+    size_t limit_bytes;      /* hard cap of what the scripts may take; EMMA_UNLIMITED: none */
+    size_t soft_limit_bytes; /* crossing it calls soft_handler; EMMA_UNLIMITED: never */
+    size_t spare_bytes;      /* beside the limit: for messages and tracebacks */
+    size_t reserve_bytes;    /* address space; 0: chosen from the limit */
     uint64_t instructions; /* that a call may execute, as Lua's count hook counts; 0: any number */
     uint64_t deadline_us;  /* microseconds that a call may take; 0: any time */
     unsigned libraries;    /* emma_sandbox_libraries, or-ed */
     unsigned flags;        /* emma_sandbox_flags, or-ed */
-    size_t
-        collect_after_bytes; /* after a checkpoint the collector rests until so much was allocated */
-    unsigned value_depth;    /* tables in tables that arguments and results may have */
-    size_t value_bytes;      /* that the results of a call may take in the host's memory */
+    size_t collect_after_bytes;  /* that are allocated after a checkpoint without a collection */
+    unsigned value_depth;        /* tables in tables that arguments and results may have */
+    size_t value_bytes;          /* that the results of a call may take in the host's memory */
     emma_sandbox_print_fn print; /* NULL: to stdout */
     void *print_arg;
     emma_sandbox_soft_fn soft_handler; /* NULL: none */
@@ -204,18 +209,19 @@ typedef struct emma_sandbox_pair {
 
 /* ---- Life ---- */
 
-/* Tells whether emma_sandbox_create would take these options: DONE, INVALID, UNSUPPORTED (this program cannot be stopped
- * by a signal, as it is linked statically with the C library; or the place where this Lua counts instructions was
- * not found). *why, unless NULL, is a constant text that names what is wrong. NULL options: the defaults. */
+/* Tells whether emma_sandbox_create would take these options: DONE, INVALID, UNSUPPORTED (this
+ * program cannot be stopped by a signal, as it is linked statically with the C library; or the
+ * place where this Lua counts instructions was not found). *why, unless NULL, is a constant text
+ * that names what is wrong. NULL options: the defaults. */
 EMMA_API enum emma_sandbox_status emma_sandbox_options_check(const emma_sandbox_options *options,
                                                              const char **why);
 
-/* Makes an interpreter with its libraries. NULL: the options are invalid, or memory was refused (by the limit, with
- * EMMA_SANDBOX_LIMIT_ALL, or by the kernel); nothing is left. */
+/* Makes an interpreter with its libraries. NULL: the options are invalid, or memory was refused
+ * (by the limit, with EMMA_SANDBOX_LIMIT_ALL, or by the kernel); nothing is left. */
 EMMA_API emma_sandbox *emma_sandbox_create(const emma_sandbox_options *options);
 
-/* Throws it away, whatever is in it: no finalizer runs, nothing is walked; resources are released. From a function
- * that the sandbox called: undefined. NULL: nothing happens. */
+/* Throws it away, whatever is in it: no finalizer runs, nothing is walked; resources are
+ * released. From a function that the sandbox called: undefined. NULL: nothing happens. */
 EMMA_API void emma_sandbox_destroy(emma_sandbox *sandbox);
 
 /* ---- Calls ---- */
@@ -224,46 +230,52 @@ EMMA_API void emma_sandbox_destroy(emma_sandbox *sandbox);
 EMMA_API enum emma_sandbox_status emma_sandbox_run(emma_sandbox *sandbox, const char *name,
                                                    const char *text, size_t bytes);
 
-/* Calls a global function, or one in a table ("game.on_join"), with copies of `count` arguments. Statuses: all. */
+/* Calls a global function, or one in a table ("game.on_join"), with copies of `count` arguments.
+ * Statuses: all. */
 EMMA_API enum emma_sandbox_status emma_sandbox_call(emma_sandbox *sandbox, const char *function,
                                                     const emma_sandbox_value *arguments,
                                                     size_t count);
 
-/* What the last call returned, after DONE; none otherwise. They belong to the sandbox, and are gone with the next
- * run, call or destroy; a rollback leaves them. */
+/* What the last call returned, after DONE; none otherwise. They belong to the sandbox, and are
+ * gone with the next run, call or destroy; a rollback leaves them. */
 EMMA_API const emma_sandbox_value *emma_sandbox_results(const emma_sandbox *sandbox, size_t *count);
 
-/* What the last function of the kit that failed on this sandbox has to say, at most EMMA_SANDBOX_MESSAGE_BYTES; "" if it did
- * not fail. Lives as results do. */
+/* What the last function of the kit that failed on this sandbox has to say, at most
+ * EMMA_SANDBOX_MESSAGE_BYTES; "" if it did not fail. Lives as results do. */
 EMMA_API const char *emma_sandbox_message(const emma_sandbox *sandbox);
 #define EMMA_SANDBOX_MESSAGE_BYTES 1024
 
-/* Where the error was, in the form of Lua's traceback; "" where there is none (memory, a broken sandbox). */
+/* Where the error was, in the form of Lua's traceback; "" where there is none (memory, a broken
+ * sandbox). */
 EMMA_API const char *emma_sandbox_traceback(const emma_sandbox *sandbox);
 #define EMMA_SANDBOX_TRACEBACK_BYTES 4096
 
 /* "done", "error", "memory", ... */
 EMMA_API const char *emma_sandbox_status_text(enum emma_sandbox_status status);
 
-/* Stops the call that runs, or the next one if none does. For any thread, and signal handlers. A rollback forgets it. */
+/* Stops the call that runs, or the next one if none does. For any thread, and signal handlers. A
+ * rollback forgets it. */
 EMMA_API void emma_sandbox_kill(emma_sandbox *sandbox);
 
-/* Changes what each following call may execute, and how long it may take, as the options say. INVALID as there. */
+/* Changes what each following call may execute, and how long it may take, as the options say.
+ * INVALID as there. */
 EMMA_API enum emma_sandbox_status
 emma_sandbox_set_budget(emma_sandbox *sandbox, uint64_t instructions, uint64_t deadline_us);
 
-/* Changes the limit: from now on, so much may be taken (with EMMA_SANDBOX_LIMIT_ALL: in all). MEMORY when more is in
- * use already, INVALID when it is too small, BUSY. */
+/* Changes the limit: from now on, so much may be taken (with EMMA_SANDBOX_LIMIT_ALL: in all).
+ * MEMORY when more is in use already, INVALID when it is too small, BUSY. */
 EMMA_API enum emma_sandbox_status emma_sandbox_set_limit(emma_sandbox *sandbox, size_t limit_bytes);
 
 /* ---- What scripts see ---- */
 
-/* Sets a global, or a field ("game.config"; tables on the way are made). MEMORY, INVALID, BUSY, BROKEN. */
+/* Sets a global, or a field ("game.config"; tables on the way are made). MEMORY, INVALID, BUSY,
+ * BROKEN. */
 EMMA_API enum emma_sandbox_status emma_sandbox_set(emma_sandbox *sandbox, const char *name,
                                                    const emma_sandbox_value *value);
 
-/* The same with a function of the host's, which may do all that a lua_CFunction may: raise errors, call back. It is never left
- * in the middle; a kill or a deadline takes effect when it returns. */
+/* The same with a function of the host's, which may do all that a lua_CFunction may: raise
+ * errors, call back. It is never left in the middle; a kill or a deadline takes effect when it
+ * returns. */
 EMMA_API enum emma_sandbox_status emma_sandbox_register(emma_sandbox *sandbox, const char *name,
                                                         lua_CFunction function, void *arg);
 
@@ -273,13 +285,15 @@ EMMA_API emma_sandbox *emma_sandbox_of(lua_State *state);
 
 /* ---- Checkpoints ---- */
 
-/* Collects all garbage and takes a checkpoint, named by *level. A further one is taken without a collection, which would write
- * to every page, until collect_after_bytes were allocated since the last. MEMORY (the limit does not bound it, unless
- * EMMA_SANDBOX_LIMIT_ALL), BUSY, BROKEN, UNSUPPORTED. */
+/* Collects all garbage and takes a checkpoint, named by *level. A further one is taken without a
+ * collection, which would write to every page, until collect_after_bytes were allocated since
+ * the last. MEMORY (the limit does not bound it, unless EMMA_SANDBOX_LIMIT_ALL), BUSY, BROKEN,
+ * UNSUPPORTED. */
 EMMA_API enum emma_sandbox_status emma_sandbox_checkpoint(emma_sandbox *sandbox, unsigned *level);
 
-/* Brings the interpreter back to a checkpoint, to the byte, broken or not; releases resources held since. The
- * limit and the budget stay. INVALID for a level that is none; BUSY; UNSUPPORTED. */
+/* Brings the interpreter back to a checkpoint, to the byte, broken or not; releases resources
+ * held since. The limit and the budget stay. INVALID for a level that is none; BUSY;
+ * UNSUPPORTED. */
 EMMA_API enum emma_sandbox_status emma_sandbox_rollback(emma_sandbox *sandbox, unsigned level);
 
 /* Drops a checkpoint and all later ones. As emma_sandbox_rollback. */
@@ -287,14 +301,16 @@ EMMA_API enum emma_sandbox_status emma_sandbox_drop(emma_sandbox *sandbox, unsig
 
 /* ---- Resources ---- */
 
-/* Notes something outside that a script has got, a file or a connection: `release` is called with it when the sandbox
- * is rolled back to before now, or destroyed; the last one first. It may not call the sandbox. For host functions, and between
- * calls. MEMORY, INVALID (NULL, or held already). */
+/* Notes something outside that a script has got, a file or a connection: `release` is called
+ * with it when the sandbox is rolled back to before now, or destroyed; the last one first. It
+ * may not call the sandbox. For host functions, and between calls. MEMORY, INVALID (NULL, or
+ * held already). */
 EMMA_API enum emma_sandbox_status emma_sandbox_hold(emma_sandbox *sandbox, void *resource,
                                                     void (*release)(void *resource));
 
-/* Forgets it, as the script gave it back, without calling `release`. INVALID when it is not held, or held since before
- * the last checkpoint: then a rollback would bring back a script that has it. */
+/* Forgets it, as the script gave it back, without calling `release`. INVALID when it is not
+ * held, or held since before the last checkpoint: then a rollback would bring back a script that
+ * has it. */
 EMMA_API enum emma_sandbox_status emma_sandbox_let_go(emma_sandbox *sandbox, const void *resource);
 
 /* ---- Figures ---- */
@@ -319,18 +335,19 @@ typedef struct emma_sandbox_stats {
 /* Fills in the figures. Does nothing if out->struct_bytes is 0. */
 EMMA_API void emma_sandbox_get_stats(const emma_sandbox *sandbox, emma_sandbox_stats *out);
 
-/* Bytes of what the script can reach, by type; the rest is arrays and hash parts of tables, stacks, code, what Lua keeps for
- * itself, and garbage. */
+/* Bytes of what the script can reach, by type; the rest is arrays and hash parts of tables,
+ * stacks, code, what Lua keeps for itself, and garbage. */
 typedef struct emma_sandbox_type_bytes {
     size_t strings, tables, functions, userdata, threads, rest;
 } emma_sandbox_type_bytes;
 
-/* Walks the interpreter from its registry. O(objects); takes host memory for that. MEMORY, BUSY, BROKEN. */
+/* Walks the interpreter from its registry. O(objects); takes host memory for that. MEMORY, BUSY,
+ * BROKEN. */
 EMMA_API enum emma_sandbox_status emma_sandbox_get_type_bytes(emma_sandbox *sandbox,
                                                               emma_sandbox_type_bytes *out);
 
-/* The interpreter and its memory, for what is not here. Lua code that the host runs in the state itself has no budget,
- * and is not stopped. */
+/* The interpreter and its memory, for what is not here. Lua code that the host runs in the state
+ * itself has no budget, and is not stopped. */
 EMMA_API lua_State *emma_sandbox_state(emma_sandbox *sandbox);
 EMMA_API emma *emma_sandbox_instance(emma_sandbox *sandbox);
 

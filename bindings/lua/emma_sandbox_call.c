@@ -1,7 +1,9 @@
-/* emma_sandbox_call.c - the window that all Lua code of a sandbox runs in, and the calls that go through it.
+/* emma_sandbox_call.c - the window that all Lua code of a sandbox runs in, and the calls that go
+ * through it.
  *
- * A call is one lua_pcall between emmai_stop_enter and emmai_stop_leave. It ends by a return, by an error, or by the
- * jump out of the signal handler, after which nothing in the interpreter may be touched any more. */
+ * A call is one lua_pcall between emmai_stop_enter and emmai_stop_leave. It ends by a return, by
+ * an error, or by the jump out of the signal handler, after which nothing in the interpreter may
+ * be touched any more. */
 #include "emma_sandbox_internal.h"
 
 #include <stdarg.h>

@@ -1,11 +1,12 @@
 /* emma_sandbox_count.c - the budget of instructions, exact over all coroutines.
  *
- * Lua's count hook has a counter in each thread (lua_State), which only that thread's instructions bring down, and
- * which no function of Lua's reads. So that a script cannot run for nothing in coroutines that end before their counters do,
- * the counter goes with control: whoever passes it from one thread to another copies it. Where it lies in a
- * lua_State is found once in a state made for that: it is the word that has the count after lua_sethook and is lower
- * by the same number each time the same code has run. Where that is not so, there are no budgets
- * (EMMA_SANDBOX_UNSUPPORTED). */
+ * Lua's count hook has a counter in each thread (lua_State), which only that thread's
+ * instructions bring down, and which no function of Lua's reads. So that a script cannot run for
+ * nothing in coroutines that end before their counters do, the counter goes with control:
+ * whoever passes it from one thread to another copies it. Where it lies in a lua_State is found
+ * once in a state made for that: it is the word that has the count after lua_sethook and is
+ * lower by the same number each time the same code has run. Where that is not so, there are no
+ * budgets (EMMA_SANDBOX_UNSUPPORTED). */
 #include "emma_sandbox_internal.h"
 
 #include <pthread.h>
@@ -71,7 +72,8 @@ static int count_cost(lua_State *thread, size_t offset)
     return before - count_get(thread);
 }
 
-/* The word is the counter if running code brings it down, evenly, and the hook runs when it was set to be near its end. */
+/* The word is the counter if running code brings it down, evenly, and the hook runs when it was
+ * set to be near its end. */
 static bool count_is_place(lua_State *thread, size_t offset)
 {
     lua_sethook(thread, count_probe_hook, LUA_MASKCOUNT, PROBE_COUNT_B);
@@ -145,7 +147,8 @@ static int count_take(emma_sandbox *sandbox)
     return (int)part;
 }
 
-/* The hook runs before the instruction that it counts: the one after the last of the budget is to be stopped. */
+/* The hook runs before the instruction that it counts: the one after the last of the budget is
+ * to be stopped. */
 static void emmai_count_enter(emma_sandbox *sandbox, uint64_t instructions)
 {
     sandbox->counting = instructions != 0;

@@ -1,21 +1,20 @@
 /* emma_sandbox_internal.h - what the files of the sandbox kit share.
  *
  * emma_sandbox.c           the whole kit as one translation unit: its internals are static
- * emma_sandbox_life.c      made and thrown away, limits, checkpoints, figures
- * emma_sandbox_call.c      the protected window that all Lua code runs in; run and call
- * emma_sandbox_stop.c      how a call is stopped: hook, timer, signal, the way out
- * emma_sandbox_count.c     the instruction budget
- * emma_sandbox_library.c   what scripts see in place of Lua's own functions; host functions
- * emma_sandbox_value.c     values into the interpreter and out of it
- * emma_sandbox_resource.c  what scripts hold outside; files
- * emma_sandbox_types.c     bytes by type
- * emma_sandbox_pool.c      sandboxes that stand ready
+ * emma_sandbox_life.c      made and thrown away, limits, checkpoints, figures emma_sandbox_call.c
+ * the protected window that all Lua code runs in; run and call emma_sandbox_stop.c      how a call
+ * is stopped: hook, timer, signal, the way out emma_sandbox_count.c     the instruction budget
+ * emma_sandbox_library.c   what scripts see in place of Lua's own functions emma_sandbox_host.c
+ * functions and values of the host's emma_sandbox_value.c     values into the interpreter and out
+ * of it emma_sandbox_resource.c  what scripts hold outside; files emma_sandbox_types.c     bytes by
+ * type emma_sandbox_pool.c      sandboxes that stand ready
  *
- * Invariants:
- * S1  `running` is set from the first to the last instruction that a call can execute, `armed` while
+ * Invariants: S1  `running` is set from the first to the last instruction that a call can execute,
+ * `armed` while
  *     `escape` can be jumped to.
- * S2  `current` is the thread of Lua's that runs; every way from one to another passes emmai_switch_to.
- * S3  `in_host` is above 0 exactly while a frame of a host function is on the stack: errors that leave one
+ * S2  `current` is the thread of Lua's that runs; every way from one to another passes
+ * emmai_switch_to. S3  `in_host` is above 0 exactly while a frame of a host function is on the
+ * stack: errors that leave one
  *     are caught there and raised again.
  * S4  Once `stop` is set, nothing that scripts can call catches an error. */
 #ifndef EMMA_SANDBOX_INTERNAL_H
@@ -116,7 +115,8 @@ struct emma_sandbox {
 /* emma_sandbox_call.c */
 
 /* Runs `act` with `job` as its light userdata, as one call: nothing that it raises gets out. The
- * budgets are as in the options, 0: none. The message and the traceback are there after a failure. */
+ * budgets are as in the options, 0: none. The message and the traceback are there after a
+ * failure. */
 static enum emma_sandbox_status emmai_sandbox_protect(emma_sandbox *sandbox, lua_CFunction act,
                                                       void *job, uint64_t instructions,
                                                       uint64_t deadline_us);
@@ -133,14 +133,15 @@ static enum emma_sandbox_status emmai_sandbox_begin(emma_sandbox *sandbox);
 /* Frees results and messages. */
 static void emmai_sandbox_forget(emma_sandbox *sandbox);
 
-/* Whether the error on top of the stack says that memory was refused; some functions of Lua's say so by an
- * ordinary error. */
+/* Whether the error on top of the stack says that memory was refused; some functions of Lua's
+ * say so by an ordinary error. */
 static bool emmai_sandbox_is_memory(lua_State *state, int lua_status);
 
 /* Puts the object that `name` ("a.b.c") leads to on the stack: all but the last part are tables. */
 static void emmai_sandbox_push_path(lua_State *state, const char *name);
 
-/* Sets what `name` leads to, to the value on top of the stack, which is popped; makes the tables on the way. */
+/* Sets what `name` leads to, to the value on top of the stack, which is popped; makes the tables
+ * on the way. */
 static void emmai_sandbox_set_path(lua_State *state, const char *name);
 
 /* emma_sandbox_stop.c */
@@ -192,11 +193,17 @@ static void emmai_count_pass(emma_sandbox *sandbox, lua_State *from, lua_State *
 /* Opens the libraries and puts functions of the kit in the place of some; job: the sandbox. */
 static int emmai_library_open(lua_State *state);
 
-/* Wraps the function on top of the stack as one of the host's, called `name` in messages. */
-static void emmai_library_wrap(lua_State *state, const char *name);
+/* After a protected call, with the error on top of the stack if it failed: raises that again, or
+ * one of its own, if the script is to stop. */
+static void emmai_library_pass_stop(lua_State *state, emma_sandbox *sandbox, int lua_status);
 
 /* The running thread becomes `to`. */
 static void emmai_switch_to(emma_sandbox *sandbox, lua_State *to);
+
+/* emma_sandbox_host.c */
+
+/* Wraps the function on top of the stack as one of the host's, called `name` in messages. */
+static void emmai_host_wrap(lua_State *state, const char *name);
 
 /* emma_sandbox_value.c */
 

@@ -1,6 +1,6 @@
-/* emma_sandbox_library.c - what scripts see: Lua's libraries, with functions of the kit in the place of those that would
- * catch what stops a script (pcall, xpcall, coroutines, load), let it out (bytecode, files, finalizers), or write
- * where the host does not want it (print); and functions of the host's. */
+/* emma_sandbox_library.c - what scripts see: Lua's libraries, with functions of the kit in the
+ * place of those that would catch what stops a script (pcall, xpcall, coroutines, load), let it
+ * out (bytecode, files, finalizers), or write where the host does not want it (print). */
 #include "emma_sandbox_internal.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 /* ---- Errors that are not the script's to catch ---- */
 
 /* After an error that is on top of the stack: raises it again if it is what ends the call. */
-static void library_pass_stop(lua_State *state, emma_sandbox *sandbox, int lua_status)
+static void emmai_library_pass_stop(lua_State *state, emma_sandbox *sandbox, int lua_status)
 {
     if (lua_status != LUA_OK && lua_status != LUA_YIELD &&
         !(sandbox->options.flags & EMMA_SANDBOX_CATCH_MEMORY) &&
@@ -22,10 +22,11 @@ static void library_pass_stop(lua_State *state, emma_sandbox *sandbox, int lua_s
     emmai_stop_raise(state, sandbox);
 }
 
-/* What pcall and xpcall return: true and the results from index `first` on, or false and the error. */
+/* What pcall and xpcall return: true and the results from index `first` on, or false and the
+ * error. */
 static int library_caught(lua_State *state, int lua_status, lua_KContext first)
 {
-    library_pass_stop(state, emmai_sandbox_of(state), lua_status);
+    emmai_library_pass_stop(state, emmai_sandbox_of(state), lua_status);
     if (lua_status == LUA_OK || lua_status == LUA_YIELD) {
         lua_pushboolean(state, true);
         lua_replace(state, (int)first - 1);
@@ -46,8 +47,8 @@ static int library_pcall(lua_State *state)
     return library_caught(state, status, 2);
 }
 
-/* Stands before the handler given to xpcall, its upvalue. No hook runs in the handler of an error that a hook raised:
- * what stops the script passes by it. */
+/* Stands before the handler given to xpcall, its upvalue. No hook runs in the handler of an
+ * error that a hook raised: what stops the script passes by it. */
 static int library_handle(lua_State *state)
 {
     if (emmai_sandbox_stopped(emmai_sandbox_of(state)) != EMMA_SANDBOX_DONE)
@@ -59,7 +60,8 @@ static int library_handle(lua_State *state)
     return 1;
 }
 
-/* xpcall(f, handler, ...): becomes f, handler, nil, f, ... of which the third is the first result's place. */
+/* xpcall(f, handler, ...): becomes f, handler, nil, f, ... of which the third is the first
+ * result's place. */
 static int library_xpcall(lua_State *state)
 {
     luaL_checktype(state, 2, LUA_TFUNCTION);
@@ -88,8 +90,8 @@ static lua_State *library_thread(lua_State *state)
     return thread;
 }
 
-/* Moves `count` arguments from the top of `state` and resumes; returns the number of results that were moved back, or -1
- * with the error on top. */
+/* Moves `count` arguments from the top of `state` and resumes; returns the number of results
+ * that were moved back, or -1 with the error on top. */
 static int library_resume_thread(lua_State *state, lua_State *thread, int count)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
@@ -97,7 +99,7 @@ static int library_resume_thread(lua_State *state, lua_State *thread, int count)
         lua_pushliteral(state, "too many arguments to resume");
         return -1;
     }
-    library_pass_stop(state, sandbox, LUA_OK);
+    emmai_library_pass_stop(state, sandbox, LUA_OK);
     lua_xmove(state, thread, count);
     const int in_host = sandbox->in_host;
     int results;
@@ -107,10 +109,10 @@ static int library_resume_thread(lua_State *state, lua_State *thread, int count)
     sandbox->in_host = in_host; /* a host function that yields is left by that */
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(thread, state, 1);
-        library_pass_stop(state, sandbox, status);
+        emmai_library_pass_stop(state, sandbox, status);
         return -1;
     }
-    library_pass_stop(state, sandbox, LUA_OK);
+    emmai_library_pass_stop(state, sandbox, LUA_OK);
     if (!lua_checkstack(state, results + 1)) {
         lua_pop(thread, results);
         lua_pushliteral(state, "too many results to resume");
@@ -129,22 +131,24 @@ static int library_resume(lua_State *state)
     return (results >= 0 ? results : 1) + 1;
 }
 
-/* Closes a thread's variables that are to be closed; with an error, true, and the error on top of `state`. */
+/* Closes a thread's variables that are to be closed; with an error, true, and the error on top
+ * of `state`. */
 static bool library_close_thread(lua_State *state, lua_State *thread)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
-    library_pass_stop(state, sandbox, LUA_OK); /* no hook runs in one that a hook's error ended */
+    emmai_library_pass_stop(state, sandbox,
+                            LUA_OK); /* no hook runs in one that a hook's error ended */
     const int in_host = sandbox->in_host;
     emmai_switch_to(sandbox, thread);
     const int status = lua_resetthread(thread);
     emmai_switch_to(sandbox, state);
     sandbox->in_host = in_host;
     if (status == LUA_OK) {
-        library_pass_stop(state, sandbox, LUA_OK);
+        emmai_library_pass_stop(state, sandbox, LUA_OK);
         return false;
     }
     lua_xmove(thread, state, 1);
-    library_pass_stop(state, sandbox, status);
+    emmai_library_pass_stop(state, sandbox, status);
     return true;
 }
 
@@ -176,7 +180,8 @@ static int library_wrap(lua_State *state)
     return 1;
 }
 
-/* Suspended or dead threads can be closed: not one that runs, or that waits for one that it resumed. */
+/* Suspended or dead threads can be closed: not one that runs, or that waits for one that it
+ * resumed. */
 static bool library_can_close(lua_State *state, lua_State *thread)
 {
     lua_Debug frame;
@@ -216,7 +221,7 @@ static int library_load(lua_State *state)
     lua_insert(state, 1);
     lua_call(state, lua_gettop(state) - 1, LUA_MULTRET);
     const bool failed = lua_isnil(state, 1);
-    library_pass_stop(state, sandbox, failed ? LUA_ERRRUN : LUA_OK);
+    emmai_library_pass_stop(state, sandbox, failed ? LUA_ERRRUN : LUA_OK);
     return lua_gettop(state);
 }
 
@@ -243,11 +248,12 @@ static int library_print(lua_State *state)
     else
         fwrite(text, 1, bytes, stdout);
     sandbox->in_host--;
-    library_pass_stop(state, sandbox, LUA_OK);
+    emmai_library_pass_stop(state, sandbox, LUA_OK);
     return 0;
 }
 
-/* setmetatable(table, metatable): as Lua's own, but without __gc. What has none now never gets finalized. */
+/* setmetatable(table, metatable): as Lua's own, but without __gc. What has none now never gets
+ * finalized. */
 static int library_setmetatable(lua_State *state)
 {
     const int type = lua_type(state, 2);
@@ -264,142 +270,6 @@ static int library_setmetatable(lua_State *state)
     }
     lua_setmetatable(state, 1);
     return 1;
-}
-
-/* ---- Functions of the host's ---- */
-
-/* Whether a message says already where it is from, as "name:12: ...". */
-static bool library_has_position(const char *message)
-{
-    for (const char *colon = strchr(message, ':'); colon; colon = strchr(colon + 1, ':')) {
-        const size_t digits = strspn(colon + 1, "0123456789");
-        if (digits && colon[1 + digits] == ':' && colon[2 + digits] == ' ')
-            return true;
-    }
-    return false;
-}
-
-/* The error on top of the stack was raised one level too deep to know its place and the function's name: adds them. */
-static void library_complete_error(lua_State *state)
-{
-    if (lua_type(state, -1) != LUA_TSTRING)
-        return;
-    const char *message = lua_tostring(state, -1);
-    static const char nameless[] = "to '?'";
-    const char *place =
-        strncmp(message, "bad argument #", 14) == 0 ? strstr(message, nameless) : NULL;
-    if (place) {
-        lua_pushlstring(state, message, (size_t)(place - message));
-        lua_pushfstring(state, "to '%s'%s", lua_tostring(state, lua_upvalueindex(2)),
-                        place + sizeof nameless - 1);
-        lua_concat(state, 2);
-        lua_replace(state, -2);
-        message = lua_tostring(state, -1);
-    }
-    if (library_has_position(message))
-        return;
-    luaL_where(state, 1);
-    lua_insert(state, -2);
-    lua_concat(state, 2);
-}
-
-/* A host function has returned, or raised an error, or, as `outside` is -1, it yielded before and was resumed. */
-static int library_host_returned(lua_State *state, int lua_status, lua_KContext outside)
-{
-    emma_sandbox *sandbox = emmai_sandbox_of(state);
-    if (lua_status != LUA_YIELD)
-        sandbox->in_host = (int)outside;
-    library_pass_stop(state, sandbox, lua_status);
-    if (lua_status == LUA_OK || lua_status == LUA_YIELD)
-        return lua_gettop(state);
-    library_complete_error(state);
-    return lua_error(state);
-}
-
-/* Stands before each function of the host's, which is its first upvalue; the second is its name. */
-static int library_host(lua_State *state)
-{
-    emma_sandbox *sandbox = emmai_sandbox_of(state);
-    library_pass_stop(state, sandbox, LUA_OK);
-    lua_pushvalue(state, lua_upvalueindex(1));
-    lua_insert(state, 1);
-    const int outside = sandbox->in_host;
-    sandbox->in_host = outside + 1;
-    const int status =
-        lua_pcallk(state, lua_gettop(state) - 1, LUA_MULTRET, 0, outside, library_host_returned);
-    return library_host_returned(state, status, outside);
-}
-
-static void emmai_library_wrap(lua_State *state, const char *name)
-{
-    lua_pushstring(state, name);
-    lua_pushcclosure(state, library_host, 2);
-}
-
-typedef struct host_job {
-    const char *name;
-    lua_CFunction function;
-    void *arg;
-    const emma_sandbox_value *value;
-} host_job;
-
-static int library_register(lua_State *state)
-{
-    const host_job *job = lua_touserdata(state, 1);
-    lua_pushlightuserdata(state, job->arg);
-    lua_pushcclosure(state, job->function, 1);
-    emmai_library_wrap(state, job->name);
-    emmai_sandbox_set_path(state, job->name);
-    return 0;
-}
-
-static int library_set(lua_State *state)
-{
-    const host_job *job = lua_touserdata(state, 1);
-    emmai_value_push(state, job->value);
-    emmai_sandbox_set_path(state, job->name);
-    return 0;
-}
-
-/* An error here is that of a name that leads through something else than tables. */
-static enum emma_sandbox_status library_do(emma_sandbox *sandbox, lua_CFunction act, host_job *job)
-{
-    const enum emma_sandbox_status begins = emmai_sandbox_begin(sandbox);
-    if (begins != EMMA_SANDBOX_DONE)
-        return begins;
-    if (!job->name || *job->name == '\0')
-        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "name: none");
-    const char *wrong =
-        job->value ? emmai_value_wrong(job->value, sandbox->options.value_depth) : NULL;
-    if (wrong)
-        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "%s: %s", job->name, wrong);
-    const enum emma_sandbox_status status = emmai_sandbox_protect(sandbox, act, job, 0, 0);
-    return status == EMMA_SANDBOX_ERROR ? EMMA_SANDBOX_INVALID : status;
-}
-
-enum emma_sandbox_status emma_sandbox_register(emma_sandbox *sandbox, const char *name,
-                                               lua_CFunction function, void *arg)
-{
-    host_job job = { .name = function ? name : NULL, .function = function, .arg = arg };
-    return library_do(sandbox, library_register, &job);
-}
-
-enum emma_sandbox_status emma_sandbox_set(emma_sandbox *sandbox, const char *name,
-                                          const emma_sandbox_value *value)
-{
-    static const emma_sandbox_value nothing = { .type = EMMA_SANDBOX_NIL };
-    host_job job = { .name = name, .value = value ? value : &nothing };
-    return library_do(sandbox, library_set, &job);
-}
-
-void *emma_sandbox_arg(lua_State *state)
-{
-    return lua_touserdata(state, lua_upvalueindex(1));
-}
-
-emma_sandbox *emma_sandbox_of(lua_State *state)
-{
-    return emmai_sandbox_of(state);
 }
 
 /* ---- Opening ---- */

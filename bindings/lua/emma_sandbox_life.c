@@ -1,4 +1,5 @@
-/* emma_sandbox_life.c - a sandbox made and thrown away, its limits, its checkpoints, its figures. */
+/* emma_sandbox_life.c - a sandbox made and thrown away, its limits, its checkpoints, its
+ * figures. */
 #include "emma_sandbox_internal.h"
 
 #include <limits.h>
@@ -158,7 +159,8 @@ static void sandbox_on_soft_limit(void *arg, emma *instance, bool over)
 
 /* ---- Made and thrown away ---- */
 
-/* Address space beside the limit for the start, and for a prelude that takes more than scripts may. */
+/* Address space beside the limit for the start, and for a prelude that takes more than scripts
+ * may. */
 #define RESERVE_BESIDE_BYTES ((size_t)32 * 1024 * 1024)
 
 static emma *sandbox_create_instance(emma_sandbox *sandbox)
@@ -236,8 +238,8 @@ emma *emma_sandbox_instance(emma_sandbox *sandbox)
 
 /* ---- Checkpoints ---- */
 
-/* Leaves no garbage, and a collector that has nothing to do for a while: a cycle writes to most pages. A negative step is
- * the only way to tell Lua how long that is, in KiB. */
+/* Leaves no garbage, and a collector that has nothing to do for a while: a cycle writes to most
+ * pages. A negative step is the only way to tell Lua how long that is, in KiB. */
 static int sandbox_collect(lua_State *state)
 {
     const emma_sandbox *sandbox = lua_touserdata(state, 1);
@@ -257,8 +259,9 @@ static size_t sandbox_lua_bytes(const emma_sandbox *sandbox)
            (size_t)lua_gc(sandbox->state, LUA_GCCOUNTB);
 }
 
-/* Collects for the next checkpoint, and notes in *mark what is left. Where there is one already and little was
- * allocated since, it does not: a collection writes to every page, and each rollback would look at all of them. */
+/* Collects for the next checkpoint, and notes in *mark what is left. Where there is one already
+ * and little was allocated since, it does not: a collection writes to every page, and each
+ * rollback would look at all of them. */
 static enum emma_sandbox_status sandbox_collect_for(emma_sandbox *sandbox, emmai_mark *mark)
 {
     if (sandbox->mark_count) {

@@ -1,8 +1,9 @@
-/* emma_sandbox_pool.c - sandboxes that stand ready. Idle ones are a stack: the last one that came back, whose pages are
- * in the caches, goes out first. All Lua runs outside of the lock.
+/* emma_sandbox_pool.c - sandboxes that stand ready. Idle ones are a stack: the last one that came
+ * back, whose pages are in the caches, goes out first. All Lua runs outside of the lock.
  *
- * `count` holds those that are idle, leased or being prepared; it is raised before a preparation begins, and lowered
- * when one failed or a sandbox was destroyed, so there never are more than sandboxes_max. */
+ * `count` holds those that are idle, leased or being prepared; it is raised before a preparation
+ * begins, and lowered when one failed or a sandbox was destroyed, so there never are more than
+ * sandboxes_max. */
 #include "emma_sandbox_internal.h"
 #include "emma_sandbox_pool.h"
 
@@ -88,7 +89,8 @@ static size_t pool_free_place(const emma_sandbox_pool *pool)
     return place;
 }
 
-/* Prepares one more, with the lock held on both ends; *place is leased then. There must be room for it. */
+/* Prepares one more, with the lock held on both ends; *place is leased then. There must be room
+ * for it. */
 static enum emma_sandbox_status pool_prepare_one(emma_sandbox_pool *pool, size_t *place)
 {
     char message[EMMA_SANDBOX_MESSAGE_BYTES];
@@ -121,7 +123,8 @@ static void pool_put_idle(emma_sandbox_pool *pool, size_t place)
         pthread_cond_broadcast(&pool->changed);
 }
 
-/* Keeps `ahead` idle. After a failure it waits until something changes: the next preparation on demand tells the user. */
+/* Keeps `ahead` idle. After a failure it waits until something changes: the next preparation on
+ * demand tells the user. */
 static void *pool_keep_ahead(void *arg)
 {
     emma_sandbox_pool *pool = arg;

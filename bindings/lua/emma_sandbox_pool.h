@@ -1,5 +1,6 @@
-/* emma_sandbox_pool.h - sandboxes that stand ready: each is prepared once, by host functions and a prelude, and
- * checkpointed; a request leases one, and on return it is rolled back, or replaced where it cannot be.
+/* emma_sandbox_pool.h - sandboxes that stand ready: each is prepared once, by host functions and a
+ * prelude, and checkpointed; a request leases one, and on return it is rolled back, or replaced
+ * where it cannot be.
  *
  *     emma_sandbox_pool_options options = EMMA_SANDBOX_POOL_OPTIONS_INIT;
  *     options.prelude = text;
@@ -11,8 +12,9 @@
  *         emma_sandbox_pool_release(pool, sandbox);
  *     }
  *
- * Threads: all functions but create and destroy come from any thread. Forks: only while no other thread is inside the pool; the
- * child has the pool with all that was idle, and no thread that prepares ahead. */
+ * Threads: all functions but create and destroy come from any thread. Forks: only while no other
+ * thread is inside the pool; the child has the pool with all that was idle, and no thread that
+ * prepares ahead. */
 #ifndef EMMA_SANDBOX_POOL_H
 #define EMMA_SANDBOX_POOL_H
 
@@ -34,20 +36,19 @@ extern "C" {
 
 typedef struct emma_sandbox_pool emma_sandbox_pool;
 
-/* Prepares a new sandbox before its prelude runs: registers functions, sets globals. Anything but DONE ends the
- * preparation with that status. Called by the thread that needs the sandbox, or by the pool's own; never twice at once. */
+/* Prepares a new sandbox before its prelude runs: registers functions, sets globals. Anything
+ * but DONE ends the preparation with that status. Called by the thread that needs the sandbox,
+ * or by the pool's own; never twice at once. */
 typedef enum emma_sandbox_status (*emma_sandbox_prepare_fn)(void *arg, emma_sandbox *sandbox);
 
 typedef struct emma_sandbox_pool_options {
     size_t struct_bytes;          /* sizeof(emma_sandbox_pool_options): lets the struct grow */
     emma_sandbox_options sandbox; /* of each; EMMA_SANDBOX_CHECKPOINTS is needed */
     size_t sandboxes_max;         /* that there are at once; an acquire beyond waits */
-    size_t
-        ahead; /* idle ones that a thread of the pool keeps ready, as long as there may be more; 0: no thread */
+    size_t ahead; /* idle ones that a thread of the pool keeps ready; 0: no thread */
     emma_sandbox_prepare_fn prepare; /* NULL: nothing to do */
     void *prepare_arg;
-    const char *
-        prelude; /* Lua; copied; NULL: none. It has no budget of instructions or time but prelude_us. */
+    const char *prelude; /* Lua; copied; NULL: none; bounded by prelude_us only */
     size_t prelude_bytes;
     const char *prelude_name; /* copied; NULL: "prelude" */
     uint64_t prelude_us;      /* microseconds that it may take; 0: any time */
@@ -62,16 +63,17 @@ typedef struct emma_sandbox_pool_options {
             EMMA_SANDBOX_PRELUDE_DEFAULT_US                              \
     }
 
-/* Makes a pool and prepares its first sandbox. NULL: an option is invalid or the preparation failed; `message`, unless NULL,
- * tells why then. */
+/* Makes a pool and prepares its first sandbox. NULL: an option is invalid or the preparation
+ * failed; `message`, unless NULL, tells why then. */
 EMMA_API emma_sandbox_pool *emma_sandbox_pool_create(const emma_sandbox_pool_options *options,
                                                      char message[EMMA_SANDBOX_MESSAGE_BYTES]);
 
-/* Ends the pool and its idle sandboxes. Leased ones must have been released. NULL: nothing happens. */
+/* Ends the pool and its idle sandboxes. Leased ones must have been released. NULL: nothing
+ * happens. */
 EMMA_API void emma_sandbox_pool_destroy(emma_sandbox_pool *pool);
 
-/* Leases a sandbox: an idle one, else a new one, which is prepared now; else it waits for one to be released. What
- * the preparation ends with otherwise, or MEMORY; *sandbox is NULL then. */
+/* Leases a sandbox: an idle one, else a new one, which is prepared now; else it waits for one to
+ * be released. What the preparation ends with otherwise, or MEMORY; *sandbox is NULL then. */
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool,
                                                             emma_sandbox **sandbox);
 
@@ -79,17 +81,17 @@ EMMA_API enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *p
 EMMA_API void emma_sandbox_pool_message(emma_sandbox_pool *pool,
                                         char message[EMMA_SANDBOX_MESSAGE_BYTES]);
 
-/* Takes it back: rolls it back to how it was prepared, its limit and budget too. One that cannot be is destroyed. Its results and messages are gone. */
+/* Takes it back: rolls it back to how it was prepared, its limit and budget too. One that cannot
+ * be is destroyed. Its results and messages are gone. */
 EMMA_API void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox);
 
 /* Prepares until `count` are idle, or as many as there may be. What a preparation ends with. */
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size_t count);
 
 typedef struct emma_sandbox_pool_stats {
-    size_t
-        struct_bytes; /* in: sizeof(emma_sandbox_pool_stats) of the caller; out: what was filled in */
-    size_t sandboxes; /* now, leased ones included */
-    size_t idle;      /* of them */
+    size_t struct_bytes; /* in and out, as in emma_sandbox_stats */
+    size_t sandboxes;    /* now, leased ones included */
+    size_t idle;         /* of them */
     size_t sandboxes_max;
     size_t footprint_bytes;  /* of all idle ones */
     uint64_t prepared_count; /* ever */

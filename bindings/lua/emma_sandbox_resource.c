@@ -1,5 +1,6 @@
-/* emma_sandbox_resource.c - what scripts hold outside of the interpreter: the list, and files of the io library on
- * it. The list is the host's memory: it is not rolled back, it tells what to release when the rest is. */
+/* emma_sandbox_resource.c - what scripts hold outside of the interpreter: the list, and files of
+ * the io library on it. The list is the host's memory: it is not rolled back, it tells what to
+ * release when the rest is. */
 #include "emma_sandbox_internal.h"
 
 #include <stdio.h>
@@ -106,7 +107,8 @@ static int resource_on_close(lua_State *state)
                    : luaL_fileresult(state, fclose(stream->f) == 0, NULL);
 }
 
-/* Puts the file at an index on the list, unless it is there, is closed, or is one of the process's three. */
+/* Puts the file at an index on the list, unless it is there, is closed, or is one of the
+ * process's three. */
 static void resource_adopt(lua_State *state, int index, bool is_pipe)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
@@ -126,8 +128,9 @@ static void resource_adopt(lua_State *state, int index, bool is_pipe)
     luaL_error(state, "the host has no memory for one file more"); /* its collection closes it */
 }
 
-/* Stands before each function of the io library, which is its first upvalue, as a function of the host's: C's streams
- * have locks. What it returns can be a file, or a function that reads lines. */
+/* Stands before each function of the io library, which is its first upvalue, as a function of
+ * the host's: C's streams have locks. What it returns can be a file, or a function that reads
+ * lines. */
 static int resource_io(lua_State *state)
 {
     const bool is_pipe = lua_toboolean(state, lua_upvalueindex(2));
@@ -139,7 +142,7 @@ static int resource_io(lua_State *state)
         resource_adopt(state, i, is_pipe);
     if (lua_iscfunction(state, 1)) {
         lua_pushvalue(state, 1);
-        emmai_library_wrap(state, "lines");
+        emmai_host_wrap(state, "lines");
         lua_replace(state, 1);
     }
     return count;
@@ -155,7 +158,7 @@ static void resource_cover(lua_State *state)
             continue;
         }
         const char *name = lua_tostring(state, -2);
-        emmai_library_wrap(state, name);
+        emmai_host_wrap(state, name);
         lua_pushboolean(state, strcmp(name, "popen") == 0);
         lua_pushcclosure(state, resource_io, 2);
         lua_pushvalue(state, -2);

@@ -1,10 +1,13 @@
-/* emma_sandbox_stop.c - how a call is stopped: by the hook, and where none runs, by a signal and a jump.
+/* emma_sandbox_stop.c - how a call is stopped: by the hook, and where none runs, by a signal and a
+ * jump.
  *
- * Each thread that makes calls has a timer, set to the deadline of the innermost call, that signals this thread, and
- * goes on doing so each millisecond. The handler first sets Lua's hook. When the thread had a millisecond of the
- * processor since, and still is in the call, it is in code that runs no hook: then the handler jumps out of it, if
- * the interrupted instruction is one of Lua's own. Otherwise (the C library, emma, a host function further up) it waits for the
- * next tick. What an interrupted instruction of Lua's leaves behind is only in the sandbox's memory. */
+ * Each thread that makes calls has a timer, set to the deadline of the innermost call, that
+ * signals this thread, and goes on doing so each millisecond. The handler first sets Lua's hook.
+ * When the thread had a millisecond of the processor since, and still is in the call, it is in
+ * code that runs no hook: then the handler jumps out of it, if the interrupted instruction is
+ * one of Lua's own. Otherwise (the C library, emma, a host function further up) it waits for the
+ * next tick. What an interrupted instruction of Lua's leaves behind is only in the sandbox's
+ * memory. */
 #include "emma_sandbox_internal.h"
 
 #include <errno.h>
@@ -44,9 +47,8 @@ static __thread stop_thread stop_self __attribute__((tls_model("initial-exec")))
 static struct {
     pthread_once_t once;
     bool ready;
-    uintptr_t
-        text_low; /* where the code is that Lua's is in; text_bytes 0: not to be told from the C library's */
-    size_t text_bytes;
+    uintptr_t text_low; /* of the object that Lua's code lies in */
+    size_t text_bytes;  /* 0: the C library lies there, too */
     struct sigaction former;
     pthread_key_t key;
     atomic_uint generation; /* forks that led here */
@@ -66,8 +68,8 @@ static int64_t emmai_stop_now_ns(void)
 
 /* ---- The process, once ---- */
 
-/* Looks for the object that has the code at *data in it. A program without an interpreter of its own (PT_INTERP) has
- * the C library's code in the same object. */
+/* Looks for the object that has the code at *data in it. A program without an interpreter of its
+ * own (PT_INTERP) has the C library's code in the same object. */
 static int stop_find_text(struct dl_phdr_info *object, size_t size, void *data)
 {
     (void)size;
@@ -88,7 +90,8 @@ static int stop_find_text(struct dl_phdr_info *object, size_t size, void *data)
     return 0;
 }
 
-/* An address in Lua's code: of one of its functions as Lua itself has it, which is no trampoline of the linker's. */
+/* An address in Lua's code: of one of its functions as Lua itself has it, which is no trampoline
+ * of the linker's. */
 static int stop_find_lua(lua_State *state)
 {
     luaopen_base(state);

@@ -1,8 +1,10 @@
-/* emma_sandbox_types.c - bytes by type: all that can be reached from the registry is visited, each object once, and
- * the block that it lies in, which emma's walk tells, is of its type. What no object lies in is the rest.
+/* emma_sandbox_types.c - bytes by type: all that can be reached from the registry is visited, each
+ * object once, and the block that it lies in, which emma's walk tells, is of its type. What no
+ * object lies in is the rest.
  *
- * The way down is on Lua's stack (the object, and what lua_next needs), its state in frames of host memory. Where that
- * stack ends, at some 300,000 tables in tables, what is deeper counts as rest. */
+ * The way down is on Lua's stack (the object, and what lua_next needs), its state in frames of
+ * host memory. Where that stack ends, at some 300,000 tables in tables, what is deeper counts as
+ * rest. */
 #include "emma_sandbox_internal.h"
 
 #include <stdlib.h>
@@ -86,7 +88,8 @@ static bool types_push_frame(types_walk *walk, types_frame frame)
     return true;
 }
 
-/* Takes the value on top of the stack as the next object on the way down, if it is one that was not seen. */
+/* Takes the value on top of the stack as the next object on the way down, if it is one that was
+ * not seen. */
 static void types_enter(types_walk *walk, lua_State *state)
 {
     const void *address = types_address(state);
@@ -104,7 +107,8 @@ static void types_enter(types_walk *walk, lua_State *state)
     lua_pop(state, 1);
 }
 
-/* Each of these puts the next part of the object of the innermost frame on the stack; false: there is no more. */
+/* Each of these puts the next part of the object of the innermost frame on the stack; false:
+ * there is no more. */
 
 static bool types_next_of_table(types_frame *frame, lua_State *state)
 {

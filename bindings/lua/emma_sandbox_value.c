@@ -1,5 +1,5 @@
-/* emma_sandbox_value.c - values into the interpreter and out of it, by copy. Results lie in pieces of host memory that belong
- * to the sandbox. No metamethod runs. */
+/* emma_sandbox_value.c - values into the interpreter and out of it, by copy. Results lie in
+ * pieces of host memory that belong to the sandbox. No metamethod runs. */
 #include "emma_sandbox_internal.h"
 
 #include <math.h>

@@ -242,7 +242,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     for (size_t i = 0; i < steps; i++) {
         const uint8_t *code = data + 2 + i * OPERATION_BYTES;
         const unsigned number = code[2] | (unsigned)code[3] << 8;
-        const operation op = { code[0] % kinds, code[1], decode_bytes(number), number % 18 };
+        const operation op = { (uint8_t)(code[0] % kinds), code[1], decode_bytes(number),
+                               number % 18 };
         step(&op);
         if (i % STATS_EVERY == 0)
             compare_figures();

@@ -1,0 +1,142 @@
+/* emma_sandbox_host.c - functions of the host's that scripts may call, and values that it sets.
+ * A host function runs under a lua_pcall, so that an error that leaves it is seen: from then on
+ * the interpreter may be left again (S3). */
+#include "emma_sandbox_internal.h"
+
+#include <string.h>
+
+/* Whether a message says already where it is from, as "name:12: ...". */
+static bool host_has_position(const char *message)
+{
+    for (const char *colon = strchr(message, ':'); colon; colon = strchr(colon + 1, ':')) {
+        const size_t digits = strspn(colon + 1, "0123456789");
+        if (digits && colon[1 + digits] == ':' && colon[2 + digits] == ' ')
+            return true;
+    }
+    return false;
+}
+
+/* The error on top of the stack was raised one level too deep to know its place and the
+ * function's name: adds them. */
+static void host_complete_error(lua_State *state)
+{
+    if (lua_type(state, -1) != LUA_TSTRING)
+        return;
+    const char *message = lua_tostring(state, -1);
+    static const char nameless[] = "to '?'";
+    const char *place =
+        strncmp(message, "bad argument #", 14) == 0 ? strstr(message, nameless) : NULL;
+    if (place) {
+        lua_pushlstring(state, message, (size_t)(place - message));
+        lua_pushfstring(state, "to '%s'%s", lua_tostring(state, lua_upvalueindex(2)),
+                        place + sizeof nameless - 1);
+        lua_concat(state, 2);
+        lua_replace(state, -2);
+        message = lua_tostring(state, -1);
+    }
+    if (host_has_position(message))
+        return;
+    luaL_where(state, 1);
+    lua_insert(state, -2);
+    lua_concat(state, 2);
+}
+
+/* A host function has returned, or raised an error, or, as `outside` is -1, it yielded before
+ * and was resumed. */
+static int host_returned(lua_State *state, int lua_status, lua_KContext outside)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    if (lua_status != LUA_YIELD)
+        sandbox->in_host = (int)outside;
+    emmai_library_pass_stop(state, sandbox, lua_status);
+    if (lua_status == LUA_OK || lua_status == LUA_YIELD)
+        return lua_gettop(state);
+    host_complete_error(state);
+    return lua_error(state);
+}
+
+/* Stands before each function of the host's, which is its first upvalue; the second is its name. */
+static int host_call(lua_State *state)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(state);
+    emmai_library_pass_stop(state, sandbox, LUA_OK);
+    lua_pushvalue(state, lua_upvalueindex(1));
+    lua_insert(state, 1);
+    const int outside = sandbox->in_host;
+    sandbox->in_host = outside + 1;
+    const int status =
+        lua_pcallk(state, lua_gettop(state) - 1, LUA_MULTRET, 0, outside, host_returned);
+    return host_returned(state, status, outside);
+}
+
+static void emmai_host_wrap(lua_State *state, const char *name)
+{
+    lua_pushstring(state, name);
+    lua_pushcclosure(state, host_call, 2);
+}
+
+typedef struct host_job {
+    const char *name;
+    lua_CFunction function;
+    void *arg;
+    const emma_sandbox_value *value;
+} host_job;
+
+static int host_register(lua_State *state)
+{
+    const host_job *job = lua_touserdata(state, 1);
+    lua_pushlightuserdata(state, job->arg);
+    lua_pushcclosure(state, job->function, 1);
+    emmai_host_wrap(state, job->name);
+    emmai_sandbox_set_path(state, job->name);
+    return 0;
+}
+
+static int host_set(lua_State *state)
+{
+    const host_job *job = lua_touserdata(state, 1);
+    emmai_value_push(state, job->value);
+    emmai_sandbox_set_path(state, job->name);
+    return 0;
+}
+
+/* An error here is that of a name that leads through something else than tables. */
+static enum emma_sandbox_status host_do(emma_sandbox *sandbox, lua_CFunction act, host_job *job)
+{
+    const enum emma_sandbox_status begins = emmai_sandbox_begin(sandbox);
+    if (begins != EMMA_SANDBOX_DONE)
+        return begins;
+    if (!job->name || *job->name == '\0')
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "name: none");
+    const char *wrong =
+        job->value ? emmai_value_wrong(job->value, sandbox->options.value_depth) : NULL;
+    if (wrong)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "%s: %s", job->name, wrong);
+    const enum emma_sandbox_status status = emmai_sandbox_protect(sandbox, act, job, 0, 0);
+    return status == EMMA_SANDBOX_ERROR ? EMMA_SANDBOX_INVALID : status;
+}
+
+enum emma_sandbox_status emma_sandbox_register(emma_sandbox *sandbox, const char *name,
+                                               lua_CFunction function, void *arg)
+{
+    host_job job = { .name = function ? name : NULL, .function = function, .arg = arg };
+    return host_do(sandbox, host_register, &job);
+}
+
+enum emma_sandbox_status emma_sandbox_set(emma_sandbox *sandbox, const char *name,
+                                          const emma_sandbox_value *value)
+{
+    static const emma_sandbox_value nothing = { .type = EMMA_SANDBOX_NIL };
+    host_job job = { .name = name, .value = value ? value : &nothing };
+    return host_do(sandbox, host_set, &job);
+}
+
+void *emma_sandbox_arg(lua_State *state)
+{
+    return lua_touserdata(state, lua_upvalueindex(1));
+}
+
+emma_sandbox *emma_sandbox_of(lua_State *state)
+{
+    return emmai_sandbox_of(state);
+}
