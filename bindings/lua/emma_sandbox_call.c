@@ -193,6 +193,7 @@ static enum emma_sandbox_status emmai_sandbox_protect(emma_sandbox *sandbox, lua
     if (!emmai_stop_prepare())
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_MEMORY, "no timer for this thread");
     sandbox->running = true;
+    sandbox->stack = __builtin_frame_address(0);
     emmai_count_enter(sandbox, instructions);
     emmai_stop_enter(sandbox, deadline_us);
     const enum emma_sandbox_status status = call_in_window(sandbox, act, job);

@@ -70,6 +70,7 @@ struct emma_sandbox {
 
     /* The call that runs; its thread's and its signal handler's. */
     sigjmp_buf escape;
+    const char *stack;           /* where on the C stack it began */
     struct emma_sandbox *outer;  /* of whose host functions this call comes */
     lua_State *volatile current; /* S2 */
     volatile int armed;

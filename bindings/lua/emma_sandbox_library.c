@@ -131,13 +131,26 @@ static int library_resume(lua_State *state)
     return (results >= 0 ? results : 1) + 1;
 }
 
+/* A thread that is closed goes on counting nested C calls from where it was resumed last, not
+ * from where it is closed: a chain of threads that close each other would run through the stack.
+ * Most of what is plenty for a call is left. */
+#define CLOSE_STACK_MAX_BYTES ((ptrdiff_t)256 * 1024)
+
+static void library_check_stack(lua_State *state, const emma_sandbox *sandbox)
+{
+    const char *here = __builtin_frame_address(0);
+    if (sandbox->stack - here > CLOSE_STACK_MAX_BYTES)
+        luaL_error(state, "C stack overflow");
+}
+
 /* Closes a thread's variables that are to be closed; with an error, true, and the error on top
  * of `state`. */
 static bool library_close_thread(lua_State *state, lua_State *thread)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
-    emmai_library_pass_stop(state, sandbox,
-                            LUA_OK); /* no hook runs in one that a hook's error ended */
+    /* No hook runs in one that a hook's error ended. */
+    emmai_library_pass_stop(state, sandbox, LUA_OK);
+    library_check_stack(state, sandbox);
     const int in_host = sandbox->in_host;
     emmai_switch_to(sandbox, thread);
     const int status = lua_resetthread(thread);
