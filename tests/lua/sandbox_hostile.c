@@ -111,11 +111,13 @@ static const hostile scripts[] = {
       "end)() "
       "end f()",
       ERROR | MEMORY, 0, 0 },
-    { "local co for i = 1, 9e3 do local last = co co = coroutine.create(function() local x <close> "
-      "= setmetatable({}, {__close = function() if last then coroutine.close(last) end end}) "
-      "coroutine.yield() end) coroutine.resume(co) end assert(coroutine.close(co))",
-      ANY, NEEDS_ROOM, 0 },
-    { "for k in pairs(_G) do if k ~= 'setmetatable' then _G[k] = nil end end setmetatable(_ENV, "
+    { "local co local function deep() ('x'):gsub('x', deep) end for i = 1, 9e3 do local last = co "
+      "co = coroutine.create(function() local x <close> = setmetatable({}, {__close = function() "
+      "if last then coroutine.close(last) end deep() end}) coroutine.yield() end) "
+      "coroutine.resume(co) end assert(coroutine.close(co))",
+      ERROR | STOPPED, NEEDS_ROOM, 0 },
+    { "for k in pairs(_G) do if k ~= 'setmetatable' and k ~= '_G' then _G[k] = nil end end "
+      "setmetatable(_ENV, "
       "{__index = " FOREVER "}) return x",
       STOPPED, 0, 0 },
     { "local m = getmetatable('') m.__index = " FOREVER " m.__add = 1 _G.string = nil print = nil "
@@ -184,7 +186,7 @@ static void hostile_run(const hostile *script, emma_sandbox_options options)
 
 static void *hostile_main(void *arg)
 {
-    enum { INSTRUCTIONS = 3000000, DEADLINE_US = 10000 };
+    enum { INSTRUCTIONS = 1000000, DEADLINE_US = 10000 };
     emma_sandbox_options options = sandbox_test_options();
     emma_sandbox *beside = hostile_create(&options);
     unsigned calls = 1;
