@@ -64,6 +64,30 @@ static void restore_page(restoring *state, size_t page)
         emmai_arch_zero(now, EMMAI_PAGE_BYTES);
 }
 
+/* Gives back the pages of metadata that do not count, which are zero or not there. */
+static void forget_metadata(const emma *instance)
+{
+    const uint64_t *map = instance->page_map;
+    size_t end = emmai_level_page_0(instance);
+    size_t first = emmai_bits_find(map, 0, end, false);
+    while (first < end) {
+        size_t next = emmai_bits_find(map, first, end, true);
+        emmai_os_purge(emmai_page_start(instance, first), (next - first) << EMMAI_PAGE_SHIFT);
+        first = next < end ? emmai_bits_find(map, next, end, false) : end;
+    }
+}
+
+/* What did not count at the level, like a page of the region that does not. */
+static void wipe_metadata(restoring *state, char *page)
+{
+    state->used++;
+    if (state->kept < state->keep_most) {
+        emmai_arch_zero(page, EMMAI_PAGE_BYTES);
+        state->kept++;
+    } else if (!emmai_os_purge(page, EMMAI_PAGE_BYTES))
+        emmai_arch_zero(page, EMMAI_PAGE_BYTES);
+}
+
 /* Downwards: the page map, which says what to do, comes last, and its own first page last of all. */
 static void restore_metadata(restoring *state)
 {
@@ -74,8 +98,8 @@ static void restore_metadata(restoring *state)
         const char *was = emmai_level_page(instance, state->level, end);
         if (was)
             emmai_arch_copy(now, was, EMMAI_PAGE_BYTES);
-        else if (!emmai_os_purge(now, EMMAI_PAGE_BYTES))
-            emmai_arch_zero(now, EMMAI_PAGE_BYTES);
+        else
+            wipe_metadata(state, now);
     }
 }
 
@@ -157,11 +181,14 @@ static void restore_any(void *arg, size_t page)
 static void restore_blindly(restoring *state)
 {
     const emma *instance = state->instance;
-    state->kept = state->wipe_count = 0;
+    bool has_kept = state->kept > 0;
+    state->kept = state->keep_most = state->wipe_count = 0;
     bool forgotten = emmai_dirty_forget(instance);
     if (!forgotten)
         emmai_level_visit_region(instance, zero_page, state);
     restore_begin(state);
+    if (has_kept)
+        forget_metadata(instance); /* of the part that was done before the kernel stopped telling */
     if (!forgotten)
         emmai_level_visit_region(instance, restore_any, state);
 }
@@ -200,6 +227,7 @@ static size_t emmai_rollback_trim(emma *instance)
         !emmai_dirty_visit(instance, wipe_uncounted, &state))
         return 0;
     wipe_flush(&state);
+    forget_metadata(instance);
     size_t pages = checkpoints->kept_pages - emmai_min(state.kept, checkpoints->kept_pages);
     checkpoints->kept_pages -= pages;
     checkpoints->pages -= pages;
