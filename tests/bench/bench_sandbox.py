@@ -6,11 +6,10 @@ import argparse
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +27,8 @@ PRELUDE = HERE / "sandbox" / "prelude.lua"
 ROWS = ("rollback", "garbage", "push", "growth", "pool", "resident", "teardown", "programs", "instructions", "server")
 NEEDS = ("command:gcc=gcc", "header:stdio.h=libc6-dev", "header:lua5.4/lua.h=liblua5.4-dev")
 ROW_NEEDS = {"instructions": ("command:valgrind=valgrind",),
-             "server": ("command:wrk=wrk", "command:cmake=cmake", "command:make=make")}
+             "server": ("command:wrk=wrk", "command:cmake=cmake", "command:make=make", "command:pkg-config=pkg-config",
+                        "module:libmicrohttpd=libmicrohttpd-dev")}
 KIT_SOURCES = ("core/emma.c", "bindings/lua/emma_lua.c", "bindings/lua/emma_sandbox.c")
 HOST_SOURCES = ("sandbox_host.c", "lua_seed.c", "bench_child.c")
 MEASURED = "sandbox_host_measured"
@@ -50,9 +50,11 @@ COUNTS = {"rollback": 2000, "garbage": 500, "push": 20, "growth": 500, "pool": 2
 QUICK_COUNTS = {"rollback": 20, "garbage": 5, "push": 2, "growth": 5, "pool": 20, "fresh": 2, "resident": 20}
 
 SERVER_SOURCE = "examples/pool_server.c"
+SERVER_HANDLER = "examples/lua/handler.lua"
 SERVER_TARGET = "example_pool_server"
 SERVER_SECONDS, QUICK_SERVER_SECONDS = 5, 1
-SERVER_START_SECONDS = 10
+SERVER_PATIENCE_SECONDS = 10  # until it has started, or ended
+LOAD = ("wrk", "-t", "1", "-c", "4")  # the rest of the CPUs is the server's
 
 # Expected seconds, for the time that is left only.
 SECONDS = {"rollback": 0.1, "garbage": 0.4, "push": 3.0, "growth": 1.0, "pool": 0.1, "fresh": 0.3, "resident": 1.2,
@@ -290,44 +292,53 @@ class Bench(Rounds):
         return self.rounds("server", "server", cases, self.ask_server)
 
     def ask_server(self, key, _, arguments):
+        load = [*LOAD, "-d", f"{self.plan.server_seconds}s"]
         try:
-            with Server(self.server, arguments) as port:
-                told = subprocess.run(["wrk", "-t", "1", "-c", "4", "-d", f"{self.plan.server_seconds}s",
-                                       f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
+            with Server(self.server, arguments) as server:
+                told = subprocess.run([*load, server.address], capture_output=True, text=True, check=True).stdout
+                cpu_ns = server.cpu_ns()
         except (BenchError, subprocess.CalledProcessError) as error:
             self.fail(f"server, {key}: {error}")
             return None
-        rate = re.search(r"Requests/sec:\s*([0-9.]+)", told)
-        wrong = re.search(r"(Non-2xx.*|Socket errors.*)", told)
-        if rate is None or wrong:
-            self.fail(f"server, {key}: {wrong.group(1) if wrong else told}")
+        rate, requests = re.search(r"Requests/sec:\s*([0-9.]+)", told), re.search(r"(\d+) requests in", told)
+        wrong = re.search(r"Non-2xx.*|Socket errors.*", told)
+        if wrong or rate is None or requests is None:
+            self.fail(f"server, {key}: {wrong.group() if wrong else told}")
             return None
-        return {"requests_per_second": float(rate.group(1))}
+        return {"requests_per_second": float(rate.group(1)), "cpu_ns_per_request": cpu_ns / int(requests.group(1))}
 
     def pin(self, row):
         return None if row in ("instructions", "server") else self.plan.cpu
 
 
 class Server:
-    """The example's server while it is entered; its port."""
+    """The example's server while it is entered."""
 
     def __init__(self, program, arguments):
-        self.command = [str(program), "--port", "0", *arguments]
+        self.command = [str(program), "--port", "0", *arguments, str(ROOT / SERVER_HANDLER)]
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
-        timer = time.monotonic() + SERVER_START_SECONDS
+        timer = threading.Timer(SERVER_PATIENCE_SECONDS, self.process.kill)
+        timer.start()
         line = self.process.stdout.readline()
-        port = re.search(r"(\d+)\D*$", line)
-        if port is None or time.monotonic() > timer:
+        timer.cancel()
+        address = re.search(r"http://\S+", line)
+        if address is None:
             self.__exit__()
-            raise BenchError(f"the server told no port but {line!r}")
-        return int(port.group(1))
+            raise BenchError(f"the server told no address but {line!r}")
+        self.address = address.group()
+        return self
+
+    def cpu_ns(self):
+        """What it used so far, user and system."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * 10 ** 9 // os.sysconf("SC_CLK_TCK")
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
         try:
-            self.process.wait(SERVER_START_SECONDS)
+            self.process.wait(SERVER_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -277,11 +277,15 @@ def render_instructions(summary):
                                   lambda program: cell(scaled(summary["plain"][program], 1e6), "{:.0f} M"))])
 
 
+def server_column(runs, field):
+    return median_or_none([run[field] if run else None for run in runs])
+
+
 def render_server(runs):
-    rows = [[key, cell(median_or_none([run["requests_per_second"] if run else None for run in each]), "{:.0f}")]
-            for key, each in runs.items()]
-    return "\n".join(["## Server\n", "Requests per second of the example's pool server, asked by wrk.\n",
-                      table(["server", "requests/s"], rows)])
+    rows = [[key, cell(server_column(each, "requests_per_second"), "{:.0f}"),
+             cell(scaled(server_column(each, "cpu_ns_per_request"), 1e3), "{:.1f}")] for key, each in runs.items()]
+    return "\n".join(["## Server\n", "The example pool_server asked for its page by wrk, which shares the CPUs with it.\n",
+                      table(["server", "requests/s", "its CPU time per request, µs"], rows)])
 
 
 # Targets.
@@ -371,7 +375,7 @@ def draw(report, summary):
                         reference=1)
     if "server" in results:
         chart.panel("Requests per second", {"": {
-            key: median_or_none([run["requests_per_second"] if run else None for run in runs])
+            key: server_column(runs, "requests_per_second")
             for key, runs in results["server"].items()}}, labelled=True)
     return chart.svg()
 

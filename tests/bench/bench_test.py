@@ -62,6 +62,26 @@ REFUSED_BY_MALLOC = [
     (["malloc", "--no-such-option"], 2, "--no-such-option"),
 ]
 
+REFUSED_BY_SANDBOX = [
+    (["sandbox", "--rounds", "0"], 2, "'0'"),
+    (["sandbox", "--only", "no_such_program"], 1, "no_such_program"),
+    (["sandbox", "--rows", "no_such_row"], 1, "no_such_row"),
+    (["sandbox", "--rows", ","], 1, "--rows"),
+    (["sandbox", "--pin", "100000"], 1, "100000"),
+    (["sandbox", "--variant", "nonsense"], 1, "nonsense"),
+    (["sandbox", "--variant", "x=/no/such/tree"], 1, "/no/such/tree"),
+    (["sandbox", "--variant", f"emma={ROOT}"], 1, "emma"),
+    (["sandbox", "--variant", f"x={ROOT}:-fno-such-flag", "--rows", "pool"], 1, "-fno-such-flag"),
+    (["sandbox", "--no-such-option"], 2, "--no-such-option"),
+]
+SANDBOX_PROGRAMS = ["coroutines", "strings"]
+SANDBOX_TIMED = {  # a figure that each case of a row has, and how many cases there are
+    "rollback": ("rollback_ns", 2), "garbage": ("rollback_ns", 1), "push": ("push_ns", 1), "growth": ("rollback_ns", 2),
+    "pool": ("cycle_ns", 1), "resident": ("after", 3), "teardown": ("end", 1)}
+SANDBOX_SHARED = {"pool": "fresh state, glibc", "teardown": "lua_close, glibc"}  # one case for all kits
+SANDBOX_KINDS = 4
+SANDBOX_TARGETS = 12
+
 problems = []
 
 
@@ -236,10 +256,67 @@ def check_useless_peer(folder):
                      "malloc is not served by")], "--no-install", "--build-dir", folder)
 
 
+def check_sandbox_rows(report, markdown):
+    """Each row has all its cases for both kits, and a figure of every round."""
+    for row, (field, cases) in SANDBOX_TIMED.items():
+        result = report["results"][row]
+        runs = result.get("runs", result)
+        expected = 2 * cases + (row in SANDBOX_SHARED)
+        check(len(runs) == expected, f"{row}: {len(runs)} cases: {list(runs)}")
+        check(row not in SANDBOX_SHARED or SANDBOX_SHARED[row] in runs, f"{row}: nothing to compare with")
+        for key, figures in runs.items():
+            check(len([run for run in figures if run and field in run]) == ROUNDS, f"{row}: {key} is incomplete")
+            check(f"| {key} " in markdown, f"{row}: {key} is not in the Markdown")
+    for run in report["results"]["rollback"]["the same object each time"]:
+        check(run["first_faults"] == 0 and run["dirty_pages"] > 0, f"rollback: {run}")
+    for run in report["results"]["teardown"]["runs"]["killed and destroyed"]:
+        check(run["after"]["rss_kib"] < run["full"]["rss_kib"], f"teardown: no memory was given back: {run}")
+
+
+def check_sandbox_programs(report):
+    for row in ("programs", "instructions"):
+        programs = report["results"][row]
+        check(list(programs) == SANDBOX_PROGRAMS, f"{row}: the programs are {list(programs)}")
+        for program, result in programs.items():
+            figures = result["runs"] if row == "programs" else result
+            check(len(figures) == 2 * SANDBOX_KINDS, f"{row}, {program}: the cases are {list(figures)}")
+            check(all(figures.values()), f"{row}, {program}: {figures}")
+        check(all(report["summary"][row]["mean"].values()), f"{row}: no mean: {report['summary'][row]['mean']}")
+    budget = report["results"]["programs"]["strings"]["runs"]["and a budget"]
+    check(all(run["instructions"] > 0 for run in budget), f"programs: nothing was counted: {budget}")
+
+
+def check_sandbox_host(folder):
+    """The program refuses what it does not know."""
+    for arguments in (["no_such_mode"], ["pool"], ["pool", "/no/such/prelude.lua"], ["rollback", "--touched", "0", RUN],
+                      ["program", "--kind", "no_such_kind", RUN], ["resident", "--no-such-option"], []):
+        done = subprocess.run([folder / "sandbox_host-emma", *arguments], capture_output=True, text=True)
+        check(done.returncode > 0 and done.stderr, f"sandbox_host {' '.join(map(str, arguments))} was not refused")
+
+
+def can_ask_server():
+    known = subprocess.run(["pkg-config", "--exists", "libmicrohttpd"]) if shutil.which("pkg-config") else None
+    return (ROOT / "examples" / "pool_server.c").is_file() and shutil.which("wrk") and known and known.returncode == 0
+
+
+def try_sandbox(folder):
+    rows = [*SANDBOX_TIMED, "programs", "instructions", *(["server"] if can_ask_server() else [])]
+    report, markdown = run_tool("sandbox", folder, "--rows", ",".join(rows), "--only", ",".join(SANDBOX_PROGRAMS),
+                                "--variant", f"{VARIANT}={ROOT}:-O1")
+    check_sandbox_rows(report, markdown)
+    check_sandbox_programs(report)
+    check_targets(report, SANDBOX_TARGETS, "server" if "server" not in rows else "no such target")
+    for key, runs in report["results"].get("server", {}).items():
+        check(len([run for run in runs if run and run["requests_per_second"] > 0]) == ROUNDS, f"server: {key} is incomplete")
+    check_chart(folder / "sandbox.svg", len(SANDBOX_TIMED) * 2)
+    check_sandbox_host(folder)
+    check_refusals(REFUSED_BY_SANDBOX, "--build-dir", folder / "refused")
+
+
 def main():
     benchmark, folder = sys.argv[1], Path(sys.argv[2]).resolve()
     shutil.rmtree(folder, ignore_errors=True)
-    {"lua": try_lua, "malloc": try_malloc}[benchmark](folder)
+    {"lua": try_lua, "malloc": try_malloc, "sandbox": try_sandbox}[benchmark](folder)
     check_refusals(REFUSED_BY_ALL)
     for problem in problems:
         print(f"problem: {problem}")
