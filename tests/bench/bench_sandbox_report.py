@@ -291,7 +291,7 @@ def render_server(runs):
 # Targets.
 
 def at_most(name, value, most, form, unit, told=""):
-    return (name, f"at most {most:g}{unit}", cell(value, form) + (unit if value is not None else "") + told,
+    return (name, f"at most {most:g}{unit}", cell(value, form) + (unit + told if value is not None else ""),
             verdict(value <= most if value is not None else None))
 
 
