@@ -99,6 +99,7 @@ static void *value_room(lua_State *state, emma_sandbox *sandbox, size_t bytes)
         const size_t size_bytes = bytes < PIECE_LEAST_BYTES ? PIECE_LEAST_BYTES : bytes;
         piece = malloc(sizeof *piece + size_bytes);
         if (!piece) {
+            emmai_stop_note(sandbox, EMMA_SANDBOX_MEMORY);
             luaL_error(state, "the host has no memory for the results");
             return NULL;
         }
