@@ -2,7 +2,7 @@
  * by the jump out of the middle of Lua's code. With one checkpoint, and with a second one on top of it. */
 #include "sandbox_test.h"
 
-enum { ROUNDS = 400, BLOCKS_MAX = 20000, ENTRIES = 300, DEADLINE_US = 1500 };
+enum { ROUNDS = 400, BLOCKS_MAX = 1 << 17, ENTRIES = 300, DEADLINE_US = 1500 };
 
 /* All blocks at some time, and their contents one after the other. */
 typedef struct image {
