@@ -1,17 +1,18 @@
-/* pool_server.c - an HTTP server on the loopback interface that runs handle() of a Lua file for each request, in a
- * sandbox of a pool: what a handler does to its state, or how it fails, no later request sees.
+/* pool_server.c - an HTTP server on the loopback interface that runs handle() of a Lua file for each
+ * request, in a sandbox of a pool: what a request does to its state, or how it fails, none later sees.
  *
  *     pool_server [OPTION...] [HANDLER.lua]        (examples/lua/handler.lua)
  *         --port N           0: any free one; it is printed (8080)
  *         --threads N        of the server (2)
- *         --limit SIZE       memory that a request may take: bytes, or a number with K, M or G (1M)
+ *         --limit SIZE       memory that a request may take, with K, M or G (1M)
  *         --deadline MS      time that it may take (100)
- *         --instructions N   of Lua that it may execute; 0: any number (1000000)
+ *         --instructions N   of Lua that it may execute; 0: any number, not counted (0)
  *         --sandboxes N      at most (one per thread)
- *         --no-isolation     a plain lua_State per thread instead, with no limits and no rollback: for comparison
+ *         --no-isolation     for comparison: a plain lua_State per thread, no limits, no rollback
  *
- * A handler's error is answered by 500; one that needs more memory, instructions or time than it may have, by 503;
- * a body of more than 64 KiB, by 413. /stats tells the figures as JSON. SIGINT and SIGTERM end it.
+ * A handler's error is answered by 500; one that needs more memory, instructions or time than it may
+ * have, by 503; a body of more than 64 KiB, by 413. /stats tells the figures as JSON. SIGINT and
+ * SIGTERM end it.
  *
  * Build, in the project's top folder (Debian: liblua5.4-dev, libmicrohttpd-dev):
  *     cc -O2 -Icore -Ibindings/lua $(pkg-config --cflags lua5.4 libmicrohttpd) \
@@ -57,7 +58,7 @@ static struct setting {
     [THREADS] = { "threads", 1, 64, 2 },
     [LIMIT] = { "limit", EMMA_LIMIT_MIN_BYTES, (uint64_t)1 << 40, (uint64_t)1 << 20 },
     [DEADLINE] = { "deadline", 1, 3600000, 100 },
-    [INSTRUCTIONS] = { "instructions", 0, INT64_MAX, 1000000 },
+    [INSTRUCTIONS] = { "instructions", 0, INT64_MAX, 0 },
     [SANDBOXES] = { "sandboxes", 1, 4096, 0 },
 };
 
@@ -181,7 +182,7 @@ static enum MHD_Result on_query_field(void *arg, enum MHD_ValueKind kind, const 
     return fields->count < QUERY_MAX ? MHD_YES : MHD_NO;
 }
 
-/* The table that handle() is given. */
+/* Makes the table that handle() is given, and runs it. */
 static struct MHD_Response *run_handler(struct MHD_Connection *connection, const char *path,
                                         const char *method, const upload *body, unsigned *code)
 {
