@@ -1,5 +1,6 @@
-/* pool_server.c - an HTTP server on the loopback interface that runs handle() of a Lua file for each
- * request, in a sandbox of a pool: what a request does to its state, or how it fails, none later sees.
+/* pool_server.c - an HTTP server on the loopback interface that runs handle() of a Lua file for
+ * each request, in a sandbox of a pool: what a request does to its state, or how it fails, no later
+ * one sees.
  *
  *     pool_server [OPTION...] [HANDLER.lua]        (examples/lua/handler.lua)
  *         --port N           0: any free one; it is printed (8080)
@@ -10,9 +11,9 @@
  *         --sandboxes N      at most (one per thread)
  *         --no-isolation     for comparison: a plain lua_State per thread, no limits, no rollback
  *
- * A handler's error is answered by 500; one that needs more memory, instructions or time than it may
- * have, by 503; a body of more than 64 KiB, by 413. /stats tells the figures as JSON. SIGINT and
- * SIGTERM end it.
+ * A handler's error is answered by 500; one that needs more memory, instructions or time than it
+ * may have, by 503; a body of more than 64 KiB, by 413. /stats tells the figures as JSON. SIGINT
+ * and SIGTERM end it.
  *
  * Build, in the project's top folder (Debian: liblua5.4-dev, libmicrohttpd-dev):
  *     cc -O2 -Icore -Ibindings/lua $(pkg-config --cflags lua5.4 libmicrohttpd) \

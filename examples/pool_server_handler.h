@@ -1,5 +1,5 @@
-/* pool_server_handler.h - runs the Lua function handle() of pool_server, in a pool of sandboxes or in
- * one plain state per thread, and makes an HTTP response of what it returns. */
+/* pool_server_handler.h - runs the Lua function handle() of pool_server, in a pool of sandboxes or
+ * in one plain state per thread, and makes an HTTP response of what it returns. */
 #ifndef POOL_SERVER_HANDLER_H
 #define POOL_SERVER_HANDLER_H
 
