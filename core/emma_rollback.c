@@ -5,13 +5,16 @@
  * rest goes back to the kernel. */
 #include "emma_internal.h"
 
-/* Pages that a rollback zeroes and leaves, even if none were needed before. */
-#define KEPT_PAGES ((size_t)16)
+/* Pages that a rollback zeroes and leaves, even if none were needed before; and pages that it leaves beside them
+ * although they were not needed this time. */
+#define KEPT_PAGES  ((size_t)16)
+#define SPARE_PAGES ((size_t)16)
 
 typedef struct restoring {
     emma *instance;
     const emmai_level *level;
-    size_t kept, keep_most;
+    size_t kept, keep_most;        /* the spare ones not among the latter */
+    size_t spare, spare_most;      /* of those kept, not written to */
     size_t used;                   /* pages that were written to and do not count */
     size_t wipe_first, wipe_count; /* pages in a row that are to be given back */
 } restoring;
@@ -40,9 +43,10 @@ static void wipe_page(restoring *state, size_t page)
     char *start = emmai_page_start(state->instance, page);
     bool used = !emmai_level_page_is(start, NULL);
     state->used += used;
-    if (state->kept < state->keep_most) {
+    if (used ? state->kept - state->spare < state->keep_most : state->spare < state->spare_most) {
         if (used)
             emmai_arch_zero(start, EMMAI_PAGE_BYTES);
+        state->spare += !used;
         state->kept++;
         return;
     }
@@ -118,15 +122,17 @@ static void restore_copied(restoring *state)
         }
 }
 
-/* Pages that may be left zeroed: as many as were used last time, but a part of what the limit leaves. */
-static size_t kept_most(const emma *instance, const emmai_level *level)
+/* Tells how many pages may be left zeroed: as many as were used last time and some to spare, which take no place
+ * of those; but a part of what the limit leaves. */
+static void set_most(restoring *state)
 {
-    const emmai_control *control = instance->control;
-    size_t used =
-        level->heap_pages + control->checkpoints->pages - control->checkpoints->kept_pages;
+    const emmai_control *control = state->instance->control;
+    const emmai_checkpoints *checkpoints = control->checkpoints;
+    size_t used = state->level->heap_pages + checkpoints->pages - checkpoints->kept_pages;
     size_t limit = emmai_footprint_limit_pages(control);
-    size_t room = limit > used ? limit - used : 0;
-    return emmai_min(emmai_max(KEPT_PAGES, control->checkpoints->used_pages), room / 4);
+    size_t room = (limit > used ? limit - used : 0) / 4;
+    state->keep_most = emmai_min(emmai_max(KEPT_PAGES, checkpoints->used_pages), room);
+    state->spare_most = emmai_min(SPARE_PAGES, room - state->keep_most);
 }
 
 /* The footprint and what else of the control page goes with the level. */
@@ -198,7 +204,7 @@ static void emmai_rollback_to(emma *instance, const emmai_level *level)
 {
     restoring state;
     restoring_init(&state, instance, level);
-    state.keep_most = kept_most(instance, level);
+    set_most(&state);
     if (emmai_dirty_visit(instance, restore_dirty, &state))
         wipe_flush(&state);
     else
