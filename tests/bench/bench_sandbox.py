@@ -57,8 +57,8 @@ SERVER_PATIENCE_SECONDS = 10  # until it has started, or ended
 LOAD = ("wrk", "-t", "1", "-c", "4")  # the rest of the CPUs is the server's
 
 # Expected seconds, for the time that is left only.
-SECONDS = {"rollback": 0.1, "garbage": 0.4, "push": 3.0, "growth": 1.0, "pool": 0.1, "fresh": 0.3, "resident": 1.2,
-           "teardown": 3.0, "programs": 1.1, "callgrind": 3.0, "server": SERVER_SECONDS + 0.5}
+SECONDS = {"rollback": 0.1, "garbage": 0.4, "push": 3.0, "growth": 1.0, "pool": 0.2, "resident": 2.5,
+           "teardown": 5.0, "programs": 1.3, "callgrind": 5.0, "server": SERVER_SECONDS + 0.5}
 
 
 class Kit:
@@ -168,7 +168,7 @@ class Bench(Rounds):
         plan, kits, total = self.plan, len(self.plan.kits), 0.0
         per_round = {
             "rollback": [("rollback", 2 * kits)], "garbage": [("garbage", kits)], "push": [("push", kits)],
-            "growth": [("growth", len(plan.heaps_mb) * kits)], "pool": [("pool", kits), ("fresh", 1)],
+            "growth": [("growth", len(plan.heaps_mb) * kits)], "pool": [("pool", kits + 1)],
             "resident": [("resident", 3 * kits)], "teardown": [("teardown", 1 + kits)],
             "programs": [("programs", len(plan.programs) * len(PROGRAM_KINDS) * kits)], "server": [("server", 2)],
         }
