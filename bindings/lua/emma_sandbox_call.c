@@ -156,6 +156,10 @@ static void call_complete_message(emma_sandbox *sandbox, enum emma_sandbox_statu
                              emmai_stop_reason(status));
     } else if (status == EMMA_SANDBOX_MEMORY) {
         call_set_message(sandbox, no_memory_message, sizeof no_memory_message - 1);
+    } else if (status != EMMA_SANDBOX_ERROR &&
+               (!sandbox->message || !strstr(sandbox->message, emmai_stop_reason(status)))) {
+        /* stopped between an error of the script's and where that was caught */
+        emmai_sandbox_refuse(sandbox, status, "%s", emmai_stop_reason(status));
     } else if (!sandbox->message) {
         size_t bytes = 0;
         const char *text = lua_tolstring(sandbox->state, -1, &bytes);
