@@ -169,6 +169,9 @@ static void emmai_stop_note(emma_sandbox *sandbox, enum emma_sandbox_status reas
 /* Lua's hook in all sandboxes. */
 static void emmai_stop_hook(lua_State *state, lua_Debug *info);
 
+/* Sets it in a thread of Lua's, the one that runs, so that it comes at whatever is next; counting ends. */
+static void emmai_stop_hook_anything(emma_sandbox *sandbox, lua_State *state);
+
 static int64_t emmai_stop_now_ns(void);
 
 /* emma_sandbox_count.c */

@@ -81,6 +81,8 @@ static void emmai_switch_to(emma_sandbox *sandbox, lua_State *to)
 {
     emmai_count_pass(sandbox, sandbox->current, to);
     sandbox->current = to;
+    if (emmai_sandbox_stopped(sandbox) != EMMA_SANDBOX_DONE)
+        emmai_stop_hook_anything(sandbox, to); /* it may have variables to close */
 }
 
 static lua_State *library_thread(lua_State *state)

@@ -212,6 +212,8 @@ static void emmai_stop_leave(emma_sandbox *sandbox)
     stop_self.running = outer;
     if (sandbox->deadline_ns || sandbox->hooked)
         stop_set_timer(outer ? outer->deadline_ns : 0);
+    if (outer && emmai_sandbox_stopped(outer) != EMMA_SANDBOX_DONE)
+        stop_set_timer(1); /* its own signal may have come meanwhile: ticks from now on */
     sandbox->outer = NULL;
 }
 
@@ -255,6 +257,12 @@ static int emmai_stop_raise(lua_State *state, emma_sandbox *sandbox)
     return lua_error(state);
 }
 
+static void emmai_stop_hook_anything(emma_sandbox *sandbox, lua_State *state)
+{
+    emmai_count_close(sandbox, state);
+    lua_sethook(state, emmai_stop_hook, HOOK_ANYTHING, 1);
+}
+
 static void emmai_stop_hook(lua_State *state, lua_Debug *info)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
@@ -269,9 +277,7 @@ static void emmai_stop_hook(lua_State *state, lua_Debug *info)
         lua_sethook(state, NULL, 0, 0); /* left by a call before */
         return;
     }
-    emmai_count_close(sandbox, state);
-    lua_sethook(state, emmai_stop_hook, HOOK_ANYTHING,
-                1); /* again, should something catch the error */
+    emmai_stop_hook_anything(sandbox, state); /* again, should something catch the error */
     emmai_stop_raise(state, sandbox);
 }
 
@@ -286,8 +292,7 @@ static bool stop_may_escape(const emma_sandbox *sandbox, const ucontext_t *conte
 
 static void stop_set_hook(emma_sandbox *sandbox)
 {
-    emmai_count_close(sandbox, sandbox->current);
-    lua_sethook(sandbox->current, emmai_stop_hook, HOOK_ANYTHING, 1);
+    emmai_stop_hook_anything(sandbox, sandbox->current);
     sandbox->hooked_cpu_ns = stop_clock(CLOCK_THREAD_CPUTIME_ID);
     sandbox->hooked = true;
     stop_set_timer(emmai_stop_now_ns() + TICK_NS);
