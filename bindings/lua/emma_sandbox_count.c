@@ -187,13 +187,13 @@ static bool emmai_count_go_on(emma_sandbox *sandbox, lua_State *state)
 
 static void emmai_count_pass(emma_sandbox *sandbox, lua_State *from, lua_State *to)
 {
-    const bool has_hook = lua_gethook(to) == emmai_stop_hook;
+    const bool counts = lua_gethookmask(to) == LUA_MASKCOUNT;
     if (!sandbox->counting) {
-        if (has_hook && emmai_sandbox_stopped(sandbox) == EMMA_SANDBOX_DONE)
+        if (lua_gethook(to) && emmai_sandbox_stopped(sandbox) == EMMA_SANDBOX_DONE)
             lua_sethook(to, NULL, 0, 0); /* a call before had a budget, or was stopped */
         return;
     }
-    if (!has_hook || lua_gethookmask(to) != LUA_MASKCOUNT)
+    if (!counts) /* none, or one that stopped a call before */
         lua_sethook(to, emmai_stop_hook, LUA_MASKCOUNT, (int)QUANTUM);
     count_set(to, count_get(from));
 }

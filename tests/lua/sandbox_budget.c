@@ -58,6 +58,39 @@ static void budget_follows_old_threads(emma_sandbox *sandbox)
     sandbox_test_expect(sandbox, "assert(coroutine.resume(kept))", EMMA_SANDBOX_DONE);
 }
 
+/* The budget covers the threads on the way out: what they run in closing variables is no second one. */
+static void budget_covers_closing(emma_sandbox *sandbox)
+{
+    CHECK_EQ(emma_sandbox_set_budget(sandbox, 100000, 0), EMMA_SANDBOX_DONE);
+    sandbox_test_expect(
+        sandbox,
+        "ran = 0 local function deep(n) local x <close> = setmetatable({}, "
+        "{__close = function() ran = ran + 1 while true do end end}) "
+        "if n == 0 then while true do end end coroutine.wrap(deep)(n - 1) end deep(9)",
+        EMMA_SANDBOX_INSTRUCTIONS);
+    CHECK_EQ(sandbox_test_stats(sandbox).instructions, 100000);
+    sandbox_test_result(sandbox, "return tostring(ran)", "0");
+}
+
+/* A thread that was stopped as it yielded, with the hook for that still set, is counted in the next call. */
+static void budget_follows_stopped_threads(emma_sandbox *sandbox)
+{
+    enum { ROUNDS = 30, DEADLINE_US = 500 };
+    for (int i = 0; i < ROUNDS; i++) {
+        CHECK_EQ(emma_sandbox_set_budget(sandbox, 0, 0), EMMA_SANDBOX_DONE);
+        sandbox_test_expect(
+            sandbox,
+            "co = coroutine.wrap(function() while not spin do coroutine.yield() end "
+            "for i = 1, 1e5 do end end) spin = false co()",
+            EMMA_SANDBOX_DONE);
+        CHECK_EQ(emma_sandbox_set_budget(sandbox, 0, DEADLINE_US), EMMA_SANDBOX_DONE);
+        sandbox_test_expect(sandbox, "while true do co() end", EMMA_SANDBOX_DEADLINE);
+        CHECK_EQ(emma_sandbox_set_budget(sandbox, 5000, 0), EMMA_SANDBOX_DONE);
+        const enum emma_sandbox_status status = sandbox_test_run(sandbox, "spin = true co()");
+        CHECK(status == EMMA_SANDBOX_INSTRUCTIONS || status == EMMA_SANDBOX_ERROR); /* it is dead */
+    }
+}
+
 int main(void)
 {
     emma_sandbox_options options = sandbox_test_options();
@@ -70,6 +103,8 @@ int main(void)
         budget_is_exact(sandbox, level, scripts[i]);
     }
     budget_follows_old_threads(sandbox);
+    budget_covers_closing(sandbox);
+    budget_follows_stopped_threads(sandbox);
 
     /* More than Lua's counter holds at once. */
     CHECK_EQ(emma_sandbox_set_budget(sandbox, UINT64_MAX, 0), EMMA_SANDBOX_DONE);
