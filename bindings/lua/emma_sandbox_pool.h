@@ -4,6 +4,7 @@
  *
  *     emma_sandbox_pool_options options = EMMA_SANDBOX_POOL_OPTIONS_INIT;
  *     options.prelude = text;
+ *     options.prelude_bytes = strlen(text);
  *     emma_sandbox_pool *pool = emma_sandbox_pool_create(&options, message);
  *     ... in any thread:
  *     emma_sandbox *sandbox;
