@@ -111,10 +111,7 @@ static void stop_thread_ends(void *self)
     thread->has_timer = false;
 }
 
-static void stop_forked(void)
-{
-    atomic_fetch_add(&stop_process.generation, 1);
-}
+static void stop_forked(void);
 
 static void stop_prepare_process(void)
 {
@@ -179,6 +176,18 @@ static void stop_set_timer(int64_t due_ns)
     when.it_value.tv_nsec = (long)(due_ns % EMMAI_NS_PER_S);
     when.it_interval.tv_nsec = due_ns ? TICK_NS : 0;
     timer_settime(stop_self.timer, TIMER_ABSTIME, &when, NULL);
+}
+
+/* In the child: timers are not inherited. A call that the fork was in the middle of gets one of this thread's. */
+static void stop_forked(void)
+{
+    emma_sandbox *running = stop_self.running;
+    atomic_fetch_add(&stop_process.generation, 1);
+    if (!running || !emmai_stop_prepare())
+        return;
+    for (emma_sandbox *each = running; each; each = each->outer)
+        atomic_store(&each->thread, stop_self.id);
+    stop_set_timer(running->deadline_ns);
 }
 
 static int64_t stop_due(uint64_t deadline_us, const emma_sandbox *outer)
