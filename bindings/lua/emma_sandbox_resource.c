@@ -128,9 +128,9 @@ static void resource_adopt(lua_State *state, int index, bool is_pipe)
     luaL_error(state, "the host has no memory for one file more"); /* its collection closes it */
 }
 
-/* Stands before each function of the io library, which is its first upvalue, as a function of
- * the host's: C's streams have locks. What it returns can be a file, or a function that reads
- * lines. */
+/* Stands before each function of the io library, which is its first upvalue, within a function
+ * of the host's: C's streams have locks, and a file must not be lost between its opening and the
+ * list. What it returns can be a file, or a function that reads lines. */
 static int resource_io(lua_State *state)
 {
     const bool is_pipe = lua_toboolean(state, lua_upvalueindex(2));
@@ -158,9 +158,9 @@ static void resource_cover(lua_State *state)
             continue;
         }
         const char *name = lua_tostring(state, -2);
-        emmai_host_wrap(state, name);
         lua_pushboolean(state, strcmp(name, "popen") == 0);
         lua_pushcclosure(state, resource_io, 2);
+        emmai_host_wrap(state, name);
         lua_pushvalue(state, -2);
         lua_insert(state, -2);
         lua_rawset(state, table); /* of a key that is there: the traversal goes on */

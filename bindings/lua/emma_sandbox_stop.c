@@ -178,7 +178,8 @@ static void stop_set_timer(int64_t due_ns)
     timer_settime(stop_self.timer, TIMER_ABSTIME, &when, NULL);
 }
 
-/* In the child: timers are not inherited. A call that the fork was in the middle of gets one of this thread's. */
+/* In the child: timers are not inherited. A call that the fork was in the middle of gets one of
+ * this thread's. */
 static void stop_forked(void)
 {
     emma_sandbox *running = stop_self.running;
