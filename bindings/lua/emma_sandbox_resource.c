@@ -3,6 +3,7 @@
  * release when the rest is. */
 #include "emma_sandbox_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,7 @@ static int resource_on_close(lua_State *state)
         return luaL_error(state, "the file was opened before the checkpoint: it stays open");
     const bool is_pipe = opened->is_pipe;
     free(opened);
+    errno = 0; /* luaL_execresult takes any for pclose's */
     return is_pipe ? luaL_execresult(state, pclose(stream->f))
                    : luaL_fileresult(state, fclose(stream->f) == 0, NULL);
 }
