@@ -33,11 +33,16 @@ static void call_set_message(emma_sandbox *sandbox, const char *text, size_t byt
     sandbox->message = call_copy_text(text, bytes, EMMA_SANDBOX_MESSAGE_BYTES);
 }
 
-static void emmai_sandbox_forget(emma_sandbox *sandbox)
+static void emmai_sandbox_clear(emma_sandbox *sandbox)
 {
     free(sandbox->message);
     free(sandbox->traceback);
     sandbox->message = sandbox->traceback = NULL;
+}
+
+static void emmai_sandbox_forget(emma_sandbox *sandbox)
+{
+    emmai_sandbox_clear(sandbox);
     while (sandbox->pieces) {
         emmai_piece *next = sandbox->pieces->next;
         free(sandbox->pieces);
@@ -90,12 +95,23 @@ const emma_sandbox_value *emma_sandbox_results(const emma_sandbox *sandbox, size
 
 /* ---- Errors ---- */
 
+/* Whether emma refused memory since this was asked last. */
+static bool call_was_refused(emma_sandbox *sandbox)
+{
+    emma_stats stats = { .struct_bytes = sizeof stats };
+    emma_get_stats(sandbox->instance, &stats);
+    const bool refused = stats.refused_count != sandbox->refused_count;
+    sandbox->refused_count = stats.refused_count;
+    return refused;
+}
+
 static bool emmai_sandbox_is_memory(lua_State *state, int lua_status)
 {
     if (lua_status == LUA_ERRMEM)
         return true;
     return lua_status == LUA_ERRRUN && lua_type(state, -1) == LUA_TSTRING &&
-           strcmp(lua_tostring(state, -1), no_memory_message) == 0;
+           strcmp(lua_tostring(state, -1), no_memory_message) == 0 &&
+           call_was_refused(emmai_sandbox_of(state));
 }
 
 /* Makes a text of the error object at index 1, in its place. */
@@ -131,11 +147,12 @@ static int call_on_error(lua_State *state)
 
 /* ---- The window ---- */
 
-static enum emma_sandbox_status call_status(emma_sandbox *sandbox, int lua_status)
+static enum emma_sandbox_status call_status(emma_sandbox *sandbox, int lua_status, bool stops)
 {
     if (lua_status == LUA_OK)
         return EMMA_SANDBOX_DONE;
-    const enum emma_sandbox_status stopped = emmai_sandbox_stopped(sandbox);
+    const enum emma_sandbox_status stopped =
+        stops ? emmai_sandbox_stopped(sandbox) : EMMA_SANDBOX_DONE;
     if (stopped != EMMA_SANDBOX_DONE)
         return stopped;
     return emmai_sandbox_is_memory(sandbox->state, lua_status) ? EMMA_SANDBOX_MEMORY
@@ -146,9 +163,7 @@ static enum emma_sandbox_status call_status(emma_sandbox *sandbox, int lua_statu
 static void call_complete_message(emma_sandbox *sandbox, enum emma_sandbox_status status)
 {
     if (status == EMMA_SANDBOX_DONE) {
-        free(sandbox->message); /* of an error that the script caught after all */
-        free(sandbox->traceback);
-        sandbox->message = sandbox->traceback = NULL;
+        emmai_sandbox_clear(sandbox); /* of an error that the script caught after all */
     } else if (sandbox->broken) {
         free(sandbox->traceback);
         sandbox->traceback = NULL;
@@ -168,7 +183,8 @@ static void call_complete_message(emma_sandbox *sandbox, enum emma_sandbox_statu
 }
 
 /* Runs `act` in Lua's protection, with the way out open; what it ended with. */
-static enum emma_sandbox_status call_in_window(emma_sandbox *sandbox, lua_CFunction act, void *job)
+static enum emma_sandbox_status call_in_window(emma_sandbox *sandbox, lua_CFunction act, void *job,
+                                               bool stops)
 {
     lua_State *state = sandbox->state;
     if (sigsetjmp(sandbox->escape, 0) != 0) {
@@ -177,8 +193,8 @@ static enum emma_sandbox_status call_in_window(emma_sandbox *sandbox, lua_CFunct
         return emmai_sandbox_stopped(sandbox);
     }
     sandbox->current = state;
-    sandbox->armed = true;
-    if (emmai_sandbox_stopped(sandbox) != EMMA_SANDBOX_DONE) {
+    sandbox->armed = stops;
+    if (stops && emmai_sandbox_stopped(sandbox) != EMMA_SANDBOX_DONE) {
         sandbox->armed = false; /* killed before it began */
         return emmai_sandbox_stopped(sandbox);
     }
@@ -187,31 +203,31 @@ static enum emma_sandbox_status call_in_window(emma_sandbox *sandbox, lua_CFunct
     lua_pushlightuserdata(state, job);
     const int lua_status = lua_pcall(state, 1, 0, 1);
     sandbox->armed = false;
-    return call_status(sandbox, lua_status);
+    return call_status(sandbox, lua_status, stops);
 }
 
 static enum emma_sandbox_status emmai_sandbox_protect(emma_sandbox *sandbox, lua_CFunction act,
-                                                      void *job, uint64_t instructions,
-                                                      uint64_t deadline_us)
+                                                      void *job, const emmai_window *window)
 {
     if (!emmai_stop_prepare())
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_MEMORY, "no timer for this thread");
     sandbox->running = true;
     sandbox->stack = __builtin_frame_address(0);
-    emmai_count_enter(sandbox, instructions);
-    emmai_stop_enter(sandbox, deadline_us);
-    const enum emma_sandbox_status status = call_in_window(sandbox, act, job);
+    emmai_count_enter(sandbox, window->instructions);
+    emmai_stop_enter(sandbox, window->deadline_us);
+    const enum emma_sandbox_status status = call_in_window(sandbox, act, job, window->stops);
     emmai_stop_leave(sandbox);
-    sandbox->last_instructions = emmai_count_leave(sandbox, instructions);
+    sandbox->executed = emmai_count_leave(sandbox, window->instructions);
     emma_use_spare(sandbox->instance, false);
     call_complete_message(sandbox, status);
     if (!sandbox->broken) {
         lua_sethook(sandbox->state, NULL, 0, 0);
         lua_settop(sandbox->state, 0);
     }
-    if (status != EMMA_SANDBOX_DONE || emmai_sandbox_stopped(sandbox) != EMMA_SANDBOX_KILLED)
-        atomic_store(&sandbox->stop,
-                     EMMA_SANDBOX_DONE); /* else it came too late: for the next one */
+    /* A kill that came too late is for the next one. */
+    if (window->stops &&
+        (status != EMMA_SANDBOX_DONE || emmai_sandbox_stopped(sandbox) != EMMA_SANDBOX_KILLED))
+        atomic_store(&sandbox->stop, EMMA_SANDBOX_DONE);
     sandbox->running = false;
     return status;
 }
@@ -220,9 +236,11 @@ static enum emma_sandbox_status emmai_sandbox_protect(emma_sandbox *sandbox, lua
 static enum emma_sandbox_status call_under_budget(emma_sandbox *sandbox, lua_CFunction act,
                                                   void *job)
 {
+    const emmai_window window = { sandbox->options.instructions, sandbox->options.deadline_us,
+                                  true };
     const int64_t start_ns = emmai_stop_now_ns();
-    const enum emma_sandbox_status status = emmai_sandbox_protect(
-        sandbox, act, job, sandbox->options.instructions, sandbox->options.deadline_us);
+    const enum emma_sandbox_status status = emmai_sandbox_protect(sandbox, act, job, &window);
+    sandbox->last_instructions = sandbox->executed;
     sandbox->last_ns = (uint64_t)(emmai_stop_now_ns() - start_ns);
     sandbox->total_ns += sandbox->last_ns;
     sandbox->total_instructions += sandbox->last_instructions;
@@ -231,6 +249,16 @@ static enum emma_sandbox_status call_under_budget(emma_sandbox *sandbox, lua_CFu
 }
 
 /* ---- Names ---- */
+
+static const char *emmai_sandbox_name_wrong(const char *name)
+{
+    if (!name || *name == '\0')
+        return "no name";
+    const size_t bytes = strlen(name);
+    if (name[0] == '.' || name[bytes - 1] == '.' || strstr(name, ".."))
+        return "a part of the name is empty";
+    return NULL;
+}
 
 /* The next part of a name: its length, 0 at the end. */
 static size_t call_part(const char *name)
@@ -317,6 +345,10 @@ static int call_function(lua_State *state)
     const int first = lua_gettop(state);
     if (lua_isnil(state, first))
         return luaL_error(state, "there is no function '%s'", job->name);
+    if (!lua_isfunction(state, first) && luaL_getmetafield(state, first, "__call") == LUA_TNIL)
+        return luaL_error(state, "'%s' is a %s, not a function", job->name,
+                          luaL_typename(state, first));
+    lua_settop(state, first);
     for (size_t i = 0; i < job->count; i++)
         emmai_value_push(state, &job->arguments[i]);
     lua_call(state, (int)job->count, LUA_MULTRET);
@@ -346,8 +378,9 @@ enum emma_sandbox_status emma_sandbox_call(emma_sandbox *sandbox, const char *fu
     const enum emma_sandbox_status begins = emmai_sandbox_begin(sandbox);
     if (begins != EMMA_SANDBOX_DONE)
         return begins;
-    if (!function || *function == '\0')
-        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "function: no name");
+    const char *name_wrong = emmai_sandbox_name_wrong(function);
+    if (name_wrong)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "function: %s", name_wrong);
     if (count > ARGUMENTS_MAX)
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID,
                                     "%zu arguments; at most %d can be given", count, ARGUMENTS_MAX);

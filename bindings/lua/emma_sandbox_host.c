@@ -106,20 +106,23 @@ static enum emma_sandbox_status host_do(emma_sandbox *sandbox, lua_CFunction act
     const enum emma_sandbox_status begins = emmai_sandbox_begin(sandbox);
     if (begins != EMMA_SANDBOX_DONE)
         return begins;
-    if (!job->name || *job->name == '\0')
-        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "name: none");
-    const char *wrong =
-        job->value ? emmai_value_wrong(job->value, sandbox->options.value_depth) : NULL;
+    const char *wrong = emmai_sandbox_name_wrong(job->name);
+    if (wrong)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "name: %s", wrong);
+    if (!job->value && !job->function)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "%s: function: NULL", job->name);
+    wrong = job->value ? emmai_value_wrong(job->value, sandbox->options.value_depth) : NULL;
     if (wrong)
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "%s: %s", job->name, wrong);
-    const enum emma_sandbox_status status = emmai_sandbox_protect(sandbox, act, job, 0, 0);
+    const enum emma_sandbox_status status =
+        emmai_sandbox_protect(sandbox, act, job, &EMMAI_WINDOW_OWN);
     return status == EMMA_SANDBOX_ERROR ? EMMA_SANDBOX_INVALID : status;
 }
 
 enum emma_sandbox_status emma_sandbox_register(emma_sandbox *sandbox, const char *name,
                                                lua_CFunction function, void *arg)
 {
-    host_job job = { .name = function ? name : NULL, .function = function, .arg = arg };
+    host_job job = { .name = name, .function = function, .arg = arg };
     return host_do(sandbox, host_register, &job);
 }
 

@@ -1,22 +1,25 @@
 /* emma_sandbox_internal.h - what the files of the sandbox kit share.
  *
- * emma_sandbox.c           the whole kit as one translation unit: its internals are static
- * emma_sandbox_life.c      made and thrown away, limits, checkpoints, figures emma_sandbox_call.c
- * the protected window that all Lua code runs in; run and call emma_sandbox_stop.c      how a call
- * is stopped: hook, timer, signal, the way out emma_sandbox_count.c     the instruction budget
- * emma_sandbox_library.c   what scripts see in place of Lua's own functions emma_sandbox_host.c
- * functions and values of the host's emma_sandbox_value.c     values into the interpreter and out
- * of it emma_sandbox_resource.c  what scripts hold outside; files emma_sandbox_types.c     bytes by
- * type emma_sandbox_pool.c      sandboxes that stand ready
+ *     emma_sandbox.c           the whole kit as one translation unit: its internals are static
+ *     emma_sandbox_life.c      made and thrown away, limits, checkpoints, figures
+ *     emma_sandbox_call.c      the protected window that all Lua code runs in; run and call
+ *     emma_sandbox_stop.c      how a call is stopped: hook, timer, signal, the way out
+ *     emma_sandbox_count.c     the instruction budget
+ *     emma_sandbox_library.c   what scripts see in place of Lua's own functions
+ *     emma_sandbox_host.c      functions and values of the host's
+ *     emma_sandbox_value.c     values into the interpreter and out of it
+ *     emma_sandbox_resource.c  what scripts hold outside; files
+ *     emma_sandbox_types.c     bytes by type
+ *     emma_sandbox_pool.c      sandboxes that stand ready
  *
- * Invariants: S1  `running` is set from the first to the last instruction that a call can execute,
- * `armed` while
- *     `escape` can be jumped to.
- * S2  `current` is the thread of Lua's that runs; every way from one to another passes
- * emmai_switch_to. S3  `in_host` is above 0 exactly while a frame of a host function is on the
- * stack: errors that leave one
- *     are caught there and raised again.
- * S4  Once `stop` is set, nothing that scripts can call catches an error. */
+ * Invariants:
+ *     S1  `running` is set from the first to the last instruction that a call can execute, `armed`
+ *         while `escape` can be jumped to.
+ *     S2  `current` is the thread of Lua's that runs; every way from one to another passes
+ *         emmai_switch_to.
+ *     S3  `in_host` is above 0 exactly while a frame of a host function is on the stack: errors
+ *         that leave one are caught there and raised again.
+ *     S4  Once `stop` is set, nothing that scripts can call catches an error. */
 #ifndef EMMA_SANDBOX_INTERNAL_H
 #define EMMA_SANDBOX_INTERNAL_H
 
@@ -60,13 +63,25 @@ typedef struct emmai_resource {
 typedef struct emmai_mark {
     unsigned level;
     size_t collected_bytes; /* what Lua had in use after the last full collection before it */
+    size_t base_bytes;      /* where both limits are counted from since then */
 } emmai_mark;
+
+/* What bounds a stay in the interpreter. */
+typedef struct emmai_window {
+    uint64_t instructions; /* 0: any number */
+    uint64_t deadline_us;  /* 0: any time */
+    bool stops;            /* a kill ends it; otherwise, it waits for the next call */
+} emmai_window;
+
+/* The kit's own work, which takes no time. */
+#define EMMAI_WINDOW_OWN ((emmai_window){ 0, 0, false })
 
 struct emma_sandbox {
     emma *instance;
     lua_State *state;
     emma_sandbox_options options; /* of them name is NULL */
-    size_t limit_bytes;           /* as the host counts it */
+    size_t base_bytes;            /* the limits of the options are counted from here */
+    uint64_t refused_count;       /* emma's, when it was looked at last */
 
     /* The call that runs; its thread's and its signal handler's. */
     sigjmp_buf escape;
@@ -85,7 +100,8 @@ struct emma_sandbox {
 
     /* The budget; see emma_sandbox_count.c. */
     bool counting;
-    uint64_t left; /* beside what is in the running thread's counter */
+    uint64_t executed; /* in the last window that had one */
+    uint64_t left;     /* beside what is in the running thread's counter */
 
     /* What the last call left to the host. */
     char *message;   /* NULL: none */
@@ -119,8 +135,7 @@ struct emma_sandbox {
  * budgets are as in the options, 0: none. The message and the traceback are there after a
  * failure. */
 static enum emma_sandbox_status emmai_sandbox_protect(emma_sandbox *sandbox, lua_CFunction act,
-                                                      void *job, uint64_t instructions,
-                                                      uint64_t deadline_us);
+                                                      void *job, const emmai_window *window);
 
 /* Says why nothing is run, and returns the status. */
 static enum emma_sandbox_status emmai_sandbox_refuse(emma_sandbox *sandbox,
@@ -128,8 +143,14 @@ static enum emma_sandbox_status emmai_sandbox_refuse(emma_sandbox *sandbox,
                                                      const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* NULL: the name is one ("a.b.c"); else what is wrong with it. */
+static const char *emmai_sandbox_name_wrong(const char *name);
+
 /* Whether a call may begin: DONE, BUSY or BROKEN. Forgets what the last one left. */
 static enum emma_sandbox_status emmai_sandbox_begin(emma_sandbox *sandbox);
+
+/* Frees messages: what follows has not failed. */
+static void emmai_sandbox_clear(emma_sandbox *sandbox);
 
 /* Frees results and messages. */
 static void emmai_sandbox_forget(emma_sandbox *sandbox);
@@ -152,6 +173,9 @@ static bool emmai_stop_prepare(void);
 
 /* Whether a call can be taken out of Lua's code in this program. */
 static bool emmai_stop_can_escape(void);
+
+/* A number that the child of a fork has another of. */
+static unsigned emmai_stop_generation(void);
 
 /* A call begins and ends on this thread. */
 static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us);

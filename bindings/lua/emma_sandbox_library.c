@@ -240,10 +240,23 @@ static int library_load(lua_State *state)
     return lua_gettop(state);
 }
 
-/* Adds what tostring gives for each argument, with tabs between and a newline behind. */
-static int library_print(lua_State *state)
+/* Hands a line to the host: as one of its functions, which may raise errors. */
+static int library_emit(lua_State *state)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
+    size_t bytes;
+    const char *text = lua_tolstring(state, 1, &bytes);
+    if (sandbox->options.print)
+        sandbox->options.print(sandbox->options.print_arg, sandbox, text, bytes);
+    else
+        fwrite(text, 1, bytes, stdout);
+    return 0;
+}
+
+/* print(...): what tostring gives for each argument, with tabs between and a newline behind; the upvalue is
+ * library_emit. */
+static int library_print(lua_State *state)
+{
     const int count = lua_gettop(state);
     luaL_Buffer line;
     luaL_buffinit(state, &line);
@@ -255,15 +268,9 @@ static int library_print(lua_State *state)
     }
     luaL_addchar(&line, '\n');
     luaL_pushresult(&line);
-    size_t bytes;
-    const char *text = lua_tolstring(state, -1, &bytes);
-    sandbox->in_host++;
-    if (sandbox->options.print)
-        sandbox->options.print(sandbox->options.print_arg, sandbox, text, bytes);
-    else
-        fwrite(text, 1, bytes, stdout);
-    sandbox->in_host--;
-    emmai_library_pass_stop(state, sandbox, LUA_OK);
+    lua_pushvalue(state, lua_upvalueindex(1));
+    lua_insert(state, -2);
+    lua_call(state, 1, 0);
     return 0;
 }
 
@@ -306,10 +313,13 @@ static void library_remove(lua_State *state, const char *name)
 static void library_fit_base(lua_State *state, const emma_sandbox *sandbox)
 {
     static const luaL_Reg own[] = { { "pcall", library_pcall },
-                                    { "print", library_print },
                                     { "xpcall", library_xpcall },
                                     { NULL, NULL } };
     luaL_setfuncs(state, own, 0);
+    lua_pushcfunction(state, library_emit);
+    emmai_host_wrap(state, "print");
+    lua_pushcclosure(state, library_print, 1);
+    lua_setfield(state, -2, "print");
     library_cover(state, "load", library_load);
     library_remove(state, "dofile");
     library_remove(state, "loadfile");

@@ -18,6 +18,26 @@
 /* Whether a state fits at all; a smaller LIMIT_ALL is refused by the start itself. */
 #define LIMIT_LEAST_BYTES EMMA_LIMIT_MIN_BYTES
 
+/* Address space beside the limit for the start, and for a prelude that takes more than scripts
+ * may. */
+#define RESERVE_BESIDE_BYTES ((size_t)32 * 1024 * 1024)
+
+/* Of the instance, without handlers. */
+static emma_options sandbox_instance_options(const emma_sandbox_options *given)
+{
+    emma_options options = EMMA_LUA_OPTIONS_INIT;
+    options.name = given->name ? given->name : "sandbox";
+    options.spare_bytes = given->spare_bytes;
+    options.reserve_bytes = given->reserve_bytes;
+    if (!given->reserve_bytes && given->limit_bytes != EMMA_UNLIMITED)
+        options.reserve_bytes = 2 * given->limit_bytes + RESERVE_BESIDE_BYTES;
+    if (given->flags & EMMA_SANDBOX_CHECKPOINTS)
+        options.flags |= EMMA_CHECKPOINTS;
+    if (given->flags & EMMA_SANDBOX_LIMIT_ALL && given->limit_bytes != EMMA_UNLIMITED)
+        options.limit_bytes = given->limit_bytes + given->spare_bytes;
+    return options;
+}
+
 static const char *sandbox_budget_wrong(const emma_sandbox_options *options)
 {
     if ((options->flags & EMMA_SANDBOX_FINALIZERS) && options->instructions &&
@@ -47,6 +67,9 @@ static const char *sandbox_options_wrong(const emma_sandbox_options *options)
         return "flags: an unknown one";
     if (options->value_depth > EMMA_SANDBOX_VALUE_DEPTH_MAX)
         return "value_depth: more than EMMA_SANDBOX_VALUE_DEPTH_MAX";
+    const emma_options instance = sandbox_instance_options(options);
+    if (emma_options_check(&instance) != EMMA_OK)
+        return "limit_bytes, spare_bytes or reserve_bytes: more than there can be";
     return sandbox_budget_wrong(options);
 }
 
@@ -83,6 +106,7 @@ enum emma_sandbox_status emma_sandbox_set_budget(emma_sandbox *sandbox, uint64_t
                                                  uint64_t deadline_us)
 {
     emma_sandbox_options options = sandbox->options;
+    emmai_sandbox_clear(sandbox);
     options.instructions = instructions;
     options.deadline_us = deadline_us;
     const char *wrong = sandbox_budget_wrong(&options);
@@ -120,11 +144,11 @@ static enum emma_sandbox_status sandbox_status(enum emma_status status)
     }
 }
 
-/* Begins to count both limits: from what is in use now, unless all counts. */
-static enum emma_status sandbox_count_limit(emma_sandbox *sandbox)
+/* Sets both limits, counted from base_bytes. */
+static enum emma_status sandbox_set_limits(emma_sandbox *sandbox)
 {
     const emma_sandbox_options *options = &sandbox->options;
-    const size_t base = options->flags & EMMA_SANDBOX_LIMIT_ALL ? 0 : sandbox_footprint(sandbox);
+    const size_t base = sandbox->base_bytes;
     if (options->soft_limit_bytes <= PTRDIFF_MAX)
         emma_set_soft_limit(sandbox->instance, base + options->soft_limit_bytes);
     if (options->limit_bytes == EMMA_UNLIMITED)
@@ -132,21 +156,32 @@ static enum emma_status sandbox_count_limit(emma_sandbox *sandbox)
     return emma_set_limit(sandbox->instance, base + options->limit_bytes + options->spare_bytes);
 }
 
+/* Begins to count both limits from what is in use now, unless all counts. */
+static enum emma_status sandbox_count_limits(emma_sandbox *sandbox)
+{
+    if (!(sandbox->options.flags & EMMA_SANDBOX_LIMIT_ALL))
+        sandbox->base_bytes = sandbox_footprint(sandbox);
+    return sandbox_set_limits(sandbox);
+}
+
 enum emma_sandbox_status emma_sandbox_set_limit(emma_sandbox *sandbox, size_t limit_bytes)
 {
     if (sandbox->running)
         return EMMA_SANDBOX_BUSY;
-    const size_t before = sandbox->options.limit_bytes;
+    emmai_sandbox_clear(sandbox);
+    const size_t before = sandbox->options.limit_bytes, base_before = sandbox->base_bytes;
     sandbox->options.limit_bytes = limit_bytes;
     const char *wrong = sandbox_options_wrong(&sandbox->options);
     if (wrong) {
         sandbox->options.limit_bytes = before;
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "%s", wrong);
     }
-    const enum emma_sandbox_status status = sandbox_status(sandbox_count_limit(sandbox));
+    const enum emma_sandbox_status status = sandbox_status(sandbox_count_limits(sandbox));
     if (status == EMMA_SANDBOX_DONE)
         return status;
     sandbox->options.limit_bytes = before;
+    sandbox->base_bytes = base_before;
+    sandbox_set_limits(sandbox);
     return emmai_sandbox_refuse(sandbox, status, "limit_bytes: more is in use");
 }
 
@@ -159,24 +194,10 @@ static void sandbox_on_soft_limit(void *arg, emma *instance, bool over)
 
 /* ---- Made and thrown away ---- */
 
-/* Address space beside the limit for the start, and for a prelude that takes more than scripts
- * may. */
-#define RESERVE_BESIDE_BYTES ((size_t)32 * 1024 * 1024)
-
 static emma *sandbox_create_instance(emma_sandbox *sandbox)
 {
-    const emma_sandbox_options *given = &sandbox->options;
-    emma_options options = EMMA_LUA_OPTIONS_INIT;
-    options.name = given->name ? given->name : "sandbox";
-    options.spare_bytes = given->spare_bytes;
-    options.reserve_bytes = given->reserve_bytes;
-    if (!given->reserve_bytes && given->limit_bytes != EMMA_UNLIMITED)
-        options.reserve_bytes = 2 * given->limit_bytes + RESERVE_BESIDE_BYTES;
-    if (given->flags & EMMA_SANDBOX_CHECKPOINTS)
-        options.flags |= EMMA_CHECKPOINTS;
-    if (given->flags & EMMA_SANDBOX_LIMIT_ALL && given->limit_bytes != EMMA_UNLIMITED)
-        options.limit_bytes = given->limit_bytes + given->spare_bytes;
-    if (given->soft_handler) {
+    emma_options options = sandbox_instance_options(&sandbox->options);
+    if (sandbox->options.soft_handler) {
         options.limit_handler = sandbox_on_soft_limit;
         options.limit_arg = sandbox;
     }
@@ -192,9 +213,10 @@ static bool sandbox_start(emma_sandbox *sandbox)
     if (!sandbox->state)
         return false;
     *(emma_sandbox **)lua_getextraspace(sandbox->state) = sandbox;
-    if (emmai_sandbox_protect(sandbox, emmai_library_open, sandbox, 0, 0) != EMMA_SANDBOX_DONE)
+    if (emmai_sandbox_protect(sandbox, emmai_library_open, sandbox, &EMMAI_WINDOW_OWN) !=
+        EMMA_SANDBOX_DONE)
         return false;
-    return sandbox_count_limit(sandbox) == EMMA_OK;
+    return sandbox_count_limits(sandbox) == EMMA_OK;
 }
 
 emma_sandbox *emma_sandbox_create(const emma_sandbox_options *options)
@@ -238,6 +260,17 @@ emma *emma_sandbox_instance(emma_sandbox *sandbox)
 
 /* ---- Checkpoints ---- */
 
+#define LIMIT_PER_REST 8
+
+/* For how much the collector rests after a checkpoint: a part of the limit only, as some of Lua's functions (those with
+ * buffers) give up where memory is refused instead of collecting first. */
+static size_t sandbox_rest_bytes(const emma_sandbox *sandbox)
+{
+    const size_t part = sandbox->options.limit_bytes / LIMIT_PER_REST;
+    return part < sandbox->options.collect_after_bytes ? part
+                                                       : sandbox->options.collect_after_bytes;
+}
+
 /* Leaves no garbage, and a collector that has nothing to do for a while: a cycle writes to most
  * pages. A negative step is the only way to tell Lua how long that is, in KiB. */
 static int sandbox_collect(lua_State *state)
@@ -247,7 +280,7 @@ static int sandbox_collect(lua_State *state)
         lua_gc(state, LUA_GCGEN, 0, 0);
     lua_gc(state, LUA_GCCOLLECT);
     lua_gc(state, LUA_GCCOLLECT); /* what finalizers left */
-    const size_t rest_kib = sandbox->options.collect_after_bytes / 1024;
+    const size_t rest_kib = sandbox_rest_bytes(sandbox) / 1024;
     if (rest_kib)
         lua_gc(state, LUA_GCSTEP, -(int)(rest_kib < INT_MAX ? rest_kib : INT_MAX));
     return 0;
@@ -268,11 +301,12 @@ static enum emma_sandbox_status sandbox_collect_for(emma_sandbox *sandbox, emmai
         *mark = sandbox->marks[sandbox->mark_count - 1];
         const size_t bytes = sandbox_lua_bytes(sandbox);
         if (bytes < mark->collected_bytes ||
-            bytes - mark->collected_bytes < sandbox->options.collect_after_bytes)
+            bytes - mark->collected_bytes < sandbox_rest_bytes(sandbox))
             return EMMA_SANDBOX_DONE;
     }
+    const emmai_window window = { 0, sandbox->options.deadline_us, true };
     const enum emma_sandbox_status status =
-        emmai_sandbox_protect(sandbox, sandbox_collect, sandbox, 0, sandbox->options.deadline_us);
+        emmai_sandbox_protect(sandbox, sandbox_collect, sandbox, &window);
     if (status == EMMA_SANDBOX_DONE)
         mark->collected_bytes = sandbox_lua_bytes(sandbox);
     return status;
@@ -294,7 +328,7 @@ static enum emma_status sandbox_push(emma_sandbox *sandbox, unsigned *level)
         emma_set_limit(sandbox->instance, EMMA_UNLIMITED);
     const enum emma_status status = emma_checkpoint(sandbox->instance, level);
     if (!all)
-        sandbox_count_limit(sandbox);
+        sandbox_count_limits(sandbox);
     return status;
 }
 
@@ -314,8 +348,10 @@ enum emma_sandbox_status emma_sandbox_checkpoint(emma_sandbox *sandbox, unsigned
         return collected;
     const enum emma_status status = sandbox_push(sandbox, level);
     if (status != EMMA_OK)
-        return emmai_sandbox_refuse(sandbox, sandbox_status(status), "the checkpoint was refused");
+        return emmai_sandbox_refuse(sandbox, sandbox_status(status),
+                                    "the checkpoint was refused: no memory, or no file descriptor");
     mark.level = *level;
+    mark.base_bytes = sandbox->base_bytes;
     sandbox->marks[sandbox->mark_count++] = mark;
     return EMMA_SANDBOX_DONE;
 }
@@ -333,6 +369,7 @@ enum emma_sandbox_status emma_sandbox_rollback(emma_sandbox *sandbox, unsigned l
 {
     if (sandbox->running)
         return EMMA_SANDBOX_BUSY;
+    emmai_sandbox_clear(sandbox);
     const size_t count = sandbox_levels_to(sandbox, level);
     if (!count)
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID,
@@ -341,6 +378,8 @@ enum emma_sandbox_status emma_sandbox_rollback(emma_sandbox *sandbox, unsigned l
     if (status != EMMA_OK)
         return emmai_sandbox_refuse(sandbox, sandbox_status(status), "the rollback was refused");
     sandbox->mark_count = count;
+    sandbox->base_bytes = sandbox->marks[count - 1].base_bytes;
+    sandbox_set_limits(sandbox);
     emmai_resource_release(sandbox, level);
     sandbox->broken = false;
     atomic_store(&sandbox->stop, EMMA_SANDBOX_DONE);
@@ -352,6 +391,7 @@ enum emma_sandbox_status emma_sandbox_drop(emma_sandbox *sandbox, unsigned level
 {
     if (sandbox->running)
         return EMMA_SANDBOX_BUSY;
+    emmai_sandbox_clear(sandbox);
     const size_t count = sandbox_levels_to(sandbox, level);
     if (!count)
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID,

@@ -32,6 +32,7 @@ struct emma_sandbox_pool {
     size_t waiting; /* threads in acquire that wait */
     pthread_t thread;
     bool has_thread;
+    unsigned generation; /* of the process that the thread is in */
     bool ends;
     int64_t rollback_ns;
     char message[EMMA_SANDBOX_MESSAGE_BYTES]; /* of the last preparation that failed */
@@ -52,6 +53,8 @@ static enum emma_sandbox_status pool_run_prelude(emma_sandbox_pool *pool, emma_s
     }
     if (!options->prelude)
         return EMMA_SANDBOX_DONE;
+    if (!(options->sandbox.flags & EMMA_SANDBOX_LIMIT_ALL))
+        emma_sandbox_set_limit(sandbox, EMMA_UNLIMITED);
     emma_sandbox_set_budget(sandbox, 0, options->prelude_us);
     return emma_sandbox_run(sandbox, options->prelude_name, options->prelude,
                             options->prelude_bytes);
@@ -63,18 +66,21 @@ static enum emma_sandbox_status pool_make(emma_sandbox_pool *pool, pool_slot *sl
     const emma_sandbox_options *options = &pool->options.sandbox;
     slot->sandbox = emma_sandbox_create(options);
     if (!slot->sandbox) {
-        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "no memory for a sandbox");
+        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES,
+                 "memory: a limit or the kernel refused memory or address space for a sandbox");
         return EMMA_SANDBOX_MEMORY;
     }
     enum emma_sandbox_status status = pool_run_prelude(pool, slot->sandbox);
+    slot->sandbox->options.limit_bytes = options->limit_bytes; /* from the checkpoint on */
     if (status == EMMA_SANDBOX_DONE)
         status = emma_sandbox_checkpoint(slot->sandbox, &slot->level);
     if (status == EMMA_SANDBOX_DONE)
         status =
             emma_sandbox_set_budget(slot->sandbox, options->instructions, options->deadline_us);
     if (status != EMMA_SANDBOX_DONE) {
+        const char *why = emma_sandbox_message(slot->sandbox);
         snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "%s: %s", emma_sandbox_status_text(status),
-                 emma_sandbox_message(slot->sandbox));
+                 *why ? why : "so the prepare function said");
         emma_sandbox_destroy(slot->sandbox);
         slot->sandbox = NULL;
     }
@@ -154,6 +160,8 @@ static const char *pool_options_wrong(const emma_sandbox_pool_options *options)
         return "ahead: more than sandboxes_max";
     if (!options->prelude && options->prelude_bytes)
         return "prelude: NULL";
+    if (options->prelude_bytes > PTRDIFF_MAX)
+        return "prelude_bytes: too large";
     if (!(options->sandbox.flags & EMMA_SANDBOX_CHECKPOINTS))
         return "sandbox.flags: EMMA_SANDBOX_CHECKPOINTS is needed";
     if (emma_sandbox_options_check(&options->sandbox, &why) != EMMA_SANDBOX_DONE)
@@ -169,6 +177,8 @@ static bool pool_copy_texts(emma_sandbox_pool *pool)
     emma_sandbox_pool_options *options = &pool->options;
     const char *name = options->sandbox.name ? options->sandbox.name : "sandbox";
     const char *prelude_name = options->prelude_name ? options->prelude_name : "prelude";
+    if (options->prelude && !options->prelude_bytes)
+        options->prelude_bytes = strlen(options->prelude);
     char *prelude = options->prelude ? malloc(options->prelude_bytes + 1) : NULL;
     if (prelude)
         memcpy(prelude, options->prelude, options->prelude_bytes);
@@ -208,6 +218,7 @@ static bool pool_start(emma_sandbox_pool *pool, char *message)
         emma_sandbox_pool_message(pool, message);
         return false;
     }
+    pool->generation = emmai_stop_generation();
     if (pool->options.ahead)
         pool->has_thread = pthread_create(&pool->thread, NULL, pool_keep_ahead, pool) == 0;
     if (pool->has_thread || !pool->options.ahead)
@@ -248,7 +259,7 @@ void emma_sandbox_pool_destroy(emma_sandbox_pool *pool)
     pool->ends = true;
     pthread_cond_broadcast(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
-    if (pool->has_thread)
+    if (pool->has_thread && pool->generation == emmai_stop_generation())
         pthread_join(pool->thread, NULL);
     while (pool->idle_count)
         emma_sandbox_destroy(pool->slots[pool->idle[--pool->idle_count]].sandbox);
@@ -297,26 +308,41 @@ void emma_sandbox_pool_message(emma_sandbox_pool *pool, char message[EMMA_SANDBO
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* What a lease changed of the budget and the limit ends with it. */
-static bool pool_restore(const emma_sandbox_pool *pool, emma_sandbox *sandbox)
+/* What a lease changed of the budget and the limit ends with it; the rollback sets the limit. */
+static void pool_restore_options(const emma_sandbox_pool *pool, emma_sandbox *sandbox)
 {
     const emma_sandbox_options *given = &pool->options.sandbox;
     sandbox->options.instructions = given->instructions;
     sandbox->options.deadline_us = given->deadline_us;
-    return sandbox->options.limit_bytes == given->limit_bytes ||
-           emma_sandbox_set_limit(sandbox, given->limit_bytes) == EMMA_SANDBOX_DONE;
+    sandbox->options.limit_bytes = given->limit_bytes;
 }
 
-void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox)
+/* Whether it is leased, and if so from this pool; *level is where it goes back to. */
+static bool pool_is_leased(emma_sandbox_pool *pool, const emma_sandbox *sandbox, unsigned *level)
 {
-    if (!sandbox)
-        return;
+    pthread_mutex_lock(&pool->lock);
+    bool leased = sandbox->place < pool->options.sandboxes_max;
+    if (leased) {
+        const pool_slot *slot = &pool->slots[sandbox->place];
+        leased = slot->sandbox == sandbox && slot->leased;
+        *level = slot->level;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return leased;
+}
+
+enum emma_sandbox_status emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox)
+{
+    unsigned level;
+    if (!sandbox || !pool_is_leased(pool, sandbox, &level))
+        return EMMA_SANDBOX_INVALID;
+    if (sandbox->running)
+        return EMMA_SANDBOX_BUSY;
     const size_t place = sandbox->place;
-    const unsigned level = pool->slots[place].level; /* a leased one's does not change */
     const int64_t start_ns = emmai_stop_now_ns();
     const bool was_broken = sandbox->broken;
-    const bool usable =
-        emma_sandbox_rollback(sandbox, level) == EMMA_SANDBOX_DONE && pool_restore(pool, sandbox);
+    pool_restore_options(pool, sandbox);
+    const bool usable = emma_sandbox_rollback(sandbox, level) == EMMA_SANDBOX_DONE;
     const int64_t spent_ns = emmai_stop_now_ns() - start_ns;
     if (usable)
         emmai_sandbox_forget(sandbox);
@@ -334,6 +360,7 @@ void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox)
         pthread_cond_broadcast(&pool->changed);
     }
     pthread_mutex_unlock(&pool->lock);
+    return EMMA_SANDBOX_DONE;
 }
 
 enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size_t count)

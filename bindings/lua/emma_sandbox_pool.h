@@ -84,7 +84,8 @@ EMMA_API void emma_sandbox_pool_message(emma_sandbox_pool *pool,
 
 /* Takes it back: rolls it back to how it was prepared, its limit and budget too. One that cannot
  * be is destroyed. Its results and messages are gone. */
-EMMA_API void emma_sandbox_pool_release(emma_sandbox_pool *pool, emma_sandbox *sandbox);
+EMMA_API enum emma_sandbox_status emma_sandbox_pool_release(emma_sandbox_pool *pool,
+                                                            emma_sandbox *sandbox);
 
 /* Prepares until `count` are idle, or as many as there may be. What a preparation ends with. */
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size_t count);

@@ -36,10 +36,13 @@ static bool resource_make_room(emma_sandbox *sandbox)
 enum emma_sandbox_status emma_sandbox_hold(emma_sandbox *sandbox, void *resource,
                                            void (*release)(void *resource))
 {
-    if (!resource || !release || resource_find(sandbox, resource) < sandbox->resource_count)
-        return EMMA_SANDBOX_INVALID;
+    emmai_sandbox_clear(sandbox);
+    if (!resource || !release)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "resource or release: NULL");
+    if (resource_find(sandbox, resource) < sandbox->resource_count)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "resource: held already");
     if (!resource_make_room(sandbox))
-        return EMMA_SANDBOX_MEMORY;
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_MEMORY, "the host has no memory");
     sandbox->resources[sandbox->resource_count++] =
         (emmai_resource){ resource, release, emmai_sandbox_level(sandbox) };
     return EMMA_SANDBOX_DONE;
@@ -48,9 +51,12 @@ enum emma_sandbox_status emma_sandbox_hold(emma_sandbox *sandbox, void *resource
 enum emma_sandbox_status emma_sandbox_let_go(emma_sandbox *sandbox, const void *resource)
 {
     const size_t place = resource_find(sandbox, resource);
-    if (place == sandbox->resource_count ||
-        sandbox->resources[place].level < emmai_sandbox_level(sandbox))
-        return EMMA_SANDBOX_INVALID;
+    emmai_sandbox_clear(sandbox);
+    if (place == sandbox->resource_count)
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "resource: not held");
+    if (sandbox->resources[place].level < emmai_sandbox_level(sandbox))
+        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID,
+                                    "resource: held since before the last checkpoint");
     sandbox->resource_count--;
     memmove(&sandbox->resources[place], &sandbox->resources[place + 1],
             (sandbox->resource_count - place) * sizeof sandbox->resources[0]);
@@ -98,10 +104,12 @@ static resource_file *resource_find_file(const emma_sandbox *sandbox, const FILE
 static int resource_on_close(lua_State *state)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
-    const luaL_Stream *stream = luaL_checkudata(state, 1, LUA_FILEHANDLE);
+    luaL_Stream *stream = luaL_checkudata(state, 1, LUA_FILEHANDLE);
     resource_file *opened = resource_find_file(sandbox, stream->f);
-    if (!opened || emma_sandbox_let_go(sandbox, opened) != EMMA_SANDBOX_DONE)
+    if (!opened || emma_sandbox_let_go(sandbox, opened) != EMMA_SANDBOX_DONE) {
+        stream->closef = resource_on_close; /* which was taken out: that closes it for scripts */
         return luaL_error(state, "the file was opened before the checkpoint: it stays open");
+    }
     const bool is_pipe = opened->is_pipe;
     free(opened);
     errno = 0; /* luaL_execresult takes any for pclose's */

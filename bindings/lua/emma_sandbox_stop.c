@@ -139,6 +139,12 @@ static bool emmai_stop_can_escape(void)
     return stop_process.text_bytes != 0;
 }
 
+static unsigned emmai_stop_generation(void)
+{
+    pthread_once(&stop_process.once, stop_prepare_process);
+    return stop_process.generation;
+}
+
 static bool emmai_stop_prepare(void)
 {
     pthread_once(&stop_process.once, stop_prepare_process);
@@ -156,10 +162,6 @@ static bool emmai_stop_prepare(void)
     event.sigev_value.sival_ptr = &stop_process;
     event.sigev_notify_thread_id = self->id;
     self->has_timer = timer_create(CLOCK_MONOTONIC, &event, &self->timer) == 0;
-    sigset_t own; /* threads of servers often have all signals blocked */
-    sigemptyset(&own);
-    sigaddset(&own, EMMA_SANDBOX_SIGNAL);
-    pthread_sigmask(SIG_UNBLOCK, &own, NULL);
     if (self->has_timer)
         pthread_setspecific(stop_process.key, self);
     return self->has_timer;
@@ -176,6 +178,15 @@ static void stop_set_timer(int64_t due_ns)
     when.it_value.tv_nsec = (long)(due_ns % EMMAI_NS_PER_S);
     when.it_interval.tv_nsec = due_ns ? TICK_NS : 0;
     timer_settime(stop_self.timer, TIMER_ABSTIME, &when, NULL);
+}
+
+/* Threads of servers often have all signals blocked, and set that at any time. */
+static void stop_unblock(void)
+{
+    sigset_t own;
+    sigemptyset(&own);
+    sigaddset(&own, EMMA_SANDBOX_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &own, NULL);
 }
 
 /* In the child: timers are not inherited. A call that the fork was in the middle of gets one of
@@ -211,6 +222,7 @@ static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us)
     sandbox->deadline_ns = stop_due(deadline_us, sandbox->outer);
     stop_self.running = sandbox;
     atomic_store(&sandbox->thread, stop_self.id);
+    stop_unblock();
     if (sandbox->deadline_ns)
         stop_set_timer(sandbox->deadline_ns);
 }
@@ -237,8 +249,16 @@ void emma_sandbox_kill(emma_sandbox *sandbox)
 {
     emmai_stop_note(sandbox, EMMA_SANDBOX_KILLED);
     const pid_t thread = atomic_load(&sandbox->thread);
-    if (thread)
-        syscall(SYS_tgkill, getpid(), thread, EMMA_SANDBOX_SIGNAL);
+    if (!thread)
+        return;
+    siginfo_t
+        info; /* as sigqueue would have it, for one thread: the handler knows it by the value */
+    memset(&info, 0, sizeof info);
+    info.si_code = SI_QUEUE;
+    info.si_pid = getpid();
+    info.si_uid = getuid();
+    info.si_value.sival_ptr = &stop_process;
+    syscall(SYS_rt_tgsigqueueinfo, info.si_pid, thread, EMMA_SANDBOX_SIGNAL, &info);
 }
 
 /* ---- The hook ---- */
@@ -331,8 +351,8 @@ static void stop_tick(emma_sandbox *sandbox, ucontext_t *context)
 static void stop_on_signal(int number, siginfo_t *info, void *context)
 {
     const int saved_errno = errno;
-    const bool is_own = (info->si_code == SI_TIMER && info->si_value.sival_ptr == &stop_process) ||
-                        (info->si_code == SI_TKILL && info->si_pid == getpid());
+    const bool is_own = (info->si_code == SI_TIMER || info->si_code == SI_QUEUE) &&
+                        info->si_value.sival_ptr == &stop_process;
     if (stop_self.running)
         stop_tick(stop_self.running, context);
     errno = saved_errno;

@@ -240,7 +240,7 @@ enum emma_sandbox_status emma_sandbox_get_type_bytes(emma_sandbox *sandbox,
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_MEMORY, "the host has no memory");
     emma_walk(sandbox->instance, types_note_block, &walk);
     const enum emma_sandbox_status status =
-        emmai_sandbox_protect(sandbox, types_collect, &walk, 0, 0);
+        emmai_sandbox_protect(sandbox, types_collect, &walk, &EMMAI_WINDOW_OWN);
     if (status == EMMA_SANDBOX_DONE)
         types_sum(&walk, out);
     free(walk.blocks);

@@ -38,6 +38,8 @@ static const char *emmai_value_wrong(const emma_sandbox_value *value, unsigned d
     case EMMA_SANDBOX_FLOAT:
         return NULL;
     case EMMA_SANDBOX_TEXT:
+        if (value->as.text.bytes > PTRDIFF_MAX)
+            return "a text that is too large";
         return value->as.text.bytes && !value->as.text.data ? "a text without data" : NULL;
     case EMMA_SANDBOX_PAIRS:
         return value_wrong_pairs(value, depth);
