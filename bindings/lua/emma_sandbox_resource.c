@@ -138,22 +138,22 @@ static void resource_adopt(lua_State *state, int index, bool is_pipe)
     luaL_error(state, "the host has no memory for one file more"); /* its collection closes it */
 }
 
-/* Stands before each function of the io library, which is its first upvalue, within a function
- * of the host's: C's streams have locks, and a file must not be lost between its opening and the
- * list. What it returns can be a file, or a function that reads lines. */
+/* Stands before each function of the io library, which is its first upvalue, within a function of the host's: C's
+ * streams have locks, and a file must not be lost between its opening and the list. For that the function is called
+ * by C, too: as its frame ended, a hook could raise an error. What it returns can be a file, or a function that reads
+ * lines. */
 static int resource_io(lua_State *state)
 {
     const bool is_pipe = lua_toboolean(state, lua_upvalueindex(2));
-    lua_pushvalue(state, lua_upvalueindex(1));
-    lua_insert(state, 1);
-    lua_call(state, lua_gettop(state) - 1, LUA_MULTRET);
-    const int count = lua_gettop(state);
-    for (int i = 1; i <= count; i++)
-        resource_adopt(state, i, is_pipe);
-    if (lua_iscfunction(state, 1)) {
-        lua_pushvalue(state, 1);
+    const lua_CFunction function = lua_tocfunction(state, lua_upvalueindex(1));
+    const int count = function(state);
+    const int first = lua_gettop(state) - count + 1;
+    for (int i = 0; i < count; i++)
+        resource_adopt(state, first + i, is_pipe);
+    if (count && lua_iscfunction(state, first)) {
+        lua_pushvalue(state, first);
         emmai_host_wrap(state, "lines");
-        lua_replace(state, 1);
+        lua_replace(state, first);
     }
     return count;
 }
