@@ -19,29 +19,36 @@
  * scripts cannot catch it. Where that has no effect within a millisecond of processor time (a
  * search for an exponential pattern, a sort, a finalizer: no hook runs there), the thread is taken
  * out of the interpreter by a signal: only while Lua's own code runs, never inside the C library,
- * emma or a function of the host's. The sandbox is *broken* then: rollback or destroy. The signal
- * is SIGURG (EMMA_SANDBOX_SIGNAL when the kit is compiled), whose handler calls the one it found
- * there for signals of others; a thread's first call unblocks it. It interrupts host functions,
- * too, once each millisecond, when their call is to be stopped: poll() and the like return EINTR
- * then. In a program that Lua is linked into statically, other signals' handlers must block it
- * (sa_mask), as their code cannot be told from Lua's. Host functions that run Lua code in states of
- * their own, and those not registered by emma_sandbox_register, are not seen: the first are stopped
- * late, the second can be left in the middle of any call of Lua's.
+ * emma or a function of the host's. The sandbox is *broken* then: rollback or destroy. A budget of
+ * instructions alone does not bound time, as one instruction can be such a search.
  *
- * Threads: a sandbox is used by one thread at a time, any; emma_sandbox_kill comes from any thread
- * at any time. Stacks: a call needs what Lua needs, up to 200 nested C calls of it (1 MiB is
- * plenty). Forks: parent and child each have all sandboxes. What is told of time is the monotonic
- * clock's.
+ * The signal is SIGURG (EMMA_SANDBOX_SIGNAL when the kit is compiled); each call unblocks it. The
+ * handler passes signals of others to the one that it found; who sets another later must call this
+ * one. It interrupts host functions, too, once each millisecond, when their call is to be stopped:
+ * poll() and the like return EINTR then. In a program that Lua is linked into statically, other
+ * signals' handlers must block it (sa_mask), as their code cannot be told from Lua's.
  *
- * Memory of the host's (malloc): the sandbox's struct, results and messages, a list of
- * resources; nothing of it is counted or limited, but results and messages are bounded. One
- * timer per thread that makes calls. */
+ * Threads: a sandbox is used by one thread at a time, any, with a stack of at least 1 MiB;
+ * emma_sandbox_kill comes from any thread at any time. Forks: parent and child each have all
+ * sandboxes. What is told of time is the monotonic clock's. In a sandbox that is called by a host
+ * function of another, a call ends with the other's when that is to be stopped.
+ *
+ * Memory of the host's (malloc): the sandbox's struct, results and messages, a list of resources;
+ * nothing of it is counted or limited, but results and messages are bounded. One timer per thread
+ * that makes calls. */
 #ifndef EMMA_SANDBOX_H
 #define EMMA_SANDBOX_H
 
 #include "emma_lua.h"
 
+/* As lua.hpp does. */
+#ifdef __cplusplus
+extern "C" {
+#endif
 #include <lua.h>
+#ifdef __cplusplus
+}
+#endif
 
 #ifdef EMMA_PREFIX
 #define emma_sandbox_arg            EMMA_PASTE(EMMA_PREFIX, emma_sandbox_arg)
@@ -60,6 +67,7 @@
 #define emma_sandbox_of             EMMA_PASTE(EMMA_PREFIX, emma_sandbox_of)
 #define emma_sandbox_options_check  EMMA_PASTE(EMMA_PREFIX, emma_sandbox_options_check)
 #define emma_sandbox_register       EMMA_PASTE(EMMA_PREFIX, emma_sandbox_register)
+#define emma_sandbox_resume         EMMA_PASTE(EMMA_PREFIX, emma_sandbox_resume)
 #define emma_sandbox_results        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_results)
 #define emma_sandbox_rollback       EMMA_PASTE(EMMA_PREFIX, emma_sandbox_rollback)
 #define emma_sandbox_run            EMMA_PASTE(EMMA_PREFIX, emma_sandbox_run)
@@ -114,20 +122,22 @@ enum emma_sandbox_flags {
     EMMA_SANDBOX_CHECKPOINTS = 1, /* emma_sandbox_checkpoint can be called; some pages more */
     /* load and emma_sandbox_run take precompiled chunks, which can do anything to the process. */
     EMMA_SANDBOX_BYTECODE = 2,
-    /* setmetatable takes metatables with __gc. Their functions run at any allocation, and no
-     * hook does in them: an instruction budget needs a deadline beside it then. Messages of host
-     * functions' errors name no line. */
+    /* setmetatable takes metatables with __gc. Their functions run at any allocation, and no hook
+     * does in them: an instruction budget needs a deadline beside it then. */
     EMMA_SANDBOX_FINALIZERS = 4,
-    EMMA_SANDBOX_CATCH_MEMORY = 8, /* pcall catches "not enough memory", as in plain Lua */
-    /* The limit holds from the first page on; otherwise from when the sandbox was made, and
-     * again from each checkpoint: what the start and the prelude took is not the script's. */
+    /* pcall catches "not enough memory", as in plain Lua. Scripts that try again and again take
+     * time, not instructions. */
+    EMMA_SANDBOX_CATCH_MEMORY = 8,
+    /* The limit holds from the first page on. Otherwise it is counted from when the sandbox was
+     * made, and again from each checkpoint: what the start took, and a prelude, is not the
+     * script's (while a prelude runs, emma_sandbox_set_limit can lift it). */
     EMMA_SANDBOX_LIMIT_ALL = 16,
     /* Stay with an incremental collector; otherwise it is generational. */
     EMMA_SANDBOX_INCREMENTAL = 32
 };
 
-/* Prints what Lua's print would: `text` ends with a newline, and lives during the call. It is a
- * host function: see emma_sandbox_register. */
+/* Prints what Lua's print would: `text` ends with a newline, and lives during the call. As a
+ * host function it is not left in the middle; it raises no errors. */
 typedef void (*emma_sandbox_print_fn)(void *arg, emma_sandbox *sandbox, const char *text,
                                       size_t bytes);
 
@@ -143,10 +153,13 @@ typedef struct emma_sandbox_options {
     size_t spare_bytes;      /* beside the limit: for messages and tracebacks */
     size_t reserve_bytes;    /* address space; 0: chosen from the limit */
     uint64_t instructions; /* that a call may execute, as Lua's count hook counts; 0: any number */
-    uint64_t deadline_us;  /* microseconds that a call may take; 0: any time */
-    unsigned libraries;    /* emma_sandbox_libraries, or-ed */
-    unsigned flags;        /* emma_sandbox_flags, or-ed */
-    size_t collect_after_bytes;  /* that are allocated after a checkpoint without a collection */
+    /* Microseconds that a call may take; 0: any time, and two system calls less per call. */
+    uint64_t deadline_us;
+    unsigned libraries; /* emma_sandbox_libraries, or-ed */
+    unsigned flags;     /* emma_sandbox_flags, or-ed */
+    /* That are allocated after a checkpoint without a collection; at most an eighth of the
+     * limit. */
+    size_t collect_after_bytes;
     unsigned value_depth;        /* tables in tables that arguments and results may have */
     size_t value_bytes;          /* that the results of a call may take in the host's memory */
     emma_sandbox_print_fn print; /* NULL: to stdout */
@@ -236,12 +249,13 @@ EMMA_API enum emma_sandbox_status emma_sandbox_call(emma_sandbox *sandbox, const
                                                     const emma_sandbox_value *arguments,
                                                     size_t count);
 
-/* What the last call returned, after DONE; none otherwise. They belong to the sandbox, and are
- * gone with the next run, call or destroy; a rollback leaves them. */
+/* What the last run or call returned, after DONE; none otherwise. They belong to the sandbox,
+ * and are gone after the next run or call, whose arguments they may be, or destroy; a rollback
+ * leaves them. */
 EMMA_API const emma_sandbox_value *emma_sandbox_results(const emma_sandbox *sandbox, size_t *count);
 
-/* What the last function of the kit that failed on this sandbox has to say, at most
- * EMMA_SANDBOX_MESSAGE_BYTES; "" if it did not fail. Lives as results do. */
+/* What the last function of the kit on this sandbox has to say, if it failed, at most
+ * EMMA_SANDBOX_MESSAGE_BYTES; "" if it did not. Gone with the next one. */
 EMMA_API const char *emma_sandbox_message(const emma_sandbox *sandbox);
 #define EMMA_SANDBOX_MESSAGE_BYTES 1024
 
@@ -253,8 +267,9 @@ EMMA_API const char *emma_sandbox_traceback(const emma_sandbox *sandbox);
 /* "done", "error", "memory", ... */
 EMMA_API const char *emma_sandbox_status_text(enum emma_sandbox_status status);
 
-/* Stops the call that runs, or the next one if none does. For any thread, and signal handlers. A
- * rollback forgets it. */
+/* Stops the run or call that is going on, or the next one if none is; a rollback forgets it. For
+ * any thread, and signal handlers. Who kills a sandbox of a pool must know that the lease still
+ * lasts. */
 EMMA_API void emma_sandbox_kill(emma_sandbox *sandbox);
 
 /* Changes what each following call may execute, and how long it may take, as the options say.
@@ -262,8 +277,9 @@ EMMA_API void emma_sandbox_kill(emma_sandbox *sandbox);
 EMMA_API enum emma_sandbox_status
 emma_sandbox_set_budget(emma_sandbox *sandbox, uint64_t instructions, uint64_t deadline_us);
 
-/* Changes the limit: from now on, so much may be taken (with EMMA_SANDBOX_LIMIT_ALL: in all).
- * MEMORY when more is in use already, INVALID when it is too small, BUSY. */
+/* Changes the limit: from now on, so much may be taken (with EMMA_SANDBOX_LIMIT_ALL: in all). A
+ * rollback counts it from the checkpoint. MEMORY when more is in use already, INVALID when it is
+ * too small, BUSY. */
 EMMA_API enum emma_sandbox_status emma_sandbox_set_limit(emma_sandbox *sandbox, size_t limit_bytes);
 
 /* ---- What scripts see ---- */
@@ -273,11 +289,17 @@ EMMA_API enum emma_sandbox_status emma_sandbox_set_limit(emma_sandbox *sandbox, 
 EMMA_API enum emma_sandbox_status emma_sandbox_set(emma_sandbox *sandbox, const char *name,
                                                    const emma_sandbox_value *value);
 
-/* The same with a function of the host's, which may do all that a lua_CFunction may: raise
- * errors, call back. It is never left in the middle; a kill or a deadline takes effect when it
- * returns. */
+/* The same with a function of the host's, which may do what a lua_CFunction may: raise errors, call
+ * back. It is never left in the middle by a signal; a kill or a deadline takes effect when it
+ * returns, or as an error out of Lua code that it calls. It cannot yield, nor be yielded across. It
+ * resumes threads of Lua's by emma_sandbox_resume: in others the hook is set late, and nothing is
+ * counted. Functions that the host puts into the state otherwise can be left in the middle of any
+ * call of Lua's. */
 EMMA_API enum emma_sandbox_status emma_sandbox_register(emma_sandbox *sandbox, const char *name,
                                                         lua_CFunction function, void *arg);
+
+/* lua_resume for host functions; `from` is the thread that they were called in. */
+EMMA_API int emma_sandbox_resume(lua_State *thread, lua_State *from, int count, int *results);
 
 /* Inside such a function: the `arg` that it was registered with, and the sandbox. */
 EMMA_API void *emma_sandbox_arg(lua_State *state);

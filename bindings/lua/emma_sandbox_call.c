@@ -27,10 +27,19 @@ static char *call_copy_text(const char *text, size_t bytes, size_t most)
     return copy;
 }
 
+/* Not to be left in the middle: see emmai_host_enter. */
+static void call_set_text(emma_sandbox *sandbox, char **kept, const char *text, size_t bytes,
+                          size_t most)
+{
+    emmai_host_enter(sandbox);
+    free(*kept);
+    *kept = call_copy_text(text, bytes, most);
+    emmai_host_leave(sandbox);
+}
+
 static void call_set_message(emma_sandbox *sandbox, const char *text, size_t bytes)
 {
-    free(sandbox->message);
-    sandbox->message = call_copy_text(text, bytes, EMMA_SANDBOX_MESSAGE_BYTES);
+    call_set_text(sandbox, &sandbox->message, text, bytes, EMMA_SANDBOX_MESSAGE_BYTES);
 }
 
 static void emmai_sandbox_clear(emma_sandbox *sandbox)
@@ -40,17 +49,30 @@ static void emmai_sandbox_clear(emma_sandbox *sandbox)
     sandbox->message = sandbox->traceback = NULL;
 }
 
-static void emmai_sandbox_forget(emma_sandbox *sandbox)
+/* Takes the results away from the sandbox. */
+static emmai_piece *call_detach_results(emma_sandbox *sandbox)
 {
-    emmai_sandbox_clear(sandbox);
-    while (sandbox->pieces) {
-        emmai_piece *next = sandbox->pieces->next;
-        free(sandbox->pieces);
-        sandbox->pieces = next;
-    }
+    emmai_piece *pieces = sandbox->pieces;
+    sandbox->pieces = NULL;
     sandbox->pieces_bytes = 0;
     sandbox->results = NULL;
     sandbox->result_count = 0;
+    return pieces;
+}
+
+static void call_free_results(emmai_piece *pieces)
+{
+    while (pieces) {
+        emmai_piece *next = pieces->next;
+        free(pieces);
+        pieces = next;
+    }
+}
+
+static void emmai_sandbox_forget(emma_sandbox *sandbox)
+{
+    emmai_sandbox_clear(sandbox);
+    call_free_results(call_detach_results(sandbox));
 }
 
 static enum emma_sandbox_status emmai_sandbox_refuse(emma_sandbox *sandbox,
@@ -70,7 +92,7 @@ static enum emma_sandbox_status emmai_sandbox_begin(emma_sandbox *sandbox)
 {
     if (sandbox->running)
         return EMMA_SANDBOX_BUSY;
-    emmai_sandbox_forget(sandbox);
+    emmai_sandbox_clear(sandbox);
     if (sandbox->broken)
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_BROKEN,
                                     "a call was left in the middle: roll back or destroy");
@@ -139,8 +161,7 @@ static int call_on_error(lua_State *state)
     call_set_message(sandbox, text, bytes);
     luaL_traceback(state, state, NULL, 1);
     text = lua_tolstring(state, -1, &bytes);
-    free(sandbox->traceback);
-    sandbox->traceback = call_copy_text(text, bytes, EMMA_SANDBOX_TRACEBACK_BYTES);
+    call_set_text(sandbox, &sandbox->traceback, text, bytes, EMMA_SANDBOX_TRACEBACK_BYTES);
     lua_settop(state, 1);
     return 1;
 }
@@ -238,8 +259,10 @@ static enum emma_sandbox_status call_under_budget(emma_sandbox *sandbox, lua_CFu
 {
     const emmai_window window = { sandbox->options.instructions, sandbox->options.deadline_us,
                                   true };
+    emmai_piece *before = call_detach_results(sandbox); /* which may be the arguments now */
     const int64_t start_ns = emmai_stop_now_ns();
     const enum emma_sandbox_status status = emmai_sandbox_protect(sandbox, act, job, &window);
+    call_free_results(before);
     sandbox->last_instructions = sandbox->executed;
     sandbox->last_ns = (uint64_t)(emmai_stop_now_ns() - start_ns);
     sandbox->total_ns += sandbox->last_ns;

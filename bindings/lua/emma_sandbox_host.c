@@ -41,32 +41,22 @@ static void host_complete_error(lua_State *state)
     lua_concat(state, 2);
 }
 
-/* A host function has returned, or raised an error, or, as `outside` is -1, it yielded before
- * and was resumed. */
-static int host_returned(lua_State *state, int lua_status, lua_KContext outside)
-{
-    emma_sandbox *sandbox = emmai_sandbox_of(state);
-    if (lua_status != LUA_YIELD)
-        sandbox->in_host = (int)outside;
-    emmai_library_pass_stop(state, sandbox, lua_status);
-    if (lua_status == LUA_OK || lua_status == LUA_YIELD)
-        return lua_gettop(state);
-    host_complete_error(state);
-    return lua_error(state);
-}
-
-/* Stands before each function of the host's, which is its first upvalue; the second is its name. */
+/* Stands before each function of the host's, which is its first upvalue; the second is its name.
+ * No thread of Lua's can yield through it: its frame would be gone, and its work undone. */
 static int host_call(lua_State *state)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
     emmai_library_pass_stop(state, sandbox, LUA_OK);
     lua_pushvalue(state, lua_upvalueindex(1));
     lua_insert(state, 1);
-    const int outside = sandbox->in_host;
-    sandbox->in_host = outside + 1;
-    const int status =
-        lua_pcallk(state, lua_gettop(state) - 1, LUA_MULTRET, 0, outside, host_returned);
-    return host_returned(state, status, outside);
+    emmai_host_enter(sandbox);
+    const int status = lua_pcall(state, lua_gettop(state) - 1, LUA_MULTRET, 0);
+    emmai_host_leave(sandbox);
+    emmai_library_pass_stop(state, sandbox, status);
+    if (status == LUA_OK)
+        return lua_gettop(state);
+    host_complete_error(state);
+    return lua_error(state);
 }
 
 static void emmai_host_wrap(lua_State *state, const char *name)

@@ -19,7 +19,8 @@
  *         emmai_switch_to.
  *     S3  `in_host` is above 0 exactly while a frame of a host function is on the stack: errors
  *         that leave one are caught there and raised again.
- *     S4  Once `stop` is set, nothing that scripts can call catches an error. */
+ *     S4  Once `stop` is set, nothing that scripts can call catches an error (a finalizer ends
+ *         with it, but its errors go nowhere). */
 #ifndef EMMA_SANDBOX_INTERNAL_H
 #define EMMA_SANDBOX_INTERNAL_H
 
@@ -41,8 +42,9 @@
 
 #include "emma_sandbox.h"
 
-#if LUA_VERSION_NUM != 504
-#error "the sandbox kit is for Lua 5.4"
+/* Before 5.4.3 scripts can overflow the C stack by errors in variables that are closed. */
+#if LUA_VERSION_NUM != 504 || LUA_VERSION_RELEASE_NUM < 50403
+#error "the sandbox kit is for Lua 5.4, from 5.4.3 on"
 #endif
 
 /* A piece of host memory that results lie in. */
@@ -104,9 +106,9 @@ struct emma_sandbox {
     uint64_t left;     /* beside what is in the running thread's counter */
 
     /* What the last call left to the host. */
-    char *message;   /* NULL: none */
-    char *traceback; /* NULL: none */
-    emmai_piece *pieces;
+    char *message;       /* NULL: none */
+    char *traceback;     /* NULL: none */
+    emmai_piece *pieces; /* what results lie in */
     size_t pieces_bytes;
     emma_sandbox_value *results;
     size_t result_count;
@@ -181,6 +183,10 @@ static unsigned emmai_stop_generation(void);
 static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us);
 static void emmai_stop_leave(emma_sandbox *sandbox);
 
+/* Whether a thread of Lua's was ended by an error of the hook: in such a one no hook runs any
+ * more, not even in what is called as its variables are closed. */
+static bool emmai_stop_has_spent(lua_State *thread);
+
 /* In words, why a call is stopped. */
 static const char *emmai_stop_reason(enum emma_sandbox_status reason);
 
@@ -193,7 +199,8 @@ static void emmai_stop_note(emma_sandbox *sandbox, enum emma_sandbox_status reas
 /* Lua's hook in all sandboxes. */
 static void emmai_stop_hook(lua_State *state, lua_Debug *info);
 
-/* Sets it in a thread of Lua's, the one that runs, so that it comes at whatever is next; counting ends. */
+/* Sets it in a thread of Lua's, the one that runs, so that it comes at whatever is next;
+ * counting ends. */
 static void emmai_stop_hook_anything(emma_sandbox *sandbox, lua_State *state);
 
 static int64_t emmai_stop_now_ns(void);
@@ -254,6 +261,20 @@ static void emmai_resource_watch_files(lua_State *state);
 static inline emma_sandbox *emmai_sandbox_of(lua_State *state)
 {
     return *(emma_sandbox **)lua_getextraspace(state);
+}
+
+/* Around what the kit does with the host's memory in a call, as around functions of the host's:
+ * S3. */
+static inline void emmai_host_enter(emma_sandbox *sandbox)
+{
+    sandbox->in_host++;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void emmai_host_leave(emma_sandbox *sandbox)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    sandbox->in_host--;
 }
 
 static inline enum emma_sandbox_status emmai_sandbox_stopped(const emma_sandbox *sandbox)

@@ -88,27 +88,38 @@ static void emmai_switch_to(emma_sandbox *sandbox, lua_State *to)
 static lua_State *library_thread(lua_State *state)
 {
     lua_State *thread = lua_tothread(state, 1);
-    luaL_argexpected(state, thread, 1, "coroutine");
+    luaL_argexpected(state, thread, 1, "thread");
     return thread;
 }
 
-/* Moves `count` arguments from the top of `state` and resumes; returns the number of results
- * that were moved back, or -1 with the error on top. */
+int emma_sandbox_resume(lua_State *thread, lua_State *from, int count, int *results)
+{
+    emma_sandbox *sandbox = emmai_sandbox_of(from);
+    lua_State *before = sandbox->current;
+    if (emmai_stop_has_spent(thread)) {
+        lua_pop(thread, count);
+        lua_pushliteral(thread, "cannot resume dead coroutine");
+        return LUA_ERRRUN;
+    }
+    emmai_switch_to(sandbox, thread);
+    const int status = lua_resume(thread, from, count, results);
+    emmai_switch_to(sandbox, before);
+    return status;
+}
+
+/* Moves `count` arguments from the top of `state` and resumes; returns the number of results that
+ * were moved back, or -1 with the error on top. */
 static int library_resume_thread(lua_State *state, lua_State *thread, int count)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
-    if (!lua_checkstack(thread, count)) {
+    if (!lua_checkstack(thread, count + 1)) {
         lua_pushliteral(state, "too many arguments to resume");
         return -1;
     }
     emmai_library_pass_stop(state, sandbox, LUA_OK);
     lua_xmove(state, thread, count);
-    const int in_host = sandbox->in_host;
     int results;
-    emmai_switch_to(sandbox, thread);
-    const int status = lua_resume(thread, state, count, &results);
-    emmai_switch_to(sandbox, state);
-    sandbox->in_host = in_host; /* a host function that yields is left by that */
+    const int status = emma_sandbox_resume(thread, state, count, &results);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(thread, state, 1);
         emmai_library_pass_stop(state, sandbox, status);
@@ -150,14 +161,14 @@ static void library_check_stack(lua_State *state, const emma_sandbox *sandbox)
 static bool library_close_thread(lua_State *state, lua_State *thread)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
-    /* No hook runs in one that a hook's error ended. */
     emmai_library_pass_stop(state, sandbox, LUA_OK);
+    if (emmai_stop_has_spent(thread))
+        luaL_error(state, "cannot close a coroutine that was stopped");
     library_check_stack(state, sandbox);
-    const int in_host = sandbox->in_host;
+    lua_State *before = sandbox->current;
     emmai_switch_to(sandbox, thread);
     const int status = lua_resetthread(thread);
-    emmai_switch_to(sandbox, state);
-    sandbox->in_host = in_host;
+    emmai_switch_to(sandbox, before);
     if (status == LUA_OK) {
         emmai_library_pass_stop(state, sandbox, LUA_OK);
         return false;
@@ -221,12 +232,22 @@ static int library_close(lua_State *state)
 
 /* ---- Loading, printing, metatables ---- */
 
-/* load(chunk, name, mode, env) where mode can be "t" only; the upvalue is Lua's own. */
+/* load(chunk, name, mode, env) where mode can be "t" only; the upvalue is Lua's own, which would
+ * not know its name and its caller in messages. */
 static int library_load(lua_State *state)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
     const int arguments = lua_gettop(state);
+    if (!lua_isstring(state, 1))
+        luaL_checktype(state, 1, LUA_TFUNCTION);
+    luaL_optstring(state, 2, NULL);
+    const char *mode = luaL_optstring(state, 3, "bt");
     if (!(sandbox->options.flags & EMMA_SANDBOX_BYTECODE)) {
+        if (!strchr(mode, 't')) {
+            lua_pushnil(state);
+            lua_pushfstring(state, "attempt to load a text chunk (mode is '%s')", mode);
+            return 2;
+        }
         if (arguments < 3)
             lua_settop(state, 3);
         lua_pushliteral(state, "t");
@@ -253,8 +274,8 @@ static int library_emit(lua_State *state)
     return 0;
 }
 
-/* print(...): what tostring gives for each argument, with tabs between and a newline behind; the upvalue is
- * library_emit. */
+/* print(...): what tostring gives for each argument, with tabs between and a newline behind; the
+ * upvalue is library_emit. */
 static int library_print(lua_State *state)
 {
     const int count = lua_gettop(state);

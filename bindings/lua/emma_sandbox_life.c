@@ -159,8 +159,10 @@ static enum emma_status sandbox_set_limits(emma_sandbox *sandbox)
 /* Begins to count both limits from what is in use now, unless all counts. */
 static enum emma_status sandbox_count_limits(emma_sandbox *sandbox)
 {
-    if (!(sandbox->options.flags & EMMA_SANDBOX_LIMIT_ALL))
+    if (!(sandbox->options.flags & EMMA_SANDBOX_LIMIT_ALL)) {
+        emma_trim(sandbox->instance); /* what is kept for reuse would be room beside the limit */
         sandbox->base_bytes = sandbox_footprint(sandbox);
+    }
     return sandbox_set_limits(sandbox);
 }
 
@@ -262,8 +264,9 @@ emma *emma_sandbox_instance(emma_sandbox *sandbox)
 
 #define LIMIT_PER_REST 8
 
-/* For how much the collector rests after a checkpoint: a part of the limit only, as some of Lua's functions (those with
- * buffers) give up where memory is refused instead of collecting first. */
+/* For how much the collector rests after a checkpoint: a part of the limit only, as some of
+ * Lua's functions (those with buffers) give up where memory is refused instead of collecting
+ * first. */
 static size_t sandbox_rest_bytes(const emma_sandbox *sandbox)
 {
     const size_t part = sandbox->options.limit_bytes / LIMIT_PER_REST;
@@ -304,7 +307,9 @@ static enum emma_sandbox_status sandbox_collect_for(emma_sandbox *sandbox, emmai
             bytes - mark->collected_bytes < sandbox_rest_bytes(sandbox))
             return EMMA_SANDBOX_DONE;
     }
-    const emmai_window window = { 0, sandbox->options.deadline_us, true };
+    /* Only finalizers are the script's to be stopped. */
+    const bool has_finalizers = sandbox->options.flags & EMMA_SANDBOX_FINALIZERS;
+    const emmai_window window = { 0, has_finalizers ? sandbox->options.deadline_us : 0, true };
     const enum emma_sandbox_status status =
         emmai_sandbox_protect(sandbox, sandbox_collect, sandbox, &window);
     if (status == EMMA_SANDBOX_DONE)
@@ -327,8 +332,12 @@ static enum emma_status sandbox_push(emma_sandbox *sandbox, unsigned *level)
     if (!all)
         emma_set_limit(sandbox->instance, EMMA_UNLIMITED);
     const enum emma_status status = emma_checkpoint(sandbox->instance, level);
-    if (!all)
+    if (all)
+        return status;
+    if (status == EMMA_OK)
         sandbox_count_limits(sandbox);
+    else
+        sandbox_set_limits(sandbox);
     return status;
 }
 

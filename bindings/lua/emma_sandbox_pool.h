@@ -49,8 +49,8 @@ typedef struct emma_sandbox_pool_options {
     size_t ahead; /* idle ones that a thread of the pool keeps ready; 0: no thread */
     emma_sandbox_prepare_fn prepare; /* NULL: nothing to do */
     void *prepare_arg;
-    const char *prelude; /* Lua; copied; NULL: none; bounded by prelude_us only */
-    size_t prelude_bytes;
+    const char *prelude;      /* Lua; copied; NULL: none; no limit but prelude_us (or LIMIT_ALL) */
+    size_t prelude_bytes;     /* 0: up to its end */
     const char *prelude_name; /* copied; NULL: "prelude" */
     uint64_t prelude_us;      /* microseconds that it may take; 0: any time */
 } emma_sandbox_pool_options;
@@ -83,7 +83,8 @@ EMMA_API void emma_sandbox_pool_message(emma_sandbox_pool *pool,
                                         char message[EMMA_SANDBOX_MESSAGE_BYTES]);
 
 /* Takes it back: rolls it back to how it was prepared, its limit and budget too. One that cannot
- * be is destroyed. Its results and messages are gone. */
+ * be is destroyed. Its results and messages are gone. INVALID, and nothing is done, for one that
+ * is not leased from this pool; BUSY from inside a call of it. */
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_release(emma_sandbox_pool *pool,
                                                             emma_sandbox *sandbox);
 

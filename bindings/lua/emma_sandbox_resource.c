@@ -138,10 +138,10 @@ static void resource_adopt(lua_State *state, int index, bool is_pipe)
     luaL_error(state, "the host has no memory for one file more"); /* its collection closes it */
 }
 
-/* Stands before each function of the io library, which is its first upvalue, within a function of the host's: C's
- * streams have locks, and a file must not be lost between its opening and the list. For that the function is called
- * by C, too: as its frame ended, a hook could raise an error. What it returns can be a file, or a function that reads
- * lines. */
+/* Stands before each function of the io library, which is its first upvalue, within a function
+ * of the host's: C's streams have locks, and a file must not be lost between its opening and the
+ * list. For that the function is called by C, too: as its frame ended, a hook could raise an
+ * error. What it returns can be a file, or a function that reads lines. */
 static int resource_io(lua_State *state)
 {
     const bool is_pipe = lua_toboolean(state, lua_upvalueindex(2));

@@ -220,6 +220,7 @@ static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us)
     sandbox->hooked = false;
     sandbox->in_host = 0;
     sandbox->deadline_ns = stop_due(deadline_us, sandbox->outer);
+    atomic_signal_fence(memory_order_seq_cst);
     stop_self.running = sandbox;
     atomic_store(&sandbox->thread, stop_self.id);
     stop_unblock();
@@ -311,6 +312,11 @@ static void emmai_stop_hook(lua_State *state, lua_Debug *info)
     emmai_stop_raise(state, sandbox);
 }
 
+static bool emmai_stop_has_spent(lua_State *thread)
+{
+    return lua_status(thread) > LUA_YIELD && lua_gethookmask(thread) == HOOK_ANYTHING;
+}
+
 /* ---- The signal ---- */
 
 static bool stop_may_escape(const emma_sandbox *sandbox, const ucontext_t *context)
@@ -331,15 +337,20 @@ static void stop_set_hook(emma_sandbox *sandbox)
 /* The call that this thread is in should end, or a signal of another's came. */
 static void stop_tick(emma_sandbox *sandbox, ucontext_t *context)
 {
-    for (emma_sandbox *each = sandbox; each; each = each->outer)
+    for (emma_sandbox *each = sandbox; each; each = each->outer) {
         if (each->deadline_ns && emmai_stop_now_ns() >= each->deadline_ns)
             emmai_stop_note(each, EMMA_SANDBOX_DEADLINE);
+        if (emmai_sandbox_stopped(each) != EMMA_SANDBOX_DONE)
+            emmai_stop_note(sandbox, emmai_sandbox_stopped(each)); /* what runs inside ends, too */
+    }
     if (!sandbox->armed || emmai_sandbox_stopped(sandbox) == EMMA_SANDBOX_DONE)
         return;
     if (!sandbox->hooked) {
         stop_set_hook(sandbox);
         return;
     }
+    if (lua_gethookmask(sandbox->current) != HOOK_ANYTHING) /* control was just being passed on */
+        emmai_stop_hook_anything(sandbox, sandbox->current);
     if (stop_clock(CLOCK_THREAD_CPUTIME_ID) - sandbox->hooked_cpu_ns < GRACE_NS ||
         !stop_may_escape(sandbox, context))
         return;

@@ -26,6 +26,7 @@ typedef struct types_frame {
 } types_frame;
 
 typedef struct types_walk {
+    emma_sandbox *sandbox;
     types_block *blocks; /* by address */
     size_t count;
     size_t room;
@@ -78,11 +79,15 @@ static bool types_push_frame(types_walk *walk, types_frame frame)
 {
     if (walk->depth == walk->frame_room) {
         const size_t room = walk->frame_room ? walk->frame_room * 2 : 64;
+        emmai_host_enter(walk->sandbox);
         types_frame *frames = realloc(walk->frames, room * sizeof *frames);
+        if (frames) {
+            walk->frames = frames;
+            walk->frame_room = room;
+        }
+        emmai_host_leave(walk->sandbox);
         if (!frames)
             return false;
-        walk->frames = frames;
-        walk->frame_room = room;
     }
     walk->frames[walk->depth++] = frame;
     return true;
@@ -234,7 +239,7 @@ enum emma_sandbox_status emma_sandbox_get_type_bytes(emma_sandbox *sandbox,
         return begins;
     emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(sandbox->instance, &stats);
-    types_walk walk = { .room = stats.live_blocks };
+    types_walk walk = { .sandbox = sandbox, .room = stats.live_blocks };
     walk.blocks = malloc((walk.room + 1) * sizeof walk.blocks[0]);
     if (!walk.blocks)
         return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_MEMORY, "the host has no memory");

@@ -88,6 +88,22 @@ static void emmai_value_push(lua_State *state, const emma_sandbox_value *value)
 #define PIECE_LEAST_BYTES ((size_t)1024)
 #define PIECE_ALIGN_BYTES ((size_t)16)
 
+/* A new piece, first of the list; NULL: the host has no memory. Not to be left in the middle: where
+ * Lua is linked into the program itself, the kit's code is not told from Lua's. */
+static emmai_piece *value_add_piece(emma_sandbox *sandbox, size_t size_bytes)
+{
+    emmai_host_enter(sandbox);
+    emmai_piece *piece = malloc(sizeof *piece + size_bytes);
+    if (piece) {
+        piece->next = sandbox->pieces;
+        piece->used_bytes = 0;
+        piece->size_bytes = size_bytes;
+        sandbox->pieces = piece;
+    }
+    emmai_host_leave(sandbox);
+    return piece;
+}
+
 /* Host memory for results; raises an error when that is more than value_bytes. */
 static void *value_room(lua_State *state, emma_sandbox *sandbox, size_t bytes)
 {
@@ -97,18 +113,12 @@ static void *value_room(lua_State *state, emma_sandbox *sandbox, size_t bytes)
     bytes = (bytes + PIECE_ALIGN_BYTES - 1) & ~(PIECE_ALIGN_BYTES - 1);
     sandbox->pieces_bytes += bytes;
     emmai_piece *piece = sandbox->pieces;
-    if (!piece || piece->size_bytes - piece->used_bytes < bytes) {
-        const size_t size_bytes = bytes < PIECE_LEAST_BYTES ? PIECE_LEAST_BYTES : bytes;
-        piece = malloc(sizeof *piece + size_bytes);
-        if (!piece) {
-            emmai_stop_note(sandbox, EMMA_SANDBOX_MEMORY);
-            luaL_error(state, "the host has no memory for the results");
-            return NULL;
-        }
-        piece->next = sandbox->pieces;
-        piece->used_bytes = 0;
-        piece->size_bytes = size_bytes;
-        sandbox->pieces = piece;
+    if (!piece || piece->size_bytes - piece->used_bytes < bytes)
+        piece = value_add_piece(sandbox, bytes < PIECE_LEAST_BYTES ? PIECE_LEAST_BYTES : bytes);
+    if (!piece) {
+        emmai_stop_note(sandbox, EMMA_SANDBOX_MEMORY);
+        luaL_error(state, "the host has no memory for the results");
+        return NULL;
     }
     void *room = piece->bytes + piece->used_bytes;
     piece->used_bytes += bytes;
@@ -133,18 +143,21 @@ static void value_take_pairs(lua_State *state, emma_sandbox *sandbox, int index,
         luaL_error(state, "a result has more tables in tables than %d (value_depth)",
                    (int)sandbox->options.value_depth);
     luaL_checkstack(state, LUA_MINSTACK, "tables in tables");
+    const int top = lua_gettop(state);
     const size_t count = value_count_pairs(state, index);
     if (count > SIZE_MAX / sizeof(emma_sandbox_pair))
         luaL_error(state, "a table of a result has too many entries");
     emma_sandbox_pair *items = value_room(state, sandbox, count * sizeof *items);
     out->type = EMMA_SANDBOX_PAIRS;
     out->as.pairs.items = items;
-    out->as.pairs.count = count;
+    out->as.pairs.count = 0;
     size_t i = 0;
-    for (lua_pushnil(state); lua_next(state, index); lua_pop(state, 1), i++) {
+    for (lua_pushnil(state); i < count && lua_next(state, index); lua_pop(state, 1), i++) {
         value_take(state, sandbox, lua_gettop(state) - 1, depth - 1, &items[i].key);
         value_take(state, sandbox, lua_gettop(state), depth - 1, &items[i].value);
     }
+    lua_settop(state, top);
+    out->as.pairs.count = i; /* a collection meanwhile takes entries out of weak tables */
 }
 
 static void value_take_text(lua_State *state, emma_sandbox *sandbox, int index,
