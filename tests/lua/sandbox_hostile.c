@@ -184,6 +184,31 @@ static void hostile_run(const hostile *script, emma_sandbox_options options)
     emma_sandbox_destroy(sandbox);
 }
 
+/* Arguments that do not fit, though each is in its range. */
+static void hostile_arguments(emma_sandbox_options options)
+{
+    enum { BYTES = 8 << 20, ARGUMENTS = 250 };
+    static char text[BYTES];
+    static emma_sandbox_value many[ARGUMENTS];
+    unsigned level;
+    options.limit_bytes = TEST_MIB;
+    memset(text, 'x', sizeof text);
+    for (size_t i = 0; i < ARGUMENTS; i++)
+        many[i] = (emma_sandbox_value){ .type = EMMA_SANDBOX_TEXT,
+                                        .as.text = { text + i, i ? TEST_MIB / 100 : BYTES } };
+    emma_sandbox *sandbox = hostile_create(&options);
+    CHECK_EQ(emma_sandbox_checkpoint(sandbox, &level), EMMA_SANDBOX_DONE);
+    for (size_t first = 0; first < 2; first++) {
+        CHECK_EQ(emma_sandbox_call(sandbox, "step", many + first, ARGUMENTS - first),
+                 EMMA_SANDBOX_MEMORY);
+        CHECK_EQ(emma_sandbox_set(sandbox, "x", &many[0]), EMMA_SANDBOX_MEMORY);
+        CHECK_EQ(emma_sandbox_rollback(sandbox, level), EMMA_SANDBOX_DONE);
+        hostile_expect_step(sandbox, 2);
+        CHECK_EQ(emma_sandbox_rollback(sandbox, level), EMMA_SANDBOX_DONE);
+    }
+    emma_sandbox_destroy(sandbox);
+}
+
 static void *hostile_main(void *arg)
 {
     enum { INSTRUCTIONS = 1000000, DEADLINE_US = 10000 };
@@ -204,6 +229,9 @@ static void *hostile_main(void *arg)
         hostile_run(&scripts[i], options);
         hostile_expect_step(beside, ++calls);
     }
+    options.instructions = options.deadline_us = 0;
+    hostile_arguments(options);
+    hostile_expect_step(beside, ++calls);
     emma_sandbox_destroy(beside);
     return NULL;
 }
