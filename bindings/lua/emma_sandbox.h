@@ -157,7 +157,7 @@ typedef struct emma_sandbox_options {
     uint64_t deadline_us;
     unsigned libraries; /* emma_sandbox_libraries, or-ed */
     unsigned flags;     /* emma_sandbox_flags, or-ed */
-    /* That are allocated after a checkpoint without a collection; at most an eighth of the
+    /* That are allocated after a checkpoint without a collection; at most a sixteenth of the
      * limit. */
     size_t collect_after_bytes;
     unsigned value_depth;        /* tables in tables that arguments and results may have */

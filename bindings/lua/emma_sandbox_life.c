@@ -262,7 +262,7 @@ emma *emma_sandbox_instance(emma_sandbox *sandbox)
 
 /* ---- Checkpoints ---- */
 
-#define LIMIT_PER_REST 8
+#define LIMIT_PER_REST 16
 
 /* For how much the collector rests after a checkpoint: a part of the limit only, as some of
  * Lua's functions (those with buffers) give up where memory is refused instead of collecting

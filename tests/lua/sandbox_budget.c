@@ -91,6 +91,24 @@ static void budget_follows_stopped_threads(emma_sandbox *sandbox)
     }
 }
 
+/* What is to be closed in a thread that a stop ended is not run in a later call, where no hook would stop it. */
+static void budget_of_spent_threads(emma_sandbox *sandbox)
+{
+    CHECK_EQ(emma_sandbox_set_budget(sandbox, 5000, 0), EMMA_SANDBOX_DONE);
+    sandbox_test_expect(
+        sandbox,
+        "local ends = {__close = function() while true do end end} "
+        "spent = coroutine.create(function() local x <close> = setmetatable({}, ends) "
+        "while true do end end) coroutine.resume(spent)",
+        EMMA_SANDBOX_INSTRUCTIONS);
+    sandbox_test_result(sandbox, "return (select(2, pcall(coroutine.close, spent)))",
+                        "cannot close a coroutine that was stopped");
+    sandbox_test_result(sandbox, "return (select(2, coroutine.resume(spent)))",
+                        "cannot resume dead coroutine");
+    sandbox_test_result(sandbox, "return (select(2, pcall(coroutine.close, spent)))",
+                        "cannot close a coroutine that was stopped");
+}
+
 int main(void)
 {
     emma_sandbox_options options = sandbox_test_options();
@@ -103,6 +121,7 @@ int main(void)
         budget_is_exact(sandbox, level, scripts[i]);
     }
     budget_follows_old_threads(sandbox);
+    budget_of_spent_threads(sandbox);
     budget_covers_closing(sandbox);
     budget_follows_stopped_threads(sandbox);
 

@@ -1,5 +1,7 @@
-/* Scripts that only make garbage live within a limit, though the collector rests after a checkpoint: some of Lua's functions give
- * up where memory is refused, instead of collecting first. What goes well without a checkpoint does so with one. */
+/* test: plain */
+/* Scripts that only make garbage live within a limit, though the collector rests after a
+ * checkpoint: some of Lua's functions give up where memory is refused, instead of collecting
+ * first. What goes well without a checkpoint does so with one. */
 #include "sandbox_test.h"
 
 static const char *const idioms[] = {

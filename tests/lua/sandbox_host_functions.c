@@ -1,4 +1,4 @@
-/* Functions of the host's: arguments, errors with place and name, yields, calls back; and that none is left in the
+/* Functions of the host's: arguments, errors with place and name, calls back, threads; and that none is left in the
  * middle, whatever comes while it runs. */
 #include "sandbox_test.h"
 
@@ -27,16 +27,23 @@ static int call_back(lua_State *state)
     return lua_gettop(state);
 }
 
-static int after_yield(lua_State *state, int status, lua_KContext context)
-{
-    CHECK_EQ(status, LUA_YIELD);
-    lua_pushinteger(state, (lua_Integer)context);
-    return lua_gettop(state);
-}
-
 static int yield_across(lua_State *state)
 {
-    return lua_yieldk(state, lua_gettop(state), 42, after_yield);
+    return lua_yield(state, lua_gettop(state));
+}
+
+/* Runs a function in a thread of its own until that yields or ends; true and what it gave, or false and the error. */
+static int run_thread(lua_State *state)
+{
+    lua_State *thread = lua_newthread(state);
+    int count;
+    lua_pushvalue(state, 1);
+    lua_xmove(state, thread, 1);
+    const int status = emma_sandbox_resume(thread, state, 0, &count);
+    const bool good = status == LUA_OK || status == LUA_YIELD;
+    lua_pushboolean(state, good);
+    lua_xmove(thread, state, good ? count : 1);
+    return good ? count + 1 : 2;
 }
 
 static void register_all(emma_sandbox *sandbox)
@@ -46,6 +53,7 @@ static void register_all(emma_sandbox *sandbox)
     CHECK_EQ(emma_sandbox_register(sandbox, "raise", raise_it, NULL), EMMA_SANDBOX_DONE);
     CHECK_EQ(emma_sandbox_register(sandbox, "back", call_back, NULL), EMMA_SANDBOX_DONE);
     CHECK_EQ(emma_sandbox_register(sandbox, "across", yield_across, NULL), EMMA_SANDBOX_DONE);
+    CHECK_EQ(emma_sandbox_register(sandbox, "thread", run_thread, NULL), EMMA_SANDBOX_DONE);
     CHECK_EQ(emma_sandbox_register(sandbox, "game", NULL, NULL), EMMA_SANDBOX_INVALID);
     CHECK_EQ(emma_sandbox_register(sandbox, "", spawn, NULL), EMMA_SANDBOX_INVALID);
 }
@@ -66,19 +74,17 @@ static const char *const results[][2] = {
     { "return back(function(a, b) return a .. b end, 'x', 'y')", "xy" },
     { "return back(back, back, back, function(a) return a end, 'deep')", "deep" },
     { "return tostring((pcall(back, function() local x = nil + 1 end)))", "false" },
-    { "local co = coroutine.wrap(function() return across('a', 'b') end) local a, b = co() "
-      "return a .. b .. table.concat({co('c', 'd')})",
-      "abcd42" },
-    { "local co = coroutine.wrap(function() return pcall(across, 1) end) co() "
-      "return tostring(co('c')) ",
-      "true" },
     { "local co = coroutine.create(function() back(coroutine.yield) end) "
       "return (select(2, coroutine.resume(co)))",
       "test:1: attempt to yield across a C-call boundary" },
-    { "local co = coroutine.wrap(function() across() while true do across() end end) for i = 1, "
-      "100 "
-      "do co(i) end return 'many'",
-      "many" },
+    { "local co = coroutine.create(function() across() end) "
+      "return (select(2, coroutine.resume(co)))",
+      "test:1: attempt to yield across a C-call boundary" },
+    { "return (select(2, thread(function() coroutine.yield('half') end)))", "half" },
+    { "return (select(2, thread(function() error('x') end)))", "test:1: x" },
+    { "return tostring(thread(function() for i = 1, 10 do coroutine.wrap(function() end)() end "
+      "end))",
+      "true" },
 };
 
 /* ---- What comes meanwhile ---- */
@@ -100,17 +106,6 @@ static int hold_lock(lua_State *state)
     return 0;
 }
 
-static int hold_lock_after(lua_State *state, int status, lua_KContext context)
-{
-    (void)status, (void)context;
-    return hold_lock(state);
-}
-
-static int yield_and_hold(lua_State *state)
-{
-    return lua_yieldk(state, 0, 0, hold_lock_after);
-}
-
 static void *kill_often(void *arg)
 {
     (void)arg;
@@ -128,7 +123,7 @@ static void expect_unlocked(const char *text, uint64_t deadline_us, bool kills)
     unsigned level;
     locking = sandbox_test_create(NULL);
     CHECK_EQ(emma_sandbox_register(locking, "hold", hold_lock, NULL), EMMA_SANDBOX_DONE);
-    CHECK_EQ(emma_sandbox_register(locking, "later", yield_and_hold, NULL), EMMA_SANDBOX_DONE);
+    CHECK_EQ(emma_sandbox_register(locking, "thread", run_thread, NULL), EMMA_SANDBOX_DONE);
     CHECK_EQ(emma_sandbox_checkpoint(locking, &level), EMMA_SANDBOX_DONE);
     CHECK_EQ(emma_sandbox_set_budget(locking, 0, deadline_us), EMMA_SANDBOX_DONE);
     atomic_store(&ends, false);
@@ -174,8 +169,9 @@ int main(void)
     sleep_past_deadline();
     expect_unlocked("while true do hold() end", 1000, false);
     expect_unlocked("while true do pcall(hold) end", 0, true);
-    expect_unlocked("local co = coroutine.wrap(function() while true do later() end end) "
-                    "while true do co() end",
+    expect_unlocked("thread(function() while true do hold() end end)", 1000, false);
+    expect_unlocked("while true do thread(function() coroutine.wrap(function() hold() "
+                    "coroutine.yield() end)() end) collectgarbage() end",
                     1000, false);
     return 0;
 }

@@ -189,6 +189,23 @@ static void use_names(emma_sandbox *sandbox)
     CHECK_EQ(emma_sandbox_call(sandbox, "n", NULL, 0), EMMA_SANDBOX_ERROR);
 }
 
+/* What one call returned can be what the next one is given; other functions of the kit leave it. */
+static void hand_results_on(emma_sandbox *sandbox)
+{
+    size_t count;
+    sandbox_test_expect(sandbox, "function twice(t) t[#t + 1] = #t return t end return {'a', 'b'}",
+                        EMMA_SANDBOX_DONE);
+    for (int i = 0; i < 20; i++) {
+        const emma_sandbox_value *before = emma_sandbox_results(sandbox, &count);
+        CHECK_EQ(count, 1);
+        CHECK_EQ(emma_sandbox_set(sandbox, "kept", before), EMMA_SANDBOX_DONE);
+        CHECK_EQ(emma_sandbox_results(sandbox, &count), before);
+        CHECK_EQ(emma_sandbox_call(sandbox, "twice", before, count), EMMA_SANDBOX_DONE);
+    }
+    CHECK_EQ(emma_sandbox_results(sandbox, &count)->as.pairs.count, 22);
+    sandbox_test_result(sandbox, "return #kept .. kept[1]", "21a");
+}
+
 int main(void)
 {
     emma_sandbox *sandbox = sandbox_test_create(NULL);
@@ -198,6 +215,7 @@ int main(void)
     echo_all(sandbox, level);
     refuse_results(sandbox);
     refuse_arguments(sandbox);
+    hand_results_on(sandbox);
     use_names(sandbox);
     emma_sandbox_destroy(sandbox);
     return 0;
