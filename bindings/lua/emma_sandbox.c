@@ -4,6 +4,7 @@
 #include "emma_sandbox_internal.h"
 
 #include "emma_sandbox_call.c"
+#include "emma_sandbox_name.c"
 #include "emma_sandbox_stop.c"
 #include "emma_sandbox_count.c"
 #include "emma_sandbox_library.c"
@@ -12,4 +13,5 @@
 #include "emma_sandbox_resource.c"
 #include "emma_sandbox_types.c"
 #include "emma_sandbox_life.c"
+#include "emma_sandbox_checkpoint.c"
 #include "emma_sandbox_pool.c"

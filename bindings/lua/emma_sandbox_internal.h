@@ -1,16 +1,18 @@
 /* emma_sandbox_internal.h - what the files of the sandbox kit share.
  *
- *     emma_sandbox.c           the whole kit as one translation unit: its internals are static
- *     emma_sandbox_life.c      made and thrown away, limits, checkpoints, figures
- *     emma_sandbox_call.c      the protected window that all Lua code runs in; run and call
- *     emma_sandbox_stop.c      how a call is stopped: hook, timer, signal, the way out
- *     emma_sandbox_count.c     the instruction budget
- *     emma_sandbox_library.c   what scripts see in place of Lua's own functions
- *     emma_sandbox_host.c      functions and values of the host's
- *     emma_sandbox_value.c     values into the interpreter and out of it
- *     emma_sandbox_resource.c  what scripts hold outside; files
- *     emma_sandbox_types.c     bytes by type
- *     emma_sandbox_pool.c      sandboxes that stand ready
+ *     emma_sandbox.c             the whole kit as one translation unit: its internals are static
+ *     emma_sandbox_life.c        made and thrown away, limits, figures
+ *     emma_sandbox_checkpoint.c  checkpoints and rollbacks
+ *     emma_sandbox_call.c        the protected window that all Lua code runs in; run and call
+ *     emma_sandbox_name.c        names of what scripts see, through tables
+ *     emma_sandbox_stop.c        how a call is stopped: hook, timer, signal, the way out
+ *     emma_sandbox_count.c       the instruction budget
+ *     emma_sandbox_library.c     what scripts see in place of Lua's own functions
+ *     emma_sandbox_host.c        functions and values of the host's
+ *     emma_sandbox_value.c       values into the interpreter and out of it
+ *     emma_sandbox_resource.c    what scripts hold outside; files
+ *     emma_sandbox_types.c       bytes by type
+ *     emma_sandbox_pool.c        sandboxes that stand ready
  *
  * Invariants:
  *     S1  `running` is set from the first to the last instruction that a call can execute, `armed`
@@ -145,9 +147,6 @@ static enum emma_sandbox_status emmai_sandbox_refuse(emma_sandbox *sandbox,
                                                      const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* NULL: the name is one ("a.b.c"); else what is wrong with it. */
-static const char *emmai_sandbox_name_wrong(const char *name);
-
 /* Whether a call may begin: DONE, BUSY or BROKEN. Forgets what the last one left. */
 static enum emma_sandbox_status emmai_sandbox_begin(emma_sandbox *sandbox);
 
@@ -161,12 +160,27 @@ static void emmai_sandbox_forget(emma_sandbox *sandbox);
  * say so by an ordinary error. */
 static bool emmai_sandbox_is_memory(lua_State *state, int lua_status);
 
+/* emma_sandbox_name.c */
+
+/* NULL: the name is one ("a.b.c"); else what is wrong with it. */
+static const char *emmai_sandbox_name_wrong(const char *name);
+
 /* Puts the object that `name` ("a.b.c") leads to on the stack: all but the last part are tables. */
 static void emmai_sandbox_push_path(lua_State *state, const char *name);
 
 /* Sets what `name` leads to, to the value on top of the stack, which is popped; makes the tables
  * on the way. */
 static void emmai_sandbox_set_path(lua_State *state, const char *name);
+
+/* emma_sandbox_life.c */
+
+/* What the kit calls it. */
+static enum emma_sandbox_status emmai_sandbox_status(enum emma_status status);
+
+/* Sets both limits, counted from base_bytes; or begins to count them from what is in use now,
+ * unless all counts. */
+static enum emma_status emmai_sandbox_set_limits(emma_sandbox *sandbox);
+static enum emma_status emmai_sandbox_count_limits(emma_sandbox *sandbox);
 
 /* emma_sandbox_stop.c */
 
