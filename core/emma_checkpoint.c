@@ -2,6 +2,9 @@
  * limit must leave them. See emma_layout_checkpoint.h. */
 #include "emma_internal.h"
 
+_Static_assert(sizeof(emmai_control) + sizeof(emmai_checkpoints) <= EMMAI_PAGE_BYTES,
+               "both lie on the control page");
+
 /* Enters so that a free by a signal handler does nothing: what it would write to could just be copied. */
 static emmai_heap *checkpoint_enter(emma *instance)
 {

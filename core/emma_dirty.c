@@ -1,19 +1,16 @@
 /* emma_dirty.c - which pages of the region differ from the image: the kernel is asked which are anonymous. */
 #include "emma_internal.h"
 
-/* Stretches of pages that one question may be answered by; where there are more, it is asked again. */
-#define DIRTY_REGIONS 8
-
 /* Calls `visit` for the anonymous pages from `start` to `end`, in order; false when the kernel does not tell. */
 static bool dirty_visit_range(const emma *instance, int file, const char *start, const char *end,
                               emmai_page_fn visit, void *arg)
 {
-    emmai_scan_region regions[DIRTY_REGIONS];
+    const emmai_scan_region *regions = instance->control->checkpoints->regions;
     emmai_scan scan;
     emmai_arch_zero(&scan, sizeof scan);
     scan.end = (uintptr_t)end;
     scan.regions = (uintptr_t)regions;
-    scan.region_count = DIRTY_REGIONS;
+    scan.region_count = EMMAI_SCAN_REGIONS; /* where there are more, it is asked again */
     scan.walk_end = (uintptr_t)start;
     while (scan.walk_end < scan.end) {
         scan.start = scan.walk_end;

@@ -15,9 +15,6 @@ static bool emmai_os_overlay(int file, void *start, size_t bytes, size_t offset)
 static bool emmai_os_move(void *from, size_t bytes, void *to);
 
 /* struct pm_scan_arg of Linux, and struct page_region. */
-typedef struct emmai_scan_region {
-    uint64_t start, end, categories;
-} emmai_scan_region;
 typedef struct emmai_scan {
     uint64_t bytes, flags, start, end, walk_end, regions, region_count, most_pages;
     uint64_t inverted, all_of, any_of, report; /* of the kernel's categories */
