@@ -117,15 +117,26 @@ static size_t checkpoint_levels_to(const emma_sandbox *sandbox, unsigned level)
     return count;
 }
 
-enum emma_sandbox_status emma_sandbox_rollback(emma_sandbox *sandbox, unsigned level)
+/* Whether something can be done with a checkpoint; *count is how many there are up to it. */
+static enum emma_sandbox_status checkpoint_find(emma_sandbox *sandbox, unsigned level,
+                                                size_t *count)
 {
     if (sandbox->running)
         return EMMA_SANDBOX_BUSY;
     emmai_sandbox_clear(sandbox);
-    const size_t count = checkpoint_levels_to(sandbox, level);
-    if (!count)
-        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID,
-                                    "level: there is no checkpoint %u", level);
+    *count = checkpoint_levels_to(sandbox, level);
+    if (*count)
+        return EMMA_SANDBOX_DONE;
+    return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID, "level: there is no checkpoint %u",
+                                level);
+}
+
+enum emma_sandbox_status emma_sandbox_rollback(emma_sandbox *sandbox, unsigned level)
+{
+    size_t count;
+    const enum emma_sandbox_status found = checkpoint_find(sandbox, level, &count);
+    if (found != EMMA_SANDBOX_DONE)
+        return found;
     const enum emma_status status = emma_rollback(sandbox->instance, level);
     if (status != EMMA_OK)
         return emmai_sandbox_refuse(sandbox, emmai_sandbox_status(status),
@@ -142,13 +153,10 @@ enum emma_sandbox_status emma_sandbox_rollback(emma_sandbox *sandbox, unsigned l
 
 enum emma_sandbox_status emma_sandbox_drop(emma_sandbox *sandbox, unsigned level)
 {
-    if (sandbox->running)
-        return EMMA_SANDBOX_BUSY;
-    emmai_sandbox_clear(sandbox);
-    const size_t count = checkpoint_levels_to(sandbox, level);
-    if (!count)
-        return emmai_sandbox_refuse(sandbox, EMMA_SANDBOX_INVALID,
-                                    "level: there is no checkpoint %u", level);
+    size_t count;
+    const enum emma_sandbox_status found = checkpoint_find(sandbox, level, &count);
+    if (found != EMMA_SANDBOX_DONE)
+        return found;
     const enum emma_status status = emma_checkpoint_drop(sandbox->instance, level);
     if (status != EMMA_OK)
         return emmai_sandbox_refuse(sandbox, emmai_sandbox_status(status), "the drop was refused");
