@@ -194,7 +194,7 @@ static int types_collect(lua_State *state)
 {
     types_walk *walk = lua_touserdata(state, 1);
     luaL_checkstack(state, LUA_MINSTACK, NULL);
-    lua_pushliteral(state, "");
+    lua_pushliteral(state, LUA_GNAME); /* any string, but one that is there */
     if (lua_getmetatable(state, -1))
         types_visit(walk, state);
     lua_pushvalue(state, LUA_REGISTRYINDEX);
