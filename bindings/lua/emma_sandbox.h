@@ -90,8 +90,8 @@ typedef struct emma_sandbox emma_sandbox;
  * program after an error, unless it is broken: then every call says so. */
 enum emma_sandbox_status {
     EMMA_SANDBOX_DONE = 0,
-    EMMA_SANDBOX_ERROR,        /* the script's, syntax, or a result that cannot be handed over */
-    EMMA_SANDBOX_MEMORY,       /* the limit, or the kernel, refused memory */
+    EMMA_SANDBOX_ERROR,  /* the script's, syntax, or a result that cannot be handed over */
+    EMMA_SANDBOX_MEMORY, /* the limit, or the kernel, refused memory (or the script says so) */
     EMMA_SANDBOX_INSTRUCTIONS, /* the budget of instructions is used up */
     EMMA_SANDBOX_DEADLINE,     /* the time is over */
     EMMA_SANDBOX_KILLED,       /* emma_sandbox_kill */

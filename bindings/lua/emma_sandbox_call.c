@@ -117,23 +117,12 @@ const emma_sandbox_value *emma_sandbox_results(const emma_sandbox *sandbox, size
 
 /* ---- Errors ---- */
 
-/* Whether emma refused memory since this was asked last. */
-static bool call_was_refused(emma_sandbox *sandbox)
-{
-    emma_stats stats = { .struct_bytes = sizeof stats };
-    emma_get_stats(sandbox->instance, &stats);
-    const bool refused = stats.refused_count != sandbox->refused_count;
-    sandbox->refused_count = stats.refused_count;
-    return refused;
-}
-
 static bool emmai_sandbox_is_memory(lua_State *state, int lua_status)
 {
     if (lua_status == LUA_ERRMEM)
         return true;
     return lua_status == LUA_ERRRUN && lua_type(state, -1) == LUA_TSTRING &&
-           strcmp(lua_tostring(state, -1), no_memory_message) == 0 &&
-           call_was_refused(emmai_sandbox_of(state));
+           strcmp(lua_tostring(state, -1), no_memory_message) == 0;
 }
 
 /* Makes a text of the error object at index 1, in its place. */

@@ -85,7 +85,6 @@ struct emma_sandbox {
     lua_State *state;
     emma_sandbox_options options; /* of them name is NULL */
     size_t base_bytes;            /* the limits of the options are counted from here */
-    uint64_t refused_count;       /* emma's, when it was looked at last */
 
     /* The call that runs; its thread's and its signal handler's. */
     sigjmp_buf escape;
@@ -156,8 +155,8 @@ static void emmai_sandbox_clear(emma_sandbox *sandbox);
 /* Frees results and messages. */
 static void emmai_sandbox_forget(emma_sandbox *sandbox);
 
-/* Whether the error on top of the stack says that memory was refused; some functions of Lua's
- * say so by an ordinary error. */
+/* Whether the error on top of the stack says that memory was refused; load tells it by its text
+ * only. An error that a script raises with this text is one, to Lua too. */
 static bool emmai_sandbox_is_memory(lua_State *state, int lua_status);
 
 /* emma_sandbox_name.c */
