@@ -233,6 +233,6 @@ int main(int argc, char **argv)
     test_trap_to(on_trap);
     for (size_t i = 0; i < TEST_COUNT(acts); i++)
         deaths += kill_many(&acts[i], seed + 2 * i);
-    CHECK_GT(deaths, 5 * TEST_COUNT(acts));
+    CHECK_GT(deaths, test_scaled(5) * TEST_COUNT(acts));
     return 0;
 }
