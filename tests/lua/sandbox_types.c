@@ -40,8 +40,7 @@ static const char *const places[] = {
     "local s = S() kept = function() return s end",
     "kept = userdata(S())",
     "kept = coroutine.wrap(function() local s = S() coroutine.yield() return s end) kept()",
-    "kept = coroutine.create(function(s) coroutine.yield() return s end) coroutine.resume(kept, "
-    "S())",
+    "kept = coroutine.create(function(s) coroutine.yield(s) end) coroutine.resume(kept, S())",
     "getmetatable('').kept = S()",
     "local t = {} for i = 1, 100000 do t = {t} end t[1] = {S(), t[1]} kept = t",
 };
