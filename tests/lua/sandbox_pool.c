@@ -97,6 +97,8 @@ static void use(size_t ahead)
     test_threads_start(threads, THREADS, lease_often, 1);
     test_threads_join(threads, THREADS);
     CHECK_EQ(emma_sandbox_pool_prepare(pool, SANDBOXES + 1), EMMA_SANDBOX_DONE);
+    while (pool_stats(pool).idle < SANDBOXES) /* the pool's own thread may be preparing the last */
+        usleep(100);
     const emma_sandbox_pool_stats stats = pool_stats(pool);
     CHECK_EQ(stats.sandboxes, SANDBOXES);
     CHECK_EQ(stats.idle, SANDBOXES);
