@@ -14,7 +14,7 @@ static const char *emmai_os_view(int file, size_t bytes);
 static bool emmai_os_overlay(int file, void *start, size_t bytes, size_t offset);
 static bool emmai_os_move(void *from, size_t bytes, void *to);
 
-/* struct pm_scan_arg of Linux, and struct page_region. */
+/* struct pm_scan_arg of Linux. */
 typedef struct emmai_scan {
     uint64_t bytes, flags, start, end, walk_end, regions, region_count, most_pages;
     uint64_t inverted, all_of, any_of, report; /* of the kernel's categories */

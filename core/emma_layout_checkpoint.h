@@ -53,7 +53,7 @@ typedef struct emmai_level {
 
 #define EMMAI_LEVEL_HEAD_BYTES(count) (sizeof(emmai_level) + (count) * sizeof(size_t))
 
-/* A stretch of pages, as the kernel tells it. */
+/* A stretch of pages, as the kernel tells it: struct page_region of Linux. */
 typedef struct emmai_scan_region {
     uint64_t start, end, categories;
 } emmai_scan_region;

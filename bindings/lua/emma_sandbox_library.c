@@ -261,7 +261,7 @@ static int library_load(lua_State *state)
     return lua_gettop(state);
 }
 
-/* Hands a line to the host: as one of its functions, which may raise errors. */
+/* Hands a line to the host, as one of its functions. */
 static int library_emit(lua_State *state)
 {
     emma_sandbox *sandbox = emmai_sandbox_of(state);
