@@ -88,7 +88,8 @@ EMMA_API void emma_sandbox_pool_message(emma_sandbox_pool *pool,
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_release(emma_sandbox_pool *pool,
                                                             emma_sandbox *sandbox);
 
-/* Prepares until `count` are idle, or as many as there may be. What a preparation ends with. */
+/* Prepares until `count` are idle, or there are as many as there may be, those that other threads
+ * are preparing included. What a preparation ends with. */
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size_t count);
 
 typedef struct emma_sandbox_pool_stats {
