@@ -16,7 +16,7 @@
  *     }
  *
  * How a call is stopped. An error is raised by Lua's hook wherever instructions are executed;
- * scripts cannot catch it. Where that has no effect within a millisecond of processor time (a
+ * scripts cannot catch it. Where that has no effect within two milliseconds or so (a
  * search for an exponential pattern, a sort, a finalizer: no hook runs there), the thread is taken
  * out of the interpreter by a signal: only while Lua's own code runs, never inside the C library,
  * emma or a function of the host's. The sandbox is *broken* then: rollback or destroy. A budget of

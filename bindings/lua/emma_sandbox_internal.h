@@ -95,6 +95,7 @@ struct emma_sandbox {
     volatile int in_host;
     volatile int hooked;   /* the hook that stops it has been set */
     int64_t hooked_cpu_ns; /* when: on the thread's clock */
+    int hooked_ticks;      /* of the timer since then */
     int64_t deadline_ns;   /* on the monotonic clock; 0: none */
     bool running;
     bool broken;

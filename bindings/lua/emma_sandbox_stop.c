@@ -3,7 +3,7 @@
  *
  * Each thread that makes calls has a timer, set to the deadline of the innermost call, that
  * signals this thread, and goes on doing so each millisecond. The handler first sets Lua's hook.
- * When the thread had a millisecond of the processor since, and still is in the call, it is in
+ * When the thread had some of the processor's time since, and still is in the call, it is in
  * code that runs no hook: then the handler jumps out of it, if the interrupted instruction is
  * one of Lua's own. Otherwise (the C library, emma, a host function further up) it waits for the
  * next tick. What an interrupted instruction of Lua's leaves behind is only in the sandbox's
@@ -24,9 +24,12 @@
 #define EMMA_SANDBOX_SIGNAL SIGURG
 #endif
 
-/* The hook has so much of the processor's time to take effect. */
-#define GRACE_NS ((int64_t)1000 * 1000)
-#define TICK_NS  ((int64_t)1000 * 1000)
+/* The hook has so much of the processor's time, and so many ticks, to take effect: where the
+ * processor itself is taken away, as from a virtual machine, its time goes on, and one tick is due
+ * as soon as it is back. */
+#define GRACE_NS    ((int64_t)1000 * 1000)
+#define GRACE_TICKS 2
+#define TICK_NS     ((int64_t)1000 * 1000)
 
 #define HOOK_ANYTHING (LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT)
 
@@ -331,6 +334,7 @@ static void stop_set_hook(emma_sandbox *sandbox)
     emmai_stop_hook_anything(sandbox, sandbox->current);
     sandbox->hooked_cpu_ns = stop_clock(CLOCK_THREAD_CPUTIME_ID);
     sandbox->hooked = true;
+    sandbox->hooked_ticks = 0;
     stop_set_timer(emmai_stop_now_ns() + TICK_NS);
 }
 
@@ -349,10 +353,12 @@ static void stop_tick(emma_sandbox *sandbox, ucontext_t *context)
         stop_set_hook(sandbox);
         return;
     }
-    if (lua_gethookmask(sandbox->current) != HOOK_ANYTHING) /* control was just being passed on */
-        emmai_stop_hook_anything(sandbox, sandbox->current);
-    if (stop_clock(CLOCK_THREAD_CPUTIME_ID) - sandbox->hooked_cpu_ns < GRACE_NS ||
-        !stop_may_escape(sandbox, context))
+    if (lua_gethookmask(sandbox->current) != HOOK_ANYTHING) {
+        stop_set_hook(sandbox); /* control was just being passed on */
+        return;
+    }
+    if (++sandbox->hooked_ticks < GRACE_TICKS || !stop_may_escape(sandbox, context) ||
+        stop_clock(CLOCK_THREAD_CPUTIME_ID) - sandbox->hooked_cpu_ns < GRACE_NS)
         return;
     sandbox->armed = false;
     pthread_sigmask(SIG_SETMASK, &context->uc_sigmask, NULL);
