@@ -66,6 +66,7 @@ extern "C" {
 #define emma_sandbox_message        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_message)
 #define emma_sandbox_of             EMMA_PASTE(EMMA_PREFIX, emma_sandbox_of)
 #define emma_sandbox_options_check  EMMA_PASTE(EMMA_PREFIX, emma_sandbox_options_check)
+#define emma_sandbox_provide        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_provide)
 #define emma_sandbox_register       EMMA_PASTE(EMMA_PREFIX, emma_sandbox_register)
 #define emma_sandbox_resume         EMMA_PASTE(EMMA_PREFIX, emma_sandbox_resume)
 #define emma_sandbox_results        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_results)
@@ -297,6 +298,27 @@ EMMA_API enum emma_sandbox_status emma_sandbox_set(emma_sandbox *sandbox, const 
  * call of Lua's. */
 EMMA_API enum emma_sandbox_status emma_sandbox_register(emma_sandbox *sandbox, const char *name,
                                                         lua_CFunction function, void *arg);
+
+/* What a function of the host's in values answers. `values` are copied when it has returned; then,
+ * whatever happens, `release` is called. */
+typedef struct emma_sandbox_answer {
+    const emma_sandbox_value *values;
+    size_t count;
+    const char *error; /* NULL: none; otherwise the script's error, in place of values */
+    void (*release)(struct emma_sandbox_answer *answer); /* NULL: nothing to do */
+    void *memory;                                        /* for `release` */
+} emma_sandbox_answer;
+
+/* A function of the host's that needs no interface of Lua's. The arguments are copies, within
+ * value_depth and value_bytes, that live until it returns; the answer is empty when it is called. */
+typedef void (*emma_sandbox_function_fn)(void *arg, emma_sandbox *sandbox,
+                                         const emma_sandbox_value *arguments, size_t count,
+                                         emma_sandbox_answer *answer);
+
+/* emma_sandbox_register for such a function. */
+EMMA_API enum emma_sandbox_status emma_sandbox_provide(emma_sandbox *sandbox, const char *name,
+                                                       emma_sandbox_function_fn function,
+                                                       void *arg);
 
 /* lua_resume for host functions; `from` is the thread that they were called in. */
 EMMA_API int emma_sandbox_resume(lua_State *thread, lua_State *from, int count, int *results);

@@ -271,6 +271,13 @@ typedef struct call_job {
     size_t count;
 } call_job;
 
+/* What lies on the stack from `first` on is what the call returns. */
+static void call_take_results(lua_State *state, emma_sandbox *sandbox, int first)
+{
+    sandbox->results = emmai_value_take_all(state, sandbox, first, "result");
+    sandbox->result_count = (size_t)(lua_gettop(state) - first + 1);
+}
+
 static int call_run(lua_State *state)
 {
     const call_job *job = lua_touserdata(state, 1);
@@ -285,7 +292,7 @@ static int call_run(lua_State *state)
         return lua_error(state);
     const int first = lua_gettop(state);
     lua_call(state, 0, LUA_MULTRET);
-    emmai_value_take_results(state, sandbox, first);
+    call_take_results(state, sandbox, first);
     return 0;
 }
 
@@ -304,7 +311,7 @@ static int call_function(lua_State *state)
     for (size_t i = 0; i < job->count; i++)
         emmai_value_push(state, &job->arguments[i]);
     lua_call(state, (int)job->count, LUA_MULTRET);
-    emmai_value_take_results(state, job->sandbox, first);
+    call_take_results(state, job->sandbox, first);
     return 0;
 }
 

@@ -57,6 +57,13 @@ typedef struct emmai_piece {
     char bytes[];
 } emmai_piece;
 
+/* A place in the pieces of a sandbox. */
+typedef struct emmai_place {
+    const emmai_piece *piece;
+    size_t used_bytes;
+    size_t pieces_bytes;
+} emmai_place;
+
 typedef struct emmai_resource {
     void *resource;
     void (*release)(void *);
@@ -110,10 +117,12 @@ struct emma_sandbox {
     /* What the last call left to the host. */
     char *message;       /* NULL: none */
     char *traceback;     /* NULL: none */
-    emmai_piece *pieces; /* what results lie in */
+    emmai_piece *pieces; /* what results lie in, and arguments of host functions meanwhile */
     size_t pieces_bytes;
+    const char *taken; /* what is being copied out: "result", "argument" */
     emma_sandbox_value *results;
     size_t result_count;
+    emma_sandbox_answer answer; /* of the host function in values that has just returned */
 
     emmai_mark *marks; /* the checkpoints there are, levels ascending */
     size_t mark_count;
@@ -261,8 +270,13 @@ static const char *emmai_value_wrong(const emma_sandbox_value *value, unsigned d
 
 static void emmai_value_push(lua_State *state, const emma_sandbox_value *value);
 
-/* Copies what is on the stack from index `first` on to sandbox->results. */
-static void emmai_value_take_results(lua_State *state, emma_sandbox *sandbox, int first);
+/* Copies what is on the stack from index `first` on to pieces; `what` it is, in messages. */
+static emma_sandbox_value *emmai_value_take_all(lua_State *state, emma_sandbox *sandbox, int first,
+                                                const char *what);
+
+/* Where copies end now; and back to there: later ones are gone. */
+static emmai_place emmai_value_place(const emma_sandbox *sandbox);
+static void emmai_value_go_back(emma_sandbox *sandbox, const emmai_place *place);
 
 /* emma_sandbox_resource.c */
 

@@ -2,6 +2,7 @@
  * pieces of host memory that belong to the sandbox. No metamethod runs. */
 #include "emma_sandbox_internal.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +48,27 @@ static const char *emmai_value_wrong(const emma_sandbox_value *value, unsigned d
     return "an unknown type";
 }
 
+/* How many of the first entries are those of a list: 1, 2, 3 and so on. */
+static size_t value_count_listed(const emma_sandbox_value *value)
+{
+    const emma_sandbox_pair *items = value->as.pairs.items;
+    size_t i = 0;
+    while (i < value->as.pairs.count && items[i].key.type == EMMA_SANDBOX_INTEGER &&
+           items[i].key.as.integer == (int64_t)i + 1)
+        i++;
+    return i;
+}
+
+static int value_hint(size_t count)
+{
+    return count < INT_MAX ? (int)count : INT_MAX;
+}
+
 static void value_push_pairs(lua_State *state, const emma_sandbox_value *value)
 {
     luaL_checkstack(state, 3, "tables in tables");
-    lua_newtable(state);
+    const size_t listed = value_count_listed(value);
+    lua_createtable(state, value_hint(listed), value_hint(value->as.pairs.count - listed));
     for (size_t i = 0; i < value->as.pairs.count; i++) {
         emmai_value_push(state, &value->as.pairs.items[i].key);
         emmai_value_push(state, &value->as.pairs.items[i].value);
@@ -109,7 +127,8 @@ static void *value_room(lua_State *state, emma_sandbox *sandbox, size_t bytes)
 {
     const size_t most = sandbox->options.value_bytes;
     if (bytes > most || sandbox->pieces_bytes > most - bytes)
-        luaL_error(state, "the results are larger than %I bytes (value_bytes)", (LUAI_UACINT)most);
+        luaL_error(state, "the %ss are larger than %I bytes (value_bytes)", sandbox->taken,
+                   (LUAI_UACINT)most);
     bytes = (bytes + PIECE_ALIGN_BYTES - 1) & ~(PIECE_ALIGN_BYTES - 1);
     sandbox->pieces_bytes += bytes;
     emmai_piece *piece = sandbox->pieces;
@@ -117,7 +136,7 @@ static void *value_room(lua_State *state, emma_sandbox *sandbox, size_t bytes)
         piece = value_add_piece(sandbox, bytes < PIECE_LEAST_BYTES ? PIECE_LEAST_BYTES : bytes);
     if (!piece) {
         emmai_stop_note(sandbox, EMMA_SANDBOX_MEMORY);
-        luaL_error(state, "the host has no memory for the results");
+        luaL_error(state, "the host has no memory for the %ss", sandbox->taken);
         return NULL;
     }
     void *room = piece->bytes + piece->used_bytes;
@@ -127,6 +146,12 @@ static void *value_room(lua_State *state, emma_sandbox *sandbox, size_t bytes)
 
 static void value_take(lua_State *state, emma_sandbox *sandbox, int index, unsigned depth,
                        emma_sandbox_value *out);
+
+/* Before what is taken, in messages. */
+static const char *value_article(const emma_sandbox *sandbox)
+{
+    return sandbox->taken[0] == 'a' ? "an" : "a";
+}
 
 static size_t value_count_pairs(lua_State *state, int index)
 {
@@ -140,13 +165,14 @@ static void value_take_pairs(lua_State *state, emma_sandbox *sandbox, int index,
                              emma_sandbox_value *out)
 {
     if (depth == 0)
-        luaL_error(state, "a result has more tables in tables than %d (value_depth)",
-                   (int)sandbox->options.value_depth);
+        luaL_error(state, "%s %s has more tables in tables than %d (value_depth)",
+                   value_article(sandbox), sandbox->taken, (int)sandbox->options.value_depth);
     luaL_checkstack(state, LUA_MINSTACK, "tables in tables");
     const int top = lua_gettop(state);
     const size_t count = value_count_pairs(state, index);
     if (count > SIZE_MAX / sizeof(emma_sandbox_pair))
-        luaL_error(state, "a table of a result has too many entries");
+        luaL_error(state, "a table of %s %s has too many entries", value_article(sandbox),
+                   sandbox->taken);
     emma_sandbox_pair *items = value_room(state, sandbox, count * sizeof *items);
     out->type = EMMA_SANDBOX_PAIRS;
     out->as.pairs.items = items;
@@ -200,23 +226,41 @@ static void value_take(lua_State *state, emma_sandbox *sandbox, int index, unsig
         value_take_pairs(state, sandbox, index, depth, out);
         break;
     default:
-        luaL_error(
-            state,
-            "a result is or has a %s: only nil, booleans, numbers, strings and tables can be "
-            "handed over",
-            luaL_typename(state, index));
+        luaL_error(state,
+                   "%s %s is or has a %s: only nil, booleans, numbers, strings and tables can be "
+                   "handed over",
+                   value_article(sandbox), sandbox->taken, luaL_typename(state, index));
     }
 }
 
-static void emmai_value_take_results(lua_State *state, emma_sandbox *sandbox, int first)
+static emma_sandbox_value *emmai_value_take_all(lua_State *state, emma_sandbox *sandbox, int first,
+                                                const char *what)
 {
     const int last = lua_gettop(state);
-    const size_t count = (size_t)(last - first + 1);
-    if (count == 0)
-        return;
-    emma_sandbox_value *results = value_room(state, sandbox, count * sizeof *results);
+    sandbox->taken = what;
+    if (last < first)
+        return NULL;
+    emma_sandbox_value *values =
+        value_room(state, sandbox, (size_t)(last - first + 1) * sizeof *values);
     for (int index = first; index <= last; index++)
-        value_take(state, sandbox, index, sandbox->options.value_depth, &results[index - first]);
-    sandbox->results = results;
-    sandbox->result_count = count;
+        value_take(state, sandbox, index, sandbox->options.value_depth, &values[index - first]);
+    return values;
+}
+
+static emmai_place emmai_value_place(const emma_sandbox *sandbox)
+{
+    const emmai_piece *piece = sandbox->pieces;
+    return (emmai_place){ piece, piece ? piece->used_bytes : 0, sandbox->pieces_bytes };
+}
+
+static void emmai_value_go_back(emma_sandbox *sandbox, const emmai_place *place)
+{
+    while (sandbox->pieces != place->piece) {
+        emmai_piece *piece = sandbox->pieces;
+        sandbox->pieces = piece->next;
+        free(piece);
+    }
+    if (sandbox->pieces)
+        sandbox->pieces->used_bytes = place->used_bytes;
+    sandbox->pieces_bytes = place->pieces_bytes;
 }
