@@ -357,3 +357,22 @@ size_t emma_python_list_blocks(emma_python_block *blocks, size_t room)
     emma_walk(python_instance, list_block, &list);
     return list.count;
 }
+
+/* ---- for the control module ---- */
+
+const emma_python_functions_table emma_python_functions = {
+    .struct_bytes = sizeof emma_python_functions,
+    .version = emma_version,
+    .start = emma_python_start,
+    .instance = emma_python_instance,
+    .get_stats = emma_get_stats,
+    .owns = emma_owns,
+    .has_one_heap = emma_python_has_one_heap,
+    .trim = emma_python_trim,
+    .check = emma_python_check,
+    .look = emma_python_look,
+    .set_limit = emma_python_set_limit,
+    .restart_peak = emma_python_restart_peak,
+    .list_blocks = emma_python_list_blocks,
+    .numpy_handler = emma_python_numpy_handler,
+};

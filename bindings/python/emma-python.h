@@ -44,6 +44,27 @@ EMMA_API size_t emma_python_list_blocks(emma_python_block *blocks, size_t room);
 /* NumPy's PyDataMem_Handler for the data of arrays, for a capsule "mem_handler". Never freed. */
 EMMA_API void *emma_python_numpy_handler(void);
 
+/* All that the control module of Python's calls here, found by the name emma_python_functions; the
+ * core's functions are those of this library's copy. With Python's lock held. */
+typedef struct emma_python_functions_table {
+    size_t struct_bytes; /* sizeof: tells another version */
+    const char *(*version)(void);
+    enum emma_status (*start)(unsigned domains);
+    emma *(*instance)(void);
+    void (*get_stats)(const emma *instance, emma_stats *out);
+    bool (*owns)(const emma *instance, const void *address);
+    bool (*has_one_heap)(void);
+    size_t (*trim)(void);
+    enum emma_status (*check)(void);
+    void (*look)(unsigned domain, emma_python_domain *out);
+    enum emma_status (*set_limit)(size_t limit_bytes, size_t spare_bytes);
+    size_t (*restart_peak)(size_t restore_bytes);
+    size_t (*list_blocks)(emma_python_block *blocks, size_t room);
+    void *(*numpy_handler)(void);
+} emma_python_functions_table;
+
+EMMA_API extern const emma_python_functions_table emma_python_functions;
+
 /* ---- emma-python.c: allocation, by names of this library's own ---- */
 
 void *emmai_python_malloc(size_t bytes);

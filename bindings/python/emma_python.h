@@ -27,7 +27,7 @@
 #define emma_python_look      EMMA_PASTE(EMMA_PREFIX, emma_python_look)
 #endif
 
-#ifndef Py_PYTHON_H
+#if !defined(Py_PYTHON_H) || defined(Py_LIMITED_API)
 typedef struct PyMemAllocatorEx {
     void *ctx;
     void *(*malloc)(void *ctx, size_t bytes);

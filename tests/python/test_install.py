@@ -217,10 +217,12 @@ print(all(any(block.address <= id(mark) < block.address + block.bytes for block 
     def test_numpy_handler_meets_other_blocks(self):
         code = """
 import ctypes
-from emma import _figures, _library
+from emma import _figures, _process
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
-functions = ctypes.cast(_library.load().emma_python_numpy_handler() + 128, ctypes.POINTER(ctypes.c_void_p))
+library = ctypes.PyDLL(str(_process.path_of(_process.NAME)))
+library.emma_python_numpy_handler.restype = ctypes.c_void_p
+functions = ctypes.cast(library.emma_python_numpy_handler() + 128, ctypes.POINTER(ctypes.c_void_p))
 resize = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(functions[3])
 free = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(functions[4])
 free(None, resize(None, libc.malloc(100), 5000), 5000)

@@ -87,7 +87,7 @@ class Installed(EmmaTest):
 
     def test_one_wheel_for_all_versions(self):
         self.assertEqual(len(Environment.wheels), 1)
-        self.assertRegex(Environment.wheels[0].name, r"^emma-[0-9.]+-py3-none-.*linux.*_x86_64\.whl$")
+        self.assertRegex(Environment.wheels[0].name, r"^emma-[0-9.]+-cp310-abi3-.*linux.*_x86_64\.whl$")
 
     def test_command(self):
         done = subprocess.run([Environment.home / "bin" / "emma", "run", "--limit", "200M", "-c",
@@ -97,7 +97,17 @@ class Installed(EmmaTest):
 
     def test_types_are_told(self):
         folder = next(Environment.home.glob("lib/python*/site-packages/emma"))
-        self.assertTrue((folder / "py.typed").exists() and (folder / "__init__.pyi").exists())
+        self.assertTrue((folder / "py.typed").exists())
+
+    def test_sandbox(self):
+        done = self.plain("-c", "import emma\nwith emma.Sandbox() as box: print(box.load('return _VERSION'))")
+        self.assert_prints(done, "Lua 5.4\n")
+
+    def test_lua_is_in_the_wheel(self):
+        code = "import emma\nemma.Sandbox()\nprint([l.split()[-1] for l in open('/proc/self/maps') if 'liblua' in l][0])"
+        done = self.plain("-c", code)
+        self.assert_ok(done)
+        self.assertTrue(Path(done.stdout.strip()).is_relative_to(Environment.home), done.stdout)
 
     def test_packages(self):
         for package, use in USE.items():
@@ -116,7 +126,8 @@ import numpy, emma
 old = numpy.ones(1000)
 emma.install()
 a = numpy.zeros(1 << 20)
-print(emma._library.load().py_emma_owns(emma._figures.instance(), a.ctypes.data), emma.owns(a))
+at = a.ctypes.data
+print(any(block.address <= at < block.address + block.bytes for block in emma.walk()), emma.owns(a))
 with emma.measure() as m:
     b = numpy.ones(1 << 20)
 print(8 << 20 <= m.bytes < 9 << 20, float((old * 2).sum() + b[5]))

@@ -1,10 +1,9 @@
 """What can be seen of the instance that serves Python."""
 
-import ctypes
 import os
-from typing import NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
-from . import _library
+from . import _process
 from ._size import format_size
 
 
@@ -47,60 +46,45 @@ class Domain(NamedTuple):
     older_resized: int
 
 
-def instance():
-    """The instance's address; RuntimeError where emma does not serve Python."""
-    address = _library.load().emma_python_instance()
-    if not address:
+def require_served() -> Any:
+    """The process's functions; RuntimeError where emma does not serve Python."""
+    process = _process.load()
+    if not process.process_is_served():
         raise RuntimeError("emma does not serve this process: start it by `python -m emma run`, or call emma.install()")
-    return address
+    return process
 
 
-def _or_none(size):
-    return None if size == _library.UNLIMITED else size
-
-
-def _raw_stats():
-    out = _library.StatsStruct(struct_bytes=ctypes.sizeof(_library.StatsStruct))
-    _library.load().py_emma_get_stats(instance(), ctypes.byref(out))
-    return out
-
-
-def stats():
-    """The figures as they are now. Takes time with the memory in use: some microseconds for each MiB."""
-    raw = _raw_stats()
-    return Stats(_or_none(raw.limit_bytes), _or_none(raw.soft_limit_bytes), raw.spare_bytes, raw.reserve_bytes,
+def stats_of(raw: Any) -> Stats:
+    """The figures that the control module tells."""
+    return Stats(raw.limit_bytes, raw.soft_limit_bytes, raw.spare_bytes, raw.reserve_bytes,
                  raw.footprint_bytes, raw.peak_footprint_bytes, raw.metadata_bytes, raw.retained_bytes,
                  raw.live_bytes, raw.live_blocks, raw.large_bytes, raw.large_blocks, raw.moved_bytes,
                  raw.returned_bytes, raw.refused_count, raw.reentered_count)
 
 
-def trim():
+def stats() -> Stats:
+    """The figures as they are now. Takes time with the memory in use: some microseconds for each MiB."""
+    return stats_of(require_served().process_stats())
+
+
+def trim() -> int:
     """Gives memory that is free back to the system; returns how many bytes that were."""
-    instance()
-    return _library.load().emma_python_trim()
+    return int(require_served().process_trim())
 
 
-def owns(obj):
+def owns(obj: object) -> bool:
     """Whether an object lies in emma's memory. Small integers, None, types written in C and what was made before
     :func:`install` do not."""
-    return _library.load().py_emma_owns(instance(), id(obj))
+    return bool(require_served().process_owns(obj))
 
 
-# Blocks that may come to be between the count and the list of them.
-_WALK_SLACK = 4096
-
-
-def walk():
+def walk() -> List[Block]:
     """The live blocks, as a list of :class:`Block` in the order of their addresses. RuntimeError while other threads
     have heaps of their own: they may allocate without Python's lock."""
-    room = stats().live_blocks + _WALK_SLACK
-    blocks = (_library.BlockStruct * room)()
-    count = _library.load().emma_python_list_blocks(blocks, room)
-    if count == _library.UNLIMITED:
+    blocks = require_served().process_walk()
+    if blocks is None:
         raise RuntimeError("other threads have heaps in emma's memory: it can be walked when they have ended")
-    count = min(count, room)
-    own = ctypes.addressof(blocks)
-    return [Block(block.address, block.bytes) for block in blocks[:count] if block.address != own]
+    return [Block(*block) for block in blocks]
 
 
 class Measurement:
@@ -111,45 +95,44 @@ class Measurement:
     bytes: Optional[int] = None
     blocks: Optional[int] = None
     peak: Optional[int] = None
-    _before = None
+    _before: Optional[Stats] = None
 
-    def __enter__(self):
-        library = _library.load()
-        instance()
-        library.emma_python_trim()
-        self._before = _raw_stats()
-        self._peak_before = library.emma_python_restart_peak(0)
+    def __enter__(self) -> "Measurement":
+        process = require_served()
+        process.process_trim()
+        self._before = stats()
+        self._peak_before: int = process.process_restart_peak(0)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         if self._before is None:
             raise RuntimeError("this measurement was not begun: use it in a with statement")
-        peak = _library.load().emma_python_restart_peak(self._peak_before)
-        after = _raw_stats()
+        process = _process.load()
+        peak = int(process.process_restart_peak(self._peak_before))
+        after = stats()
         self.bytes = after.live_bytes - self._before.live_bytes
         self.blocks = after.live_blocks - self._before.live_blocks
-        self.peak = max(0, peak - self._before.footprint_bytes, self.bytes)
-        _library.load().emma_python_restart_peak(max(peak, self._peak_before))
+        self.peak = max(0, peak - self._before.footprint, self.bytes)
+        process.process_restart_peak(max(peak, self._peak_before))
 
 
-def measure():
+def measure() -> Measurement:
     """Measures a block of code: ``with emma.measure() as m: ...``, then ``m.bytes``, ``m.blocks``, ``m.peak``. All
     threads count. Measurements may be nested."""
-    instance()
+    require_served()
     return Measurement()
 
 
-def domains():
+def domains() -> Dict[str, Domain]:
     """How each domain is served: a dict of :class:`Domain` by "raw", "mem" and "obj"."""
     found = {}
     for bit, name in ((1, "raw"), (2, "mem"), (4, "obj")):
-        out = _library.DomainStruct()
-        _library.load().py_emma_python_look(bit, ctypes.byref(out))
+        out = _process.load().process_look(bit)
         found[name] = Domain(out.wanted, out.serves, out.older_freed, out.older_resized)
     return found
 
 
-def _why_displaced():
+def _why_displaced() -> str:
     if os.environ.get("PYTHONMALLOC"):
         return f"PYTHONMALLOC={os.environ['PYTHONMALLOC']} chose another allocator: unset it"
     import sys
@@ -158,13 +141,13 @@ def _why_displaced():
     return "another library set its own allocator later"
 
 
-def diagnose():
+def diagnose() -> str:
     """The text of :func:`emma.doctor`."""
-    library = _library.load()
-    if not library.emma_python_instance():
+    process = _process.load()
+    if not process.process_is_served():
         return "emma does not serve this process"
     now = stats()
-    lines = [f"emma {library.py_emma_version().decode()}: footprint {format_size(now.footprint)}, "
+    lines = [f"emma {process.process_version()}: footprint {format_size(now.footprint)}, "
              f"limit {format_size(now.limit)}"]
     displaced = False
     for name, domain in domains().items():
@@ -174,8 +157,9 @@ def diagnose():
                      f"{domain.older_resized} were resized")
     if displaced:
         lines.append(f"  {_why_displaced()}")
-    lines.append("  threads: " + ("one heap for all, under Python's lock" if library.emma_python_has_one_heap()
+    lines.append("  threads: " + ("one heap for all, under Python's lock" if process.process_has_one_heap()
                                   else "a heap each"))
-    state = {_library.OK: "sound", _library.CORRUPT: "CORRUPT"}.get(library.emma_python_check(), "not checked: other threads use it")
+    state = {process.EMMA_OK: "sound", process.EMMA_CORRUPT: "CORRUPT"}.get(process.process_check(),
+                                                                            "not checked: other threads use it")
     lines.append(f"  heap: {state}")
     return "\n".join(lines)

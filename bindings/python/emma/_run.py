@@ -9,7 +9,7 @@ import os
 import re
 import sys
 
-from ._library import NAME, NAME_OF_ALL, path_of
+from ._process import NAME, NAME_OF_ALL, path_of
 from ._size import format_size, parse_size
 
 PROGRAM = "python -m emma"

@@ -1,13 +1,14 @@
 """Sizes as users write them: bytes, or a number of K, M or G (KB, KiB and so on, in either case)."""
 
 import re
+from typing import Dict, Optional, Union
 
 _SIZE = re.compile(r"\s*([0-9]+)\s*(?:([kmg])(?:i?b)?)?\s*", re.IGNORECASE | re.ASCII)
-_SHIFTS = {None: 0, "k": 10, "m": 20, "g": 30}
+_SHIFTS: Dict[Optional[str], int] = {None: 0, "k": 10, "m": 20, "g": 30}
 _MOST_BYTES = (1 << 63) - 1
 
 
-def parse_size(size):
+def parse_size(size: Union[int, str]) -> int:
     """Bytes of a size: an int, or text such as ``"512M"``. ValueError where it is none, or above 2**63 - 1."""
     if isinstance(size, bool) or not isinstance(size, (int, str)):
         raise TypeError(f"a size is an int or a str, not {type(size).__name__}")
@@ -24,7 +25,7 @@ def parse_size(size):
     return size
 
 
-def format_size(size):
+def format_size(size: Optional[int]) -> str:
     """A size for people: "96 bytes", "1.5 MiB"; "none" for None."""
     if size is None:
         return "none"

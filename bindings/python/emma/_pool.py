@@ -1,0 +1,157 @@
+"""Sandboxes that stand ready."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Type, Union
+
+from . import _control
+from ._sandbox import Functions, Sandbox, SandboxSettings, _microseconds_of, callable_of, print_line, text_of
+
+
+class PoolStats(NamedTuple):
+    """Figures of a pool: sandboxes now, of them idle; the most there may be; bytes of the idle ones; and counts."""
+
+    sandboxes: int
+    idle: int
+    most: int
+    footprint: int
+    prepared_count: int
+    failed_count: int
+    acquired_count: int
+    waited_count: int
+    demanded_count: int
+    replaced_count: int
+    broken_count: int
+    rollback_seconds: float
+
+
+class Lease:
+    """A sandbox of a pool's for a ``with`` or an ``async with`` block."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self._box: Optional[Sandbox] = None
+
+    def __enter__(self) -> Sandbox:
+        self._box = self._pool.acquire()
+        return self._box
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        if self._box is not None:
+            self._box.close()
+            self._box = None
+
+    async def __aenter__(self) -> Sandbox:
+        waiting = asyncio.get_running_loop().run_in_executor(self._pool._waiter(), self._pool.acquire)
+        try:
+            self._box = await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            waiting.add_done_callback(_give_back)
+            raise
+        return self._box
+
+    async def __aexit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                        traceback: Optional[TracebackType]) -> None:
+        self.__exit__(kind, value, traceback)
+
+
+def _give_back(waiting: "asyncio.Future[Sandbox]") -> None:
+    """A sandbox that came when nobody waited for it any more."""
+    if not waiting.cancelled() and waiting.exception() is None:
+        waiting.result().close()
+
+
+class Pool:
+    """Prepares sandboxes by a prelude, hands them out, and takes each back to how it was prepared.
+
+    ::
+
+        pool = emma.Pool(prelude, size=8, memory="1M", deadline=0.01, functions={"log": log})
+        with pool.lease() as box:           # from any thread
+            box.call("handle", request)
+        async with pool.lease() as box:     # in asyncio
+            await box.call_async("handle", request)
+
+    `size`: how many there are at once, a lease beyond waits; `ahead`: how many idle ones a thread keeps ready;
+    `functions`: what scripts see, by name; `prelude_deadline`: seconds that the prelude may take. The rest is as for
+    :class:`Sandbox`. The first one is prepared at once: :exc:`ScriptError` where that fails.
+    """
+
+    def __init__(self, prelude: Union[str, bytes, None] = None, *, size: int = 64, ahead: int = 0,
+                 functions: Optional[Mapping[str, Callable[..., Any]]] = None, prelude_name: str = "prelude",
+                 prelude_deadline: Optional[float] = 10.0, print: Optional[Callable[[str], Any]] = None,
+                 name: str = "sandbox", **settings: Any) -> None:
+        if prelude is not None and not isinstance(prelude, (str, bytes)):
+            raise TypeError(f"prelude: str or bytes, not {type(prelude).__name__}")
+        options = _control.PoolOptions()
+        SandboxSettings(**settings).fill(options.sandbox)
+        options.sandboxes_max = _whole("size", size, 1)
+        options.ahead = _whole("ahead", ahead, 0)
+        options.prelude_us = _microseconds_of("prelude_deadline", prelude_deadline)
+        self._memory = options.sandbox.limit_bytes
+        self._budget = (options.sandbox.instructions, options.sandbox.deadline_us)
+        self._waiting: Optional[ThreadPoolExecutor] = None
+        self._functions = Functions()
+        printer = print_line if print is None else callable_of("print", print)
+        self._handle = _control.Pool(self._functions.hold(printer))
+        for title, function in (functions or {}).items():
+            held = self._functions.hold(callable_of(f"functions[{title!r}]", function))
+            self._handle.provide(text_of("functions", title), held)
+        self._handle.open(options, text_of("name", name), prelude, text_of("prelude_name", prelude_name))
+
+    def __repr__(self) -> str:
+        return f"<emma.Pool {'closed' if self.closed else 'open'}>"
+
+    def acquire(self) -> Sandbox:
+        """Leases a sandbox; it goes back by its ``close()``. Waits while all are leased."""
+        return Sandbox._leased(self._handle.acquire(), self._functions, self._memory, self._budget)
+
+    def _waiter(self) -> ThreadPoolExecutor:
+        """A thread in which tasks wait for sandboxes, in turn: in the loop's own, they would keep those from being used
+        that have one."""
+        if self._waiting is None:
+            self._waiting = ThreadPoolExecutor(1, "emma-pool")
+        return self._waiting
+
+    def lease(self) -> Lease:
+        """Leases a sandbox for a ``with`` or an ``async with`` block."""
+        return Lease(self)
+
+    def prepare(self, count: int) -> None:
+        """Prepares sandboxes until `count` are idle."""
+        self._handle.prepare(_whole("count", count, 0))
+
+    def stats(self) -> PoolStats:
+        """The figures as they are now."""
+        raw = self._handle.stats()
+        return PoolStats(raw.sandboxes, raw.idle, raw.sandboxes_max, raw.footprint_bytes, raw.prepared_count,
+                         raw.failed_count, raw.acquired_count, raw.waited_count, raw.demanded_count,
+                         raw.replaced_count, raw.broken_count, raw.microseconds / 1e6)
+
+    def close(self) -> None:
+        """Ends the pool; :exc:`SandboxBusy` while sandboxes are leased. Again: nothing happens."""
+        self._handle.close()
+        if self._waiting is not None:
+            self._waiting.shutdown()
+            self._waiting = None
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._handle.is_closed())
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        self.close()
+
+
+def _whole(name: str, number: Any, least: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{name}: an int, not {type(number).__name__}")
+    if not least <= number < 1 << 32:
+        raise ValueError(f"{name}: {number} is not from {least} to 2**32 - 1")
+    return number

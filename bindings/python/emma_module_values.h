@@ -1,0 +1,371 @@
+/* emma_module_values.h - Python's objects as emma's values, and back. Included by the wrapper that
+ * SWIG writes. All functions are called with Python's lock held, and set an exception where they
+ * fail. */
+#ifndef EMMA_MODULE_VALUES_H
+#define EMMA_MODULE_VALUES_H
+
+#include <Python.h>
+
+#include "emma_control.h"
+
+/* ---- From Python ---- */
+
+/* Where values go to. */
+typedef struct emma_reading {
+    control_arena *arena;
+    bool copies; /* texts, too: their objects may be gone when the values are used */
+} emma_reading;
+
+static bool emma_value_from_python(PyObject *object, emma_reading *reading, unsigned depth,
+                                   emma_sandbox_value *value);
+
+static bool emma_no_memory(void)
+{
+    PyErr_NoMemory();
+    return false;
+}
+
+static bool emma_value_from_int(PyObject *object, emma_sandbox_value *value)
+{
+    int overflow;
+    const long long number = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (overflow) {
+        PyErr_SetString(PyExc_OverflowError, "the integer does not fit into 64 bits");
+        return false;
+    }
+    value->type = EMMA_SANDBOX_INTEGER;
+    value->as.integer = number;
+    return !(number == -1 && PyErr_Occurred());
+}
+
+/* The bytes of a str or of bytes, which belong to it; NULL: an exception is set. */
+static const char *emma_text_of(PyObject *object, size_t *bytes)
+{
+    Py_ssize_t count = 0;
+    const char *data;
+    if (PyUnicode_Check(object)) {
+        data = PyUnicode_AsUTF8AndSize(object, &count);
+    } else {
+        data = PyBytes_AsString(object);
+        count = PyBytes_Size(object);
+    }
+    *bytes = (size_t)count;
+    return data;
+}
+
+static bool emma_value_from_text(PyObject *object, emma_reading *reading, emma_sandbox_value *value)
+{
+    size_t bytes;
+    const char *data = emma_text_of(object, &bytes);
+    if (!data)
+        return false;
+    if (reading->copies)
+        return control_set_text(reading->arena, value, data, bytes) || emma_no_memory();
+    value->type = EMMA_SANDBOX_TEXT;
+    value->as.text.data = data;
+    value->as.text.bytes = bytes;
+    return true;
+}
+
+/* An entry of a list; what is None is left out, as Lua's tables have no such entries. */
+static bool emma_value_add_item(PyObject *item, Py_ssize_t index, emma_reading *reading,
+                                unsigned depth, emma_sandbox_value *list, emma_sandbox_pair *pairs)
+{
+    emma_sandbox_pair *pair = &pairs[list->as.pairs.count];
+    pair->key.type = EMMA_SANDBOX_INTEGER;
+    pair->key.as.integer = index + 1;
+    if (!emma_value_from_python(item, reading, depth, &pair->value))
+        return false;
+    list->as.pairs.count += pair->value.type != EMMA_SANDBOX_NIL;
+    return true;
+}
+
+static bool emma_value_from_list(PyObject *object, emma_reading *reading, unsigned depth,
+                                 emma_sandbox_value *value)
+{
+    const bool is_tuple = PyTuple_Check(object);
+    const Py_ssize_t count = is_tuple ? PyTuple_Size(object) : PyList_Size(object);
+    emma_sandbox_pair *pairs = control_begin_pairs(reading->arena, value, (size_t)count);
+    if (!pairs)
+        return emma_no_memory();
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = is_tuple ? PyTuple_GetItem(object, i) : PyList_GetItem(object, i);
+        if (!item || !emma_value_add_item(item, i, reading, depth, value, pairs))
+            return false;
+    }
+    return true;
+}
+
+static bool emma_value_from_dict(PyObject *object, emma_reading *reading, unsigned depth,
+                                 emma_sandbox_value *value)
+{
+    const size_t room = (size_t)PyDict_Size(object);
+    emma_sandbox_pair *pairs = control_begin_pairs(reading->arena, value, room);
+    if (!pairs)
+        return emma_no_memory();
+    Py_ssize_t place = 0;
+    PyObject *key, *item;
+    while (value->as.pairs.count < room && PyDict_Next(object, &place, &key, &item)) {
+        emma_sandbox_pair *pair = &pairs[value->as.pairs.count];
+        if (key == Py_None || PyTuple_Check(key)) {
+            PyErr_Format(PyExc_TypeError, "a key is %R", key);
+            return false;
+        }
+        if (!emma_value_from_python(key, reading, depth, &pair->key) ||
+            !emma_value_from_python(item, reading, depth, &pair->value))
+            return false;
+        value->as.pairs.count += pair->value.type != EMMA_SANDBOX_NIL;
+    }
+    return true;
+}
+
+static bool emma_value_from_table(PyObject *object, emma_reading *reading, unsigned depth,
+                                  emma_sandbox_value *value)
+{
+    if (depth == 0) {
+        PyErr_Format(PyExc_ValueError, "more than %d containers in containers",
+                     EMMA_SANDBOX_VALUE_DEPTH_MAX);
+        return false;
+    }
+    if (PyDict_Check(object))
+        return emma_value_from_dict(object, reading, depth - 1, value);
+    return emma_value_from_list(object, reading, depth - 1, value);
+}
+
+static bool emma_value_from_python(PyObject *object, emma_reading *reading, unsigned depth,
+                                   emma_sandbox_value *value)
+{
+    if (PyFloat_Check(object)) {
+        value->type = EMMA_SANDBOX_FLOAT;
+        value->as.number = PyFloat_AsDouble(object);
+        return true;
+    }
+    if (PyBool_Check(object)) {
+        value->type = EMMA_SANDBOX_BOOLEAN;
+        value->as.boolean = object == Py_True;
+        return true;
+    }
+    if (PyLong_Check(object))
+        return emma_value_from_int(object, value);
+    if (PyUnicode_Check(object) || PyBytes_Check(object))
+        return emma_value_from_text(object, reading, value);
+    if (object == Py_None) {
+        value->type = EMMA_SANDBOX_NIL;
+        return true;
+    }
+    if (PyList_Check(object) || PyTuple_Check(object) || PyDict_Check(object))
+        return emma_value_from_table(object, reading, depth, value);
+    PyErr_Format(PyExc_TypeError,
+                 "an object of type %R cannot be handed over: only None, bool, int, float, str, "
+                 "bytes, list, tuple and dict can",
+                 (PyObject *)Py_TYPE(object));
+    return false;
+}
+
+/* Puts "argument 2: " before the message of the exception that is set. */
+static void emma_name_argument(Py_ssize_t number)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *text = value ? PyObject_Str(value) : NULL;
+    if (text && PyErr_GivenExceptionMatches(type, PyExc_UnicodeError))
+        type = (Py_DECREF(type), Py_NewRef(PyExc_ValueError));
+    if (text)
+        PyErr_Format(type, "argument %zd: %U", number, text);
+    Py_XDECREF(text);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
+static bool emma_values_from_tuple(PyObject *tuple, control_values *values)
+{
+    if (!PyTuple_Check(tuple)) {
+        PyErr_SetString(PyExc_TypeError, "arguments: not a tuple");
+        return false;
+    }
+    const Py_ssize_t count = PyTuple_Size(tuple);
+    values->items = control_arena_take(&values->arena, (size_t)count * sizeof *values->items);
+    if (!values->items)
+        return emma_no_memory();
+    emma_reading reading = { .arena = &values->arena };
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!emma_value_from_python(PyTuple_GetItem(tuple, i), &reading,
+                                    EMMA_SANDBOX_VALUE_DEPTH_MAX, &values->items[i])) {
+            control_arena_free(&values->arena);
+            emma_name_argument(i + 1);
+            return false;
+        }
+    }
+    values->count = (size_t)count;
+    return true;
+}
+
+static bool emma_values_from_one(PyObject *object, control_values *values, bool copies)
+{
+    emma_reading reading = { .arena = &values->arena, .copies = copies };
+    values->items = control_arena_take(&values->arena, sizeof *values->items);
+    if (!values->items)
+        return emma_no_memory();
+    values->count = 1;
+    if (emma_value_from_python(object, &reading, EMMA_SANDBOX_VALUE_DEPTH_MAX, values->items))
+        return true;
+    control_arena_free(&values->arena);
+    return false;
+}
+
+/* The text belongs to the object. None: NULL. */
+static bool emma_text_from_python(PyObject *object, const char **text, size_t *bytes)
+{
+    *text = NULL;
+    *bytes = 0;
+    if (object == Py_None)
+        return true;
+    if (!PyUnicode_Check(object) && !PyBytes_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "text: str or bytes, not %R", (PyObject *)Py_TYPE(object));
+        return false;
+    }
+    *text = emma_text_of(object, bytes);
+    return *text != NULL;
+}
+
+/* None: NULL. The text belongs to the object. */
+static bool emma_name_from_python(PyObject *object, const char *parameter, const char **name)
+{
+    *name = NULL;
+    if (object == Py_None)
+        return true;
+    if (!PyUnicode_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s: a str, not %R", parameter, (PyObject *)Py_TYPE(object));
+        return false;
+    }
+    size_t bytes;
+    const char *text = emma_text_of(object, &bytes);
+    if (!text || strlen(text) != bytes) {
+        PyErr_Format(PyExc_ValueError, "%s: %R has a null character, or is no Unicode", parameter,
+                     object);
+        return false;
+    }
+    *name = text;
+    return true;
+}
+
+/* A whole number from 0 to `most`. */
+static bool emma_number_from_python(PyObject *object, const char *parameter,
+                                    unsigned long long most, unsigned long long *number)
+{
+    if (!PyLong_Check(object) || PyBool_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s: an int, not %R", parameter, (PyObject *)Py_TYPE(object));
+        return false;
+    }
+    *number = PyLong_AsUnsignedLongLong(object);
+    if (!PyErr_Occurred() && *number <= most)
+        return true;
+    PyErr_Format(PyExc_ValueError, "%s: %R is not from 0 to %llu", parameter, object, most);
+    return false;
+}
+
+/* None: no limit. */
+static bool emma_limit_from_python(PyObject *object, const char *parameter, size_t *bytes)
+{
+    unsigned long long number = EMMA_UNLIMITED;
+    if (object != Py_None && !emma_number_from_python(object, parameter, EMMA_UNLIMITED, &number))
+        return false;
+    *bytes = (size_t)number;
+    return true;
+}
+
+/* ---- To Python ---- */
+
+static PyObject *emma_value_to_python(const emma_sandbox_value *value);
+
+static PyObject *emma_text_to_python(const char *data, size_t bytes)
+{
+    PyObject *text = PyUnicode_DecodeUTF8(data, (Py_ssize_t)bytes, NULL);
+    if (text || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        return text;
+    PyErr_Clear();
+    return PyBytes_FromStringAndSize(data, (Py_ssize_t)bytes);
+}
+
+static PyObject *emma_list_to_python(const emma_sandbox_value *value)
+{
+    const size_t count = value->as.pairs.count;
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        const emma_sandbox_pair *pair = &value->as.pairs.items[i];
+        PyObject *item = emma_value_to_python(&pair->value);
+        if (!item || PyList_SetItem(list, (Py_ssize_t)pair->key.as.integer - 1, item) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *emma_dict_to_python(const emma_sandbox_value *value)
+{
+    PyObject *dict = PyDict_New();
+    for (size_t i = 0; dict && i < value->as.pairs.count; i++) {
+        const emma_sandbox_pair *pair = &value->as.pairs.items[i];
+        PyObject *key = emma_value_to_python(&pair->key);
+        PyObject *item = key ? emma_value_to_python(&pair->value) : NULL;
+        if (!item || PyDict_SetItem(dict, key, item) < 0)
+            Py_CLEAR(dict);
+        Py_XDECREF(key);
+        Py_XDECREF(item);
+    }
+    return dict;
+}
+
+static PyObject *emma_value_to_python(const emma_sandbox_value *value)
+{
+    switch (value->type) {
+    case EMMA_SANDBOX_BOOLEAN:
+        return PyBool_FromLong(value->as.boolean);
+    case EMMA_SANDBOX_INTEGER:
+        return PyLong_FromLongLong(value->as.integer);
+    case EMMA_SANDBOX_FLOAT:
+        return PyFloat_FromDouble(value->as.number);
+    case EMMA_SANDBOX_TEXT:
+        return emma_text_to_python(value->as.text.data, value->as.text.bytes);
+    case EMMA_SANDBOX_PAIRS:
+        return control_is_list(value) ? emma_list_to_python(value) : emma_dict_to_python(value);
+    default:
+        return Py_NewRef(Py_None);
+    }
+}
+
+static PyObject *emma_tuple_to_python(const emma_sandbox_value *items, size_t count)
+{
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; tuple && i < count; i++) {
+        PyObject *item = emma_value_to_python(&items[i]);
+        if (!item || PyTuple_SetItem(tuple, (Py_ssize_t)i, item) < 0)
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+/* None, the one, or a tuple of several; then the sandbox is free for others. */
+static PyObject *emma_results_to_python(const control_results *results)
+{
+    PyObject *object;
+    if (results->count == 0)
+        object = Py_NewRef(Py_None);
+    else if (results->count == 1)
+        object = emma_value_to_python(results->items);
+    else
+        object = emma_tuple_to_python(results->items, results->count);
+    control_sandbox_done(results->sandbox);
+    return object;
+}
+
+static PyObject *emma_counts_to_python(const uint64_t *counts, size_t count)
+{
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++)
+        if (PyList_SetItem(list, (Py_ssize_t)i, PyLong_FromUnsignedLongLong(counts[i])) < 0)
+            Py_CLEAR(list);
+    return list;
+}
+
+#endif

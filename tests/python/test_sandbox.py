@@ -1,0 +1,636 @@
+"""emma.Sandbox: Lua scripts from Python, and Python's functions from them."""
+
+import asyncio
+import gc
+import math
+import os
+import sys
+import threading
+import time
+import unittest
+import weakref
+from typing import Any, Callable, List
+
+from support import PACKAGE, EmmaTest
+
+sys.path.insert(0, str(PACKAGE))
+import emma  # noqa: E402
+
+PRELUDE = """
+function id(...) return ... end
+function spin() while true do end end
+function grow() local t = {} for i = 1, math.huge do t[i] = {} end end
+function count() local n = 0 for _ in pairs(_G) do n = n + 1 end return n end
+"""
+
+
+def box_of(**settings: Any) -> emma.Sandbox:
+    box = emma.Sandbox(**settings)
+    box.load(PRELUDE, "prelude")
+    return box
+
+
+class Values(unittest.TestCase):
+    def test_there_and_back(self) -> None:
+        cyrillic = "\u0436\u0443\u043a"
+        same: List[Any] = [
+            None, True, False, 0, -1, 2**63 - 1, -2**63, 0.5, -0.0, math.inf, "", "x", cyrillic, "a\0b", b"\xff\x00\xfe",
+            [1, 2, 3], [[1], ["a", [True]]], {"a": 1, "b": [1, {"c": 2.5}]}, {1: "x", 5: "y"}, {2.5: 1}, {True: 1, False: 2},
+            {}, [{"n": i} for i in range(100)]]
+        with box_of() as box:
+            for value in same:
+                with self.subTest(value=value):
+                    back = box.call("id", value)
+                    self.assertEqual(back, value)
+                    self.assertIs(type(back), type(value))
+            self.assertTrue(math.isnan(box.call("id", math.nan)))
+
+    def test_what_changes(self) -> None:
+        changes = [((1, 2), [1, 2]), ([], {}), ((), {}), (b"text", "text"), ([1, None, 3], {1: 1, 3: 3}),
+                   ({"a": None}, {}), ([None], {}), ({1: "a", 2: "b"}, ["a", "b"]), ({3: "c", 1: "a", 2: "b"}, ["a", "b", "c"])]
+        with box_of() as box:
+            for given, wanted in changes:
+                with self.subTest(given=given):
+                    self.assertEqual(box.call("id", given), wanted)
+
+    def test_subclasses(self) -> None:
+        class Names(dict):  # type: ignore[type-arg]
+            pass
+
+        class Number(int):
+            pass
+
+        with box_of() as box:
+            self.assertEqual(box.call("id", Names(a=Number(3))), {"a": 3})
+
+    def test_several(self) -> None:
+        with box_of() as box:
+            self.assertEqual(box.call("id"), None)
+            self.assertEqual(box.call("id", 1, "b", None), (1, "b", None))
+            self.assertEqual(box.load("return 1, 2"), (1, 2))
+
+    def test_refused(self) -> None:
+        loop: List[Any] = []
+        loop.append(loop)
+        deep: List[Any] = []
+        for _ in range(200):
+            deep = [deep]
+        cases = [({1, 2}, TypeError, "argument 2: an object of type <class 'set'>"),
+                 (object(), TypeError, "argument 2: an object of type <class 'object'>"),
+                 (1 << 63, OverflowError, "argument 2: the integer does not fit"),
+                 ([-(1 << 70)], OverflowError, "argument 2: the integer does not fit"),
+                 ("\ud800", ValueError, "argument 2: "),
+                 ({None: 1}, TypeError, "argument 2: a key is None"),
+                 ({(1, 2): 1}, TypeError, "argument 2: a key is (1, 2)"),
+                 ({math.nan: 1}, ValueError, "NaN"),
+                 (loop, ValueError, "argument 2: more than 100"), (deep, ValueError, "argument 2: more than 100"),
+                 ([[[[1]]]], ValueError, "argument 2: more tables in tables")]
+        with box_of(value_depth=3) as box:
+            for value, kind, text in cases:
+                with self.subTest(text=text), self.assertRaises(kind) as caught:
+                    box.call("id", 1, value)
+                self.assertIn(text, str(caught.exception))
+            self.assertEqual(box.call("id", 1), 1)
+
+    def test_results_refused(self) -> None:
+        with box_of(value_bytes="64K") as box:
+            for text, message in (("return print", "a result is or has a function"),
+                                  ("return {{coroutine.create(print)}}", "a result is or has a thread"),
+                                  ("return ('x'):rep(100000)", "larger than 65536 bytes"),
+                                  ("local t = {} t[1] = t return t", "more tables in tables")):
+                with self.subTest(text=text), self.assertRaises(emma.ScriptError) as caught:
+                    box.load(text)
+                self.assertIn(message, str(caught.exception))
+            with self.assertRaises(TypeError):
+                box.load("return {[{}] = 1}")
+            self.assertEqual(box.call("id", 1), 1)
+
+    def test_many_numbers(self) -> None:
+        numbers = [i / 3 for i in range(10_000)]
+        with box_of() as box:
+            self.assertEqual(box.call("id", numbers), numbers)
+
+    def test_nothing_is_kept(self) -> None:
+        """Objects that went in are not held, and calls leave nothing behind."""
+        with box_of() as box:
+            text = "".join(["a", "b"]) * 50
+            before = sys.getrefcount(text)
+            box.call("id", text, [text], {text: text})
+            self.assertEqual(sys.getrefcount(text), before)
+            for _ in range(3):  # what is made once
+                box.call("id", {"a": [1, "x", 2.5]})
+            gc.collect()
+            first = sum(sys.getallocatedblocks() for _ in range(1))
+            for _ in range(2000):
+                box.call("id", {"a": [1, "x", 2.5]})
+                try:
+                    box.call("id", [object()])
+                except TypeError:
+                    pass
+            gc.collect()
+            self.assertLess(sys.getallocatedblocks() - first, 200)
+
+
+class Bounds(unittest.TestCase):
+    def test_each(self) -> None:
+        with box_of(memory="2M", instructions=1e6, deadline=5) as box:
+            level = box.checkpoint()
+            with self.assertRaises(emma.InstructionLimit):
+                box.call("spin")
+            with self.assertRaises(emma.MemoryLimit):
+                box.instructions = None
+                box.call("grow")
+            box.deadline = 0.02
+            started = time.monotonic()
+            with self.assertRaises(emma.Deadline):
+                box.call("spin")
+            self.assertLess(time.monotonic() - started, 2)
+            with self.assertRaises(emma.ScriptError) as caught:
+                box.load("error('boom')", "bad.lua")
+            self.assertEqual(caught.exception.message, "bad.lua:1: boom")
+            self.assertEqual(str(caught.exception), "bad.lua:1: boom")
+            self.assertIn("bad.lua:1: in main chunk", caught.exception.traceback)
+            box.rollback(level)
+            self.assertEqual(box.call("id", 7), 7)
+            counts = box.stats().calls
+            self.assertEqual((counts["instructions"], counts["memory"], counts["deadline"], counts["error"]), (1, 1, 1, 1))
+
+    def test_broken(self) -> None:
+        """No hook runs in a search: it is left in the middle, and then only a rollback helps."""
+        with box_of(deadline=0.02) as box:
+            level = box.checkpoint()
+            search = "return (('a'):rep(60):find(('a*'):rep(60) .. 'b'))"
+            with self.assertRaises(emma.Deadline):
+                box.load(search)
+            with self.assertRaises(emma.SandboxBroken):
+                box.call("id")
+            box.rollback(level)
+            self.assertEqual(box.call("id", 1), 1)
+            self.assertEqual(box.stats().broken_count, 1)
+
+    def test_kill(self) -> None:
+        with box_of() as box:
+            timer = threading.Timer(0.05, box.kill)
+            timer.start()
+            with self.assertRaises(emma.Killed):
+                box.load("while true do pcall(error) end")
+            timer.join()
+            self.assertEqual(box.call("id", 1), 1)
+
+    def test_other_threads_run(self) -> None:
+        with box_of(deadline=0.3) as box:
+            ticks = 0
+            running = True
+
+            def tick() -> None:
+                nonlocal ticks
+                while running:
+                    ticks += 1
+                    time.sleep(0.01)
+
+            thread = threading.Thread(target=tick)
+            thread.start()
+            with self.assertRaises(emma.Deadline):
+                box.call("spin")
+            running = False
+            thread.join()
+            self.assertGreater(ticks, 3)
+
+    def test_two_threads(self) -> None:
+        """One of them gets an error, never both the sandbox."""
+        with box_of(deadline=0.5) as box:
+            outcomes: List[str] = []
+
+            def use() -> None:
+                try:
+                    box.call("spin")
+                except emma.SandboxError as error:
+                    outcomes.append(type(error).__name__)
+
+            threads = [threading.Thread(target=use) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.1)
+            for work in (box.checkpoint, box.close, box.stats, box.trim, lambda: box.rollback(1), lambda: box.set("x", 1)):
+                with self.assertRaises(emma.SandboxBusy):
+                    work()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(sorted(outcomes), ["Deadline"] + ["SandboxBusy"] * 3)
+
+    def test_limits_change(self) -> None:
+        with box_of(memory="1M") as box:
+            self.assertEqual(box.memory, 1 << 20)
+            with self.assertRaises(emma.MemoryLimit):
+                box.load("x = ('x'):rep(3 << 20)")
+            box.memory = "16M"
+            box.load("x = ('x'):rep(3 << 20)")
+            box.memory = None
+            self.assertIsNone(box.memory)
+            self.assertIsNone(box.stats().limit)
+            self.assertIsNone(box.instructions)
+            box.instructions = 1000
+            self.assertEqual(box.instructions, 1000)
+            with self.assertRaises(emma.InstructionLimit):
+                box.call("spin")
+
+
+class BadInput(unittest.TestCase):
+    def test_options(self) -> None:
+        cases: List[Any] = [
+            ({"memory": "x"}, ValueError, "memory: 'x'"), ({"memory": 1.5}, TypeError, "memory: "),
+            ({"memory": -1}, ValueError, "memory: "), ({"memory": 1}, ValueError, "limit_bytes"),
+            ({"instructions": "many"}, TypeError, "instructions: "), ({"instructions": 0}, ValueError, "instructions: 0"),
+            ({"instructions": 1.5}, ValueError, "instructions: 1.5"), ({"instructions": math.nan}, ValueError, "instructions"),
+            ({"instructions": True}, TypeError, "instructions: "), ({"instructions": 1 << 64}, ValueError, "instructions: "),
+            ({"deadline": "1s"}, TypeError, "deadline: "), ({"deadline": 0}, ValueError, "deadline: 0"),
+            ({"deadline": -1}, ValueError, "deadline: "), ({"deadline": math.inf}, ValueError, "deadline: "),
+            ({"libraries": "base"}, TypeError, "libraries: "), ({"libraries": ["bass"]}, ValueError, "'bass'"),
+            ({"libraries": 7}, TypeError, "libraries: "), ({"print": 3}, TypeError, "print: "),
+            ({"name": 3}, TypeError, "name: "), ({"name": "a\0b"}, ValueError, "name: "),
+            ({"value_depth": 101}, ValueError, "value_depth: 101"), ({"value_depth": "x"}, TypeError, "value_depth: "),
+            ({"spare": "?"}, ValueError, "spare: "), ({"colour": 1}, TypeError, "colour")]
+        for settings, kind, text in cases:
+            with self.subTest(settings=settings), self.assertRaises(kind) as caught:
+                emma.Sandbox(**settings)
+            self.assertIn(text, str(caught.exception))
+
+    def test_arguments(self) -> None:
+        with box_of() as box:
+            cases: List[Any] = [
+                (lambda: box.call(3), TypeError, "function: "), (lambda: box.call("a\0b"), ValueError, "function: "),
+                (lambda: box.call(""), ValueError, "function"), (lambda: box.call("no"), emma.ScriptError, "'no'"),
+                (lambda: box.load(3), TypeError, "source: "), (lambda: box.load("x", 3), TypeError, "name: "),
+                (lambda: box.set(3, 1), TypeError, "name: "), (lambda: box.set("x", object()), TypeError, "value: "),
+                (lambda: box.set("id.x", 1), ValueError, "id"),
+                (lambda: box.register("f", 3), TypeError, "function: "),
+                (lambda: box.rollback("x"), TypeError, "level: "), (lambda: box.rollback(-1), ValueError, "level: -1"),
+                (lambda: box.rollback(99), ValueError, "level: there is no checkpoint 99"),
+                (lambda: box.drop(99), ValueError, "level: there is no checkpoint 99"),
+                (lambda: box.walk(3), TypeError, "visit: ")]
+            for work, kind, text in cases:
+                with self.subTest(text=text), self.assertRaises(kind) as caught:
+                    work()
+                self.assertIn(text, str(caught.exception))
+            self.assertEqual(box.call("id", 1), 1)
+
+    def test_after_close(self) -> None:
+        box = box_of()
+        box.close()
+        box.close()
+        self.assertTrue(box.closed)
+        works: List[Callable[[], Any]] = [
+            lambda: box.call("id"), lambda: box.load(""), lambda: box.set("x", 1), lambda: box.register("f", print), box.kill,
+            box.checkpoint, lambda: box.rollback(1), lambda: box.drop(1), box.stats, box.types, lambda: box.walk(print),
+            box.check, box.trim, lambda: setattr(box, "memory", "1M"), lambda: setattr(box, "deadline", 1)]
+        for work in works:
+            with self.assertRaises(emma.SandboxClosed):
+                work()
+
+    def test_no_checkpoints(self) -> None:
+        with emma.Sandbox(checkpoints=False) as box, self.assertRaises(NotImplementedError):
+            box.checkpoint()
+
+    def test_the_module_itself(self) -> None:
+        """Wrong types and nothing, where no layer is in between."""
+        control = sys.modules["emma._control"]
+        for work in (lambda: control.Sandbox(None, None, None), lambda: control.Instance(None, None),
+                     lambda: control.Sandbox(control.Options(), None, None), lambda: control.Sandbox(1, 2, 3),
+                     lambda: control.Sandbox.call(None, "f", ()), lambda: control.Pool(1), lambda: control.Sandbox.close(3)):
+            with self.assertRaises(TypeError):
+                work()
+        with box_of() as box, self.assertRaises(TypeError):
+            box._handle.call("id", [1])
+
+
+class Functions(unittest.TestCase):
+    def test_values(self) -> None:
+        seen: List[Any] = []
+        with box_of() as box:
+            box.register("game.see", lambda *values: seen.append(values))
+            box.register("back", lambda value: value)
+            box.load("game.see(1, 'a', {x = {1, 2}}, nil, true)")
+            self.assertEqual(seen, [(1, "a", {"x": [1, 2]}, None, True)])
+            self.assertEqual(box.load("return back({1, {a = 'b'}})"), [1, {"a": "b"}])
+            self.assertEqual(box.load("return back(nil)"), None)
+            self.assertEqual(box.load("return back(back('x'):rep(3))"), "xxx")
+
+    def test_decorator(self) -> None:
+        with box_of() as box:
+            @box.function
+            def double(number: int) -> int:
+                return 2 * number
+            self.assertEqual(box.load("return double(21)"), 42)
+            self.assertEqual(double(1), 2)
+
+    def test_same_exception(self) -> None:
+        class Odd(Exception):
+            pass
+
+        raised = Odd("seven")
+
+        def fail() -> None:
+            raise raised
+
+        with box_of() as box:
+            box.register("fail", fail)
+            frame = None
+            try:
+                box.load("local function f() fail() end f()")
+            except Odd as error:
+                self.assertIs(error, raised)
+                frame = error.__traceback__
+            names = []
+            while frame:
+                names.append(frame.tb_frame.f_code.co_name)
+                frame = frame.tb_next
+            self.assertIn("fail", names)
+            self.assertEqual(box.load("local ok, e = pcall(fail) return ok, e"), (False, "Odd: seven"))
+            with self.assertRaises(emma.ScriptError) as wrapped:
+                box.load("local ok, e = pcall(fail) error('wrapped: ' .. e)")
+            self.assertIs(wrapped.exception.__cause__, raised)
+            with self.assertRaises(emma.ScriptError) as other:
+                box.load("pcall(fail) error('another')")
+            self.assertIsNone(other.exception.__cause__)
+
+    def test_exceptions_are_let_go(self) -> None:
+        class Heavy:
+            pass
+
+        def fail() -> None:
+            heavy = Heavy()
+            refs.append(weakref.ref(heavy))
+            raise KeyError(1)
+
+        refs: List[Any] = []
+        with box_of() as box:
+            box.register("fail", fail)
+            box.load("for i = 1, 20 do pcall(fail) end")
+            gc.collect()
+            self.assertEqual(len(refs), 20)
+            self.assertEqual([ref for ref in refs if ref() is not None], [])
+
+    def test_what_no_script_catches(self) -> None:
+        for kind in (KeyboardInterrupt, SystemExit):
+            def stop() -> None:
+                raise kind("stop")
+
+            with box_of() as box:
+                box.register("stop", stop)
+                with self.assertRaises(kind):
+                    box.load("while true do pcall(stop) end")
+                self.assertEqual(box.call("id", 1), 1)
+
+    def test_wrong_results(self) -> None:
+        with box_of() as box:
+            box.register("bad", lambda: object())
+            box.register("big", lambda: 1 << 80)
+            with self.assertRaises(TypeError):
+                box.load("bad()")
+            with self.assertRaises(OverflowError):
+                box.load("big()")
+            self.assertFalse(box.load("return pcall(bad)")[0])
+            with self.assertRaises(emma.ScriptError) as caught:
+                box.register("f", lambda value: value)
+                box.load("f(print)")
+            self.assertIn("an argument is or has a function", str(caught.exception))
+
+    def test_busy_inside(self) -> None:
+        outcomes: List[str] = []
+
+        def inside() -> None:
+            for work in (lambda: box.call("id"), box.close, box.checkpoint, box.stats):
+                try:
+                    work()
+                except emma.SandboxBusy:
+                    outcomes.append("busy")
+
+        with box_of() as box, box_of() as other:
+            box.register("inside", inside)
+            box.register("other", lambda: other.call("id", 5))
+            box.load("inside()")
+            self.assertEqual(outcomes, ["busy"] * 4)
+            self.assertEqual(box.load("return other()"), 5)
+
+    def test_nested_errors(self) -> None:
+        with box_of() as box, box_of() as other:
+            def outer() -> None:
+                other.load("error('inner')")
+
+            box.register("outer", outer)
+            with self.assertRaises(emma.ScriptError) as caught:
+                box.load("outer()")
+            self.assertEqual(caught.exception.message, "script:1: inner")
+            self.assertEqual(box.load("return pcall(outer)"), (False, "ScriptError: script:1: inner"))
+
+    def test_deadline_in_a_function(self) -> None:
+        with box_of(deadline=0.05) as box:
+            box.register("sleep", lambda: time.sleep(0.2))
+            with self.assertRaises(emma.Deadline):
+                box.load("sleep() while true do end")
+            self.assertEqual(box.call("id", 1), 1)
+
+    def test_cycles_are_collected(self) -> None:
+        box = box_of()
+        box.register("me", lambda: box)
+        ref = weakref.ref(box)
+        del box
+        gc.collect()
+        self.assertIsNone(ref())
+
+    def test_after_rollback(self) -> None:
+        with box_of() as box:
+            box.register("f", lambda: "old")
+            level = box.checkpoint()
+            box.register("f", lambda: "new")
+            self.assertEqual(box.load("return f()"), "new")
+            box.rollback(level)
+            gc.collect()
+            self.assertEqual(box.load("return f()"), "old")
+
+    def test_print(self) -> None:
+        lines: List[str] = []
+        with emma.Sandbox(print=lines.append) as box:
+            box.load("print('a', 1, nil) print() print('two\\nlines') print('\\xff')")
+        self.assertEqual(lines, ["a\t1\tnil", "", "two\nlines", b"\xff"])
+
+    def test_print_fails(self) -> None:
+        def fail(line: str) -> None:
+            raise OSError(line)
+
+        with emma.Sandbox(print=fail) as box:
+            with self.assertRaises(OSError) as caught:
+                box.load("while true do pcall(print, 'x') end")
+            self.assertEqual(str(caught.exception), "x")
+            self.assertEqual(box.load("return 1"), 1)
+
+
+class Looks(unittest.TestCase):
+    def test_figures(self) -> None:
+        with box_of(memory="8M") as box:
+            before = box.stats()
+            box.load("kept = {} for i = 1, 1000 do kept[i] = {i} end")
+            after = box.stats()
+            self.assertGreater(after.live, before.live + 50_000)
+            self.assertGreaterEqual(after.footprint, after.live)
+            self.assertGreater(box.types().tables, 50_000)
+            box.check()
+            self.assertGreaterEqual(box.trim(), 0)
+
+    def test_walk(self) -> None:
+        with box_of() as box:
+            blocks: List[Any] = []
+            self.assertTrue(box.walk(lambda address, size: blocks.append((address, size))))
+            self.assertEqual(sum(size for _, size in blocks), box.stats().live)
+            some: List[Any] = []
+            self.assertFalse(box.walk(lambda address, size: some.append(size) or len(some) < 3))
+            self.assertEqual(len(some), 3)
+
+            def fail(address: int, size: int) -> None:
+                raise KeyError(size)
+
+            with self.assertRaises(KeyError):
+                box.walk(fail)
+
+            def inside(address: int, size: int) -> None:
+                box.stats()
+
+            with self.assertRaises(emma.SandboxBusy):
+                box.walk(inside)
+            self.assertEqual(box.call("id", 1), 1)
+
+    def test_nothing_is_left(self) -> None:
+        def count() -> int:
+            with open("/proc/self/maps", encoding="ascii") as maps:
+                return len(maps.readlines())
+
+        box_of().close()
+        before, files = count(), len(os.listdir("/proc/self/fd"))
+        for _ in range(50):
+            box = box_of()
+            box.checkpoint()
+            box.close()
+        del box
+        gc.collect()
+        self.assertLessEqual(count(), before + 2)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), files)
+
+
+class Asyncio(unittest.TestCase):
+    def test_calls(self) -> None:
+        async def main() -> Any:
+            async with emma.Sandbox(deadline=5) as box, emma.Sandbox(deadline=5) as other:
+                await box.load_async(PRELUDE)
+                await other.load_async("function f() for i = 1, 1e5 do end return 'f' end")
+                return await asyncio.gather(box.call_async("id", 3), other.call_async("f"))
+
+        self.assertEqual(asyncio.run(main()), [3, "f"])
+
+    def test_cancelled(self) -> None:
+        async def main() -> Any:
+            async with emma.Sandbox() as box:
+                box.load(PRELUDE)
+                with self.assertRaises(asyncio.TimeoutError):
+                    await asyncio.wait_for(box.call_async("spin"), 0.05)
+                return box.call("id", 4)
+
+        self.assertEqual(asyncio.run(main()), 4)
+
+
+class Process(EmmaTest):
+    def test_ends_with_live_sandboxes(self) -> None:
+        code = """
+import emma, threading, atexit
+box = emma.Sandbox()
+box.register("f", print)
+pool = emma.Pool("x = 1", size=3, ahead=2, functions={"f": print})
+leased = pool.acquire()
+class Last:
+    def __del__(self):
+        try:
+            box.load("f('last')")
+        except Exception as error:
+            print(type(error).__name__)
+last = Last()
+atexit.register(lambda: print(leased.load("return x")))
+print("end")
+"""
+        done = self.python("-c", code)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.splitlines()[:2], ["end", "1"])
+
+    def test_ends_while_a_daemon_runs_a_script(self) -> None:
+        code = """
+import emma, threading, time
+box = emma.Sandbox()
+def wait():
+    time.sleep(0.01)
+box.register("wait", wait)
+threading.Thread(target=box.load, args=("while true do wait() end",), daemon=True).start()
+other = emma.Sandbox()
+threading.Thread(target=other.load, args=("while true do end",), daemon=True).start()
+time.sleep(0.1)
+print("end")
+"""
+        self.assert_prints(self.python("-c", code), "end\n")
+
+    def test_fork(self) -> None:
+        code = """
+import emma, os
+box = emma.Sandbox(memory="4M", deadline=1)
+box.load("n = 1")
+pid = os.fork()
+box.load("n = n + 1")
+if pid == 0:
+    os._exit(box.load("return n"))
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), box.load("return n"))
+"""
+        self.assert_prints(self.python("-W", "ignore", "-c", code), "2 2\n")
+
+    def test_under_emma(self) -> None:
+        code = """
+import emma
+with emma.Sandbox(memory="4M") as box:
+    print(box.load("return 1 + 1"), emma.is_installed(), emma.limit)
+"""
+        for options in ((), ("--all",)):
+            self.assert_prints(self.code(code, "--limit", "200M", *options), f"2 True {200 << 20}\n")
+
+    def test_sub_interpreter(self) -> None:
+        code = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+import emma
+emma.Sandbox()
+one = interpreters.create()
+script = "import emma\\ntry:\\n    emma.Sandbox()\\nexcept ImportError as error:\\n    print('ImportError:', error)"
+found = getattr(interpreters, "exec", getattr(interpreters, "run_string", None))(one, script)
+if found is not None:
+    print(found)
+print(emma.Sandbox().load("return 1"))
+"""
+        done = self.python("-W", "ignore", "-c", code)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertTrue(any(line.startswith("ImportError: ") for line in lines), lines)
+        self.assertIn("1", lines)
+        self.assertNotIn("memory leak", done.stdout + done.stderr)
+
+    def test_interrupt(self) -> None:
+        """Ctrl-C while a script runs is raised when it has ended."""
+        code = """
+import emma, os, signal, threading
+box = emma.Sandbox(deadline=0.3)
+threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    box.load("while true do end")
+except (KeyboardInterrupt, emma.Deadline) as error:
+    print("stopped")
+"""
+        self.assertEqual(self.python("-c", code).stdout, "stopped\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
