@@ -61,8 +61,6 @@
 %include "emma_sandbox.h"
 %include "emma_sandbox_pool.h"
 
-%constant size_t EMMA_DECAY_NEVER = EMMA_DECAY_NEVER;
-
 /* Made with the defaults. */
 %extend emma_options {
     emma_options()

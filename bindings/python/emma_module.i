@@ -12,6 +12,14 @@
 %include "exception.i"
 %include "cstring.i"
 
+/* What types the module's functions take and give, for those who check (SWIG 4.5 and later). */
+%feature("python:annotations", "typing");
+%typemap(pytyping) control_results, const control_values *, PyObject * "typing.Any"
+%typemap(pytyping) const control_function *, (emma_walk_fn visit, void *arg) "typing.Callable[..., typing.Any]"
+%typemap(pytyping) (const char *text, size_t bytes) "typing.Union[str, bytes, None]"
+%typemap(pytyping) size_t UNLIMITED "typing.Optional[int]"
+%typemap(pytyping) uint64_t calls[ANY] "typing.List[int]"
+
 /* ---- Values and functions ---- */
 
 %typemap(in) const control_values *arguments (control_values values = { 0 })

@@ -6,7 +6,11 @@ from typing import Any, Callable, List, NamedTuple, Optional, Type
 
 from . import _control
 from ._figures import Stats, stats_of
-from ._sandbox import Size, callable_of, size_of, text_of
+from ._sandbox import Size, bytes_of, callable_of, microseconds_of, size_of, text_of
+
+
+# EMMA_DECAY_NEVER.
+_NEVER = 2**64 - 1
 
 
 class ClassStats(NamedTuple):
@@ -21,7 +25,7 @@ class ClassStats(NamedTuple):
 
 def classes_of(handle: Any) -> List[ClassStats]:
     """Those that a handle of the control module tells."""
-    found = []
+    found: List[ClassStats] = []
     for index in count():
         raw = handle.class_stats(index)
         if not raw.block_bytes:
@@ -46,16 +50,19 @@ class Instance:
         options = _control.Options()
         options.limit_bytes = size_of("limit", limit)
         options.soft_limit_bytes = size_of("soft_limit", soft_limit)
-        options.spare_bytes = size_of("spare", spare)
-        options.reserve_bytes = size_of("reserve", reserve)
+        options.spare_bytes = bytes_of("spare", spare)
+        options.reserve_bytes = bytes_of("reserve", reserve)
         options.flags = (_control.EMMA_SHARED * bool(shared) + _control.EMMA_CHECKPOINTS * bool(checkpoints)
                          + _control.EMMA_ALIGN8 * bool(align8))
-        options.decay_ms = _control.EMMA_DECAY_NEVER if decay is None else round(decay * 1000)
+        if decay is None:
+            options.decay_ms = _NEVER
+        else:
+            options.decay_ms = microseconds_of("decay", decay) // 1000
         self._handle = _control.Instance(options, text_of("name", name))
 
     def malloc(self, size: Size) -> int:
         """Allocates; returns the address. MemoryError."""
-        return int(self._handle.malloc(size_of("size", size)))
+        return int(self._handle.malloc(bytes_of("size", size)))
 
     def free(self, address: int) -> None:
         """Frees a block. ValueError where none begins: all blocks are looked at."""

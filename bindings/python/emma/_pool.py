@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Type, Union
 
 from . import _control
-from ._sandbox import Functions, Sandbox, SandboxSettings, _microseconds_of, callable_of, print_line, text_of
+from ._sandbox import Functions, Sandbox, SandboxSettings, callable_of, microseconds_of, print_line, text_of
 
 
 class PoolStats(NamedTuple):
@@ -86,12 +86,12 @@ class Pool:
         if prelude is not None and not isinstance(prelude, (str, bytes)):
             raise TypeError(f"prelude: str or bytes, not {type(prelude).__name__}")
         options = _control.PoolOptions()
-        SandboxSettings(**settings).fill(options.sandbox)
+        self._options = _control.SandboxOptions()
+        SandboxSettings(**settings).fill(self._options)
+        options.sandbox = self._options
         options.sandboxes_max = _whole("size", size, 1)
         options.ahead = _whole("ahead", ahead, 0)
-        options.prelude_us = _microseconds_of("prelude_deadline", prelude_deadline)
-        self._memory = options.sandbox.limit_bytes
-        self._budget = (options.sandbox.instructions, options.sandbox.deadline_us)
+        options.prelude_us = microseconds_of("prelude_deadline", prelude_deadline)
         self._waiting: Optional[ThreadPoolExecutor] = None
         self._functions = Functions()
         printer = print_line if print is None else callable_of("print", print)
@@ -106,7 +106,7 @@ class Pool:
 
     def acquire(self) -> Sandbox:
         """Leases a sandbox; it goes back by its ``close()``. Waits while all are leased."""
-        return Sandbox._leased(self._handle.acquire(), self._functions, self._memory, self._budget)
+        return Sandbox._leased(self._handle.acquire(), self._functions, self._options)
 
     def _waiter(self) -> ThreadPoolExecutor:
         """A thread in which tasks wait for sandboxes, in turn: in the loop's own, they would keep those from being used

@@ -49,12 +49,17 @@ class SandboxTypes(NamedTuple):
     rest: int
 
 
-def size_of(name: str, size: Optional[Size]) -> Optional[int]:
-    """Bytes; None for None. Errors name the parameter."""
+def bytes_of(name: str, size: Size) -> int:
+    """Bytes. Errors name the parameter."""
     try:
-        return None if size is None else parse_size(size)
+        return parse_size(size)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
+
+
+def size_of(name: str, size: Optional[Size]) -> Optional[int]:
+    """Bytes; None for None."""
+    return None if size is None else bytes_of(name, size)
 
 
 def _count_of(name: str, count: Optional[Union[int, float]]) -> int:
@@ -70,7 +75,7 @@ def _count_of(name: str, count: Optional[Union[int, float]]) -> int:
     return int(count)
 
 
-def _microseconds_of(name: str, seconds: Optional[float]) -> int:
+def microseconds_of(name: str, seconds: Optional[float]) -> int:
     """0 for None."""
     if seconds is None:
         return 0
@@ -132,7 +137,7 @@ class SandboxSettings(NamedTuple):
         """Writes them into options of the control module."""
         options.limit_bytes = size_of("memory", self.memory)
         options.instructions = _count_of("instructions", self.instructions)
-        options.deadline_us = _microseconds_of("deadline", self.deadline)
+        options.deadline_us = microseconds_of("deadline", self.deadline)
         options.libraries = _libraries_of(self.libraries)
         options.flags = sum(
             getattr(_control, f"EMMA_SANDBOX_{name.upper()}")
@@ -196,25 +201,22 @@ class Sandbox:
         asked = SandboxSettings(memory, instructions, deadline, libraries, **settings)
         options = _control.SandboxOptions()
         asked.fill(options)
-        self._adopt(None, Functions())
-        printer = self._functions.hold(print_line if print is None else callable_of("print", print))
-        self._handle = _control.Sandbox(options, text_of("name", name), printer)
-        self._call = self._handle.call
-        self._memory = options.limit_bytes
-        self._budget = (options.instructions, options.deadline_us)
+        functions = Functions()
+        printer = functions.hold(print_line if print is None else callable_of("print", print))
+        self._adopt(_control.Sandbox(options, text_of("name", name), printer), functions, options)
 
-    def _adopt(self, handle: Any, functions: Functions) -> None:
+    def _adopt(self, handle: Any, functions: Functions, options: Any) -> None:
         self._handle = handle
+        self._call = handle.call
         self._functions = functions
+        self._memory: Optional[int] = options.limit_bytes
+        self._budget: Tuple[int, int] = (options.instructions, options.deadline_us)
 
     @classmethod
-    def _leased(cls, handle: Any, functions: Functions, memory: Optional[int], budget: Tuple[int, int]) -> "Sandbox":
+    def _leased(cls, handle: Any, functions: Functions, options: Any) -> "Sandbox":
         """One of a pool's."""
         box = cls.__new__(cls)
-        box._adopt(handle, functions)
-        box._call = handle.call
-        box._memory = memory
-        box._budget = budget
+        box._adopt(handle, functions, options)
         return box
 
     def __repr__(self) -> str:
@@ -307,7 +309,7 @@ class Sandbox:
 
     @deadline.setter
     def deadline(self, seconds: Optional[float]) -> None:
-        self._set_budget(self._budget[0], _microseconds_of("deadline", seconds))
+        self._set_budget(self._budget[0], microseconds_of("deadline", seconds))
 
     def _set_budget(self, instructions: int, deadline_us: int) -> None:
         self._handle.set_budget(instructions, deadline_us)

@@ -5,6 +5,7 @@ from typing import Dict, Optional, Union
 
 _SIZE = re.compile(r"\s*([0-9]+)\s*(?:([kmg])(?:i?b)?)?\s*", re.IGNORECASE | re.ASCII)
 _SHIFTS: Dict[Optional[str], int] = {None: 0, "k": 10, "m": 20, "g": 30}
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _MOST_BYTES = (1 << 63) - 1
 
 
@@ -32,7 +33,8 @@ def format_size(size: Optional[int]) -> str:
     if size < 1024:
         return f"{size} byte{'' if size == 1 else 's'}"
     value = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+    for unit in _UNITS:
         value /= 1024
-        if value < 1024 or unit == "EiB":
-            return f"{int(value * 10) / 10} {unit}"
+        if value < 1024:
+            break
+    return f"{int(value * 10) / 10} {unit}"

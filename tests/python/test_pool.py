@@ -1,0 +1,253 @@
+"""emma.Pool and emma.Instance."""
+
+import asyncio
+import gc
+import sys
+import threading
+import time
+import unittest
+import weakref
+from typing import Any, List
+
+from support import PACKAGE
+
+sys.path.insert(0, str(PACKAGE))
+import emma  # noqa: E402
+
+PRELUDE = "count = 0 function hit(x) count = count + 1 return count, x end function spin() while true do end end"
+
+
+class Pools(unittest.TestCase):
+    def test_as_new_each_time(self) -> None:
+        with emma.Pool(PRELUDE, size=2, memory="1M", deadline=1) as pool:
+            for i in range(10):
+                with pool.lease() as box:
+                    self.assertEqual(box.call("hit", i), (1, i))
+            stats = pool.stats()
+            self.assertEqual((stats.sandboxes, stats.idle, stats.most, stats.acquired_count), (1, 1, 2, 10))
+            self.assertGreater(stats.footprint, 10_000)
+
+    def test_bounds_are_put_back(self) -> None:
+        with emma.Pool(PRELUDE, size=1, memory="1M", deadline=0.05) as pool:
+            for _ in range(2):
+                with pool.lease() as box:
+                    self.assertEqual((box.memory, box.deadline), (1 << 20, 0.05))
+                    with self.assertRaises(emma.Deadline):
+                        box.call("spin")
+                    with self.assertRaises(emma.MemoryLimit):
+                        box.load("x = ('x'):rep(2 << 20)")
+                    box.memory = "8M"
+                    box.deadline = None
+
+    def test_functions(self) -> None:
+        seen: List[Any] = []
+        lines: List[str] = []
+
+        def fail() -> None:
+            raise KeyError("k")
+
+        functions = {"log.see": seen.append, "fail": fail, "double": lambda x: 2 * x}
+        with emma.Pool("start = double(21) log.see('prelude') print('made')", functions=functions, print=lines.append) as pool:
+            with pool.lease() as box:
+                self.assertEqual(box.load("log.see('request') print('x') return start, double(start)"), (42, 84))
+                with self.assertRaises(KeyError):
+                    box.load("fail()")
+                box.register("own", lambda: "mine")
+                self.assertEqual(box.load("return own()"), "mine")
+            with pool.lease() as box:
+                self.assertIsNone(box.load("return own"))
+        self.assertEqual((seen, lines), (["prelude", "request"], ["made", "x"]))
+
+    def test_threads(self) -> None:
+        with emma.Pool(PRELUDE, size=3, ahead=1, functions={"nap": lambda: time.sleep(0.001)}) as pool:
+            results: List[Any] = []
+
+            def work() -> None:
+                for i in range(30):
+                    with pool.lease() as box:
+                        box.load("nap()")
+                        results.append(box.call("hit", i))
+
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(len(results), 240)
+            self.assertTrue(all(count == 1 for count, _ in results))
+            self.assertLessEqual(pool.stats().sandboxes, 3)
+            self.assertGreater(pool.stats().waited_count, 0)
+
+    def test_more_tasks_than_sandboxes(self) -> None:
+        """Tasks that wait do not keep those from running that have one."""
+        async def main() -> Any:
+            with emma.Pool(PRELUDE, size=2, deadline=5) as pool:
+                async def one(i: int) -> Any:
+                    async with pool.lease() as box:
+                        await asyncio.sleep(0.001)
+                        return await box.call_async("hit", i)
+                return await asyncio.wait_for(asyncio.gather(*(one(i) for i in range(100))), 60)
+
+        self.assertEqual(asyncio.run(main()), [(1, i) for i in range(100)])
+
+    def test_a_task_that_waits_is_cancelled(self) -> None:
+        async def main() -> Any:
+            with emma.Pool(PRELUDE, size=1) as pool:
+                async def wait() -> None:
+                    async with pool.lease():
+                        pass
+                async with pool.lease() as box:
+                    with self.assertRaises(asyncio.TimeoutError):
+                        await asyncio.wait_for(wait(), 0.05)
+                    box.call("hit", 1)
+                async with pool.lease() as box:
+                    return box.call("hit", 2)
+
+        self.assertEqual(asyncio.run(main()), (1, 2))
+
+    def test_prelude_fails(self) -> None:
+        for prelude, text in (("x =", "unexpected symbol"), ("error('no')", "prelude:1: no"),
+                              ("return ('x'):rep({})", "bad argument"), ("while true do end", "time is over")):
+            with self.subTest(prelude=prelude), self.assertRaises(emma.ScriptError) as caught:
+                emma.Pool(prelude, prelude_deadline=0.05)
+            self.assertIn(text, str(caught.exception))
+
+    def test_closing(self) -> None:
+        pool = emma.Pool(PRELUDE)
+        box = pool.acquire()
+        with self.assertRaises(emma.SandboxBusy) as caught:
+            pool.close()
+        self.assertIn("1 sandboxes are leased", str(caught.exception))
+        self.assertEqual(box.call("hit", 1), (1, 1))
+        box.close()
+        box.close()
+        with self.assertRaises(emma.SandboxClosed):
+            box.call("hit", 1)
+        pool.close()
+        pool.close()
+        self.assertTrue(pool.closed)
+        for work in (pool.acquire, pool.stats, lambda: pool.prepare(1)):
+            with self.assertRaises(emma.SandboxClosed):
+                work()
+
+    def test_dropped_while_leased(self) -> None:
+        pool = emma.Pool(PRELUDE, functions={"f": lambda: 5})
+        box = pool.acquire()
+        ref = weakref.ref(pool)
+        del pool
+        gc.collect()
+        self.assertIsNone(ref())
+        self.assertEqual(box.load("return f()"), 5)
+        box.close()
+
+    def test_cycles_are_collected(self) -> None:
+        holder: List[Any] = []
+        holder.append(emma.Pool(PRELUDE, functions={"f": lambda: holder}))
+        ref = weakref.ref(holder[0])
+        del holder
+        gc.collect()
+        self.assertIsNone(ref())
+
+    def test_bad_input(self) -> None:
+        cases: List[Any] = [
+            ({"size": 0}, ValueError, "size: 0"), ({"size": "x"}, TypeError, "size: "), ({"ahead": -1}, ValueError, "ahead: "),
+            ({"prelude": 3}, TypeError, "prelude: "), ({"functions": {"f": 3}}, TypeError, "functions['f']"),
+            ({"functions": {3: print}}, TypeError, "functions: "), ({"prelude_deadline": 0}, ValueError, "prelude_deadline: "),
+            ({"memory": "?"}, ValueError, "memory: "), ({"checkpoints": False}, Exception, "EMMA_SANDBOX_CHECKPOINTS"),
+            ({"print": 3}, TypeError, "print: "), ({"colour": 3}, TypeError, "colour")]
+        for settings, kind, text in cases:
+            with self.subTest(settings=settings), self.assertRaises(kind) as caught:
+                emma.Pool(**settings)
+            self.assertIn(text, str(caught.exception))
+
+
+class Instances(unittest.TestCase):
+    def test_blocks(self) -> None:
+        with emma.Instance("1M") as instance:
+            address = instance.malloc(100)
+            self.assertGreaterEqual(instance.usable_size(address), 100)
+            self.assertTrue(instance.owns(address))
+            self.assertFalse(instance.owns(id(instance)))
+            seen: List[Any] = []
+            self.assertTrue(instance.walk(lambda at, size: seen.append((at, size))))
+            self.assertEqual(seen, [(address, instance.usable_size(address))])
+            self.assertEqual(instance.stats().live_blocks, 1)
+            self.assertEqual(sum(each.live_blocks for each in instance.classes()), 1)
+            for wrong in (address + 16, address + 1, 0, id(instance)):
+                with self.assertRaises(ValueError):
+                    instance.free(wrong)
+            instance.check()
+            instance.free(address)
+            with self.assertRaises(ValueError):
+                instance.free(address)
+            self.assertEqual(instance.stats().live_blocks, 0)
+
+    def test_limits(self) -> None:
+        with emma.Instance("256K", spare="64K") as instance:
+            with self.assertRaises(MemoryError):
+                instance.malloc("1M")
+            self.assertEqual(instance.stats().limit, 256 << 10)
+            self.assertEqual(instance.stats().spare, 64 << 10)
+            instance.use_spare(True)
+            self.assertEqual(instance.stats().spare, 0)
+            instance.set_limit("4M")
+            instance.malloc("1M")
+            with self.assertRaises(MemoryError):
+                instance.set_limit("256K")
+            instance.set_limit(None)
+            self.assertIsNone(instance.stats().limit)
+            instance.reset()
+            self.assertEqual(instance.stats().live_bytes, 0)
+            self.assertGreaterEqual(instance.trim(), 0)
+
+    def test_checkpoints(self) -> None:
+        with emma.Instance(checkpoints=True) as instance:
+            instance.malloc(100)
+            level = instance.checkpoint()
+            instance.malloc(100_000)
+            instance.rollback(level)
+            self.assertEqual(instance.stats().live_blocks, 1)
+            instance.drop(level)
+            with self.assertRaises(ValueError):
+                instance.rollback(level)
+        with emma.Instance() as plain, self.assertRaises(NotImplementedError):
+            plain.checkpoint()
+
+    def test_bad_input(self) -> None:
+        cases: List[Any] = [({"limit": "x"}, ValueError), ({"limit": 1}, ValueError), ({"limit": []}, TypeError),
+                            ({"spare": "2M", "limit": "1M"}, ValueError), ({"shared": True, "checkpoints": True}, NotImplementedError),
+                            ({"name": 5}, TypeError), ({"decay": "x"}, TypeError)]
+        for settings, kind in cases:
+            with self.subTest(settings=settings), self.assertRaises(kind):
+                emma.Instance(**settings)
+        instance = emma.Instance()
+        instance.close()
+        instance.close()
+        for work in (lambda: instance.malloc(1), instance.stats, instance.check, lambda: instance.owns(1)):
+            with self.assertRaises(emma.SandboxClosed):
+                work()
+
+    def test_threads(self) -> None:
+        """A local instance refuses a second thread, whatever it does."""
+        with emma.Instance() as instance:
+            for _ in range(20_000):
+                instance.malloc(16)
+            refused = 0
+
+            def walk() -> None:
+                instance.walk(lambda at, size: time.sleep(0) or True)
+
+            thread = threading.Thread(target=walk)
+            thread.start()
+            while thread.is_alive():
+                try:
+                    instance.malloc(16)
+                except emma.SandboxBusy:
+                    refused += 1
+            thread.join()
+            instance.check()
+            self.assertGreater(refused, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
