@@ -1,6 +1,7 @@
 /* emma.i - the control module for Lua and Python, as SWIG reads it. A file per language includes it:
  * lua/emma_module.i, python/emma_module.i. Before that, it defines how values and functions of the
- * language become emma's (typemaps), and by EMMA_HANDLES_BEGIN and _END what is around each call.
+ * language become emma's (typemaps), by EMMA_HANDLES_BEGIN and _END what is around each call, and in C
+ * EMMA_REFUSE(text), which raises an error of a wrong type.
  *
  * Of emma's own headers it takes the constants and the structs; functions are those of handles
  * (emma_control.h), as methods. */
@@ -109,8 +110,7 @@
     const emma_sandbox_options *, const emma_sandbox_pool_options *
 {
     if (!$1)
-        SWIG_exception_fail(SWIG_TypeError,
-                            "argument $argnum is nothing, and should be of type '$1_type'");
+        EMMA_REFUSE("argument $argnum is nothing, and should be of type '$1_type'");
 }
 
 %rename(Instance) control_instance;
@@ -120,7 +120,7 @@
 EMMA_HANDLES_BEGIN
 
 %nodefaultctor control_instance;
-typedef struct {
+typedef struct control_instance {
     %extend {
         control_instance(const emma_options *options, const char *name)
         {
@@ -151,7 +151,7 @@ typedef struct {
 } control_instance;
 
 %nodefaultctor control_sandbox;
-typedef struct {
+typedef struct control_sandbox {
     %extend {
         control_sandbox(const emma_sandbox_options *options, const char *name,
                         const control_function *print)
@@ -186,7 +186,7 @@ typedef struct {
 
 %nodefaultctor control_pool;
 %newobject control_pool::acquire;
-typedef struct {
+typedef struct control_pool {
     %extend {
         control_pool(const control_function *print)
         {

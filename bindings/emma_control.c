@@ -24,6 +24,32 @@ void control_end(control_error *before)
     last_error = before;
 }
 
+bool control_is_text(const control_error *error, const char *text)
+{
+    const size_t bytes = strlen(error->message), text_bytes = strlen(text);
+    if (error->kind != EMMA_SANDBOX_ERROR || bytes < text_bytes)
+        return false;
+    const size_t before = bytes - text_bytes;
+    if (strcmp(error->message + before, text) != 0)
+        return false;
+    const char *colon = strstr(error->message, ": ");
+    return before == 0 || (colon && (size_t)(colon - error->message) + 2 == before);
+}
+
+const char *control_kind_text(int kind)
+{
+    switch (kind) {
+    case CONTROL_CLOSED:
+        return "closed";
+    case CONTROL_CORRUPT:
+        return "corrupt";
+    case CONTROL_REFUSED:
+        return "refused";
+    default:
+        return emma_sandbox_status_text((enum emma_sandbox_status)kind);
+    }
+}
+
 void control_fail(int kind, const char *format, ...)
 {
     va_list arguments;

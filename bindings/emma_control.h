@@ -35,6 +35,13 @@ typedef struct control_error {
  * until control_end, which makes it what control_begin returned. */
 control_error *control_begin(control_error *error);
 void control_end(control_error *before);
+/* Whether an error of a script's is this text, which a function of the host's raised: at most with a
+ * place before it. */
+bool control_is_text(const control_error *error, const char *text);
+
+/* What the kind of an error is called: "error", "memory", ..., "closed", "corrupt", "refused". */
+const char *control_kind_text(int kind);
+
 void control_fail(int kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- Values of a language's, on their way into a sandbox ---- */

@@ -54,9 +54,9 @@ function(emma_add_module target language interface folder)
     add_library(${target} MODULE "${wrapper}" $<TARGET_OBJECTS:emma_control>)
     target_link_libraries(${target} PRIVATE emma_control)
     target_include_directories(${target} PRIVATE bindings/${language})
-    # The wrapper is generated: it is not held to the warnings.
-    target_compile_options(${target} PRIVATE -fno-strict-aliasing -w
-        -Werror=implicit-function-declaration)
+    # The wrapper is generated: it is not held to the developers' warnings.
+    target_compile_options(${target} PRIVATE -fno-strict-aliasing
+        -Wno-deprecated-declarations -Werror=implicit-function-declaration)
     set_target_properties(${target} PROPERTIES PREFIX "" C_STANDARD 11 C_VISIBILITY_PRESET hidden)
 endfunction()
 
@@ -95,4 +95,20 @@ if(EMMA_HAVE_PYTHON AND Python_FOUND)
         install(FILES "${lua_library}" RENAME "${CMAKE_MATCH_1}" DESTINATION emma COMPONENT python
             EXCLUDE_FROM_ALL)
     endif()
+endif()
+
+# ---- Lua ----
+
+# It uses the Lua that opens it, whichever that is: lua's own, or a library.
+if(NOT EMMA_INSTRUMENTED)
+    set(EMMA_HAVE_LUA_MODULE ON)
+    set(EMMA_LUA_MODULE_DIR "${PROJECT_BINARY_DIR}/lua")
+    emma_add_module(emma_lua_module lua bindings/lua/emma_module.i "${PROJECT_BINARY_DIR}/modules/lua")
+    set_target_properties(emma_lua_module PROPERTIES OUTPUT_NAME core
+        LIBRARY_OUTPUT_DIRECTORY "${EMMA_LUA_MODULE_DIR}/emma")
+    add_custom_target(emma_lua_layer ALL
+        COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${PROJECT_SOURCE_DIR}/bindings/lua/emma.lua"
+            "${EMMA_LUA_MODULE_DIR}"
+        DEPENDS emma_lua_module bindings/lua/emma.lua
+        VERBATIM)
 endif()

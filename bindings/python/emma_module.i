@@ -3,6 +3,7 @@
 %module(package="emma") _control
 
 %{
+#define EMMA_REFUSE(text) SWIG_exception_fail(SWIG_TypeError, text)
 #include "emma_module_values.h"
 #include "emma_module_calls.h"
 #include "emma_process.h"
@@ -68,7 +69,7 @@
 }
 %typemap(in) (const char *text, size_t bytes)
 {
-    if (!emma_text_from_python($input, &$1, &$2))
+    if (!emma_text_from_python($input, (const char **)&$1, &$2))
         SWIG_fail;
 }
 
@@ -76,7 +77,7 @@
 
 %typemap(in) const char *
 {
-    if (!emma_name_from_python($input, "$1_name", &$1))
+    if (!emma_name_from_python($input, "$1_name", (const char **)&$1))
         SWIG_fail;
 }
 %typemap(freearg) const char * ""

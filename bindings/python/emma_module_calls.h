@@ -48,33 +48,6 @@ static void emma_call_drop_exception(emma_call *call)
     Py_CLEAR(call->traceback);
 }
 
-/* Whether the script's error is the exception's: its text, at most with a place before it. */
-static bool emma_call_is_error(const emma_call *call, const control_error *error)
-{
-    const size_t bytes = strlen(error->message), text_bytes = strlen(call->text);
-    if (error->kind != EMMA_SANDBOX_ERROR || bytes < text_bytes)
-        return false;
-    const size_t before = bytes - text_bytes;
-    if (strcmp(error->message + before, call->text) != 0)
-        return false;
-    const char *colon = strstr(error->message, ": ");
-    return before == 0 || (colon && (size_t)(colon - error->message) + 2 == before);
-}
-
-static const char *emma_kind_text(int kind)
-{
-    switch (kind) {
-    case CONTROL_CLOSED:
-        return "closed";
-    case CONTROL_CORRUPT:
-        return "corrupt";
-    case CONTROL_REFUSED:
-        return "refused";
-    default:
-        return emma_sandbox_status_text((enum emma_sandbox_status)kind);
-    }
-}
-
 /* Raises what the record says, as emma/_errors.py makes an exception of it. */
 static void emma_raise(const control_error *error, PyObject *cause)
 {
@@ -83,7 +56,7 @@ static void emma_raise(const control_error *error, PyObject *cause)
     PyObject *traceback = emma_text_to_python(error->traceback, strlen(error->traceback));
     PyObject *exception = module && message && traceback
                               ? PyObject_CallMethod(module, "make", "sOO",
-                                                    emma_kind_text(error->kind), message, traceback)
+                                                    control_kind_text(error->kind), message, traceback)
                               : NULL;
     if (exception) {
         if (cause)
@@ -100,7 +73,7 @@ static void emma_raise(const control_error *error, PyObject *cause)
 static bool emma_call_succeeded(emma_call *call)
 {
     const control_error *error = &call->error;
-    if (call->type && (call->insists || emma_call_is_error(call, error))) {
+    if (call->type && (call->insists || control_is_text(error, call->text))) {
         PyErr_Restore(call->type, call->value, call->traceback);
         return false;
     }
