@@ -43,7 +43,8 @@ local readers = {}
 
 --- Nothing: no limit.
 function readers.size(value)
-    if value ~= nil then return emma.parse_size(value) end
+    if value == nil then return nil end
+    return emma.parse_size(value)
 end
 
 function readers.count(value)

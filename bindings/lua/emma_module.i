@@ -12,6 +12,27 @@
 #include "emma_module_calls.h"
 %}
 
+/* ---- Objects ---- */
+
+/* Others' userdata would be read as SWIG's own: the metatable tells them apart. */
+%{
+static bool emma_is_object(lua_State *L, int index, const swig_type_info *type)
+{
+    if (!lua_isuserdata(L, index) || !type->clientdata || !lua_getmetatable(L, index))
+        return false;
+    SWIG_Lua_get_class_metatable(L, ((const swig_lua_class *)type->clientdata)->fqname);
+    const bool is_one = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is_one;
+}
+%}
+%typemap(in) SWIGTYPE *
+%{
+    if (!emma_is_object(L, $input, $descriptor) ||
+        !SWIG_IsOK(SWIG_ConvertPtr(L, $input, (void **)&$1, $descriptor, $disown)))
+        SWIG_fail_ptr("$symname", $argnum, $descriptor);
+%}
+
 /* ---- Names and numbers: errors name the parameter; numbers are integers ---- */
 
 %typemap(in) size_t, unsigned, uint64_t
