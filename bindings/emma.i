@@ -106,8 +106,8 @@
 /* ---- Handles ---- */
 
 /* Nothing is not one. */
-%typemap(check) control_instance *, control_sandbox *, control_pool *, const emma_options *,
-    const emma_sandbox_options *, const emma_sandbox_pool_options *
+%typemap(check) struct control_instance *, struct control_sandbox *, struct control_pool *,
+    const emma_options *, const emma_sandbox_options *, const emma_sandbox_pool_options *
 {
     if (!$1)
         EMMA_REFUSE("argument $argnum is nothing, and should be of type '$1_type'");
