@@ -194,9 +194,9 @@ static bool emma_name_from_lua(lua_State *state, int index, const char *paramete
         *name = lua_tolstring(state, index, &bytes);
     if (*name && strlen(*name) == bytes)
         return true;
-    lua_pushfstring(state, *name ? "%s: a string without a null character, not %s"
-                                 : "%s: a string, not %s",
-                    parameter, luaL_typename(state, index));
+    lua_pushfstring(
+        state, *name ? "%s: a string without a null character, not %s" : "%s: a string, not %s",
+        parameter, luaL_typename(state, index));
     return false;
 }
 

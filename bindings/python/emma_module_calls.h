@@ -54,10 +54,11 @@ static void emma_raise(const control_error *error, PyObject *cause)
     PyObject *module = PyImport_ImportModule("emma._errors");
     PyObject *message = emma_text_to_python(error->message, strlen(error->message));
     PyObject *traceback = emma_text_to_python(error->traceback, strlen(error->traceback));
-    PyObject *exception = module && message && traceback
-                              ? PyObject_CallMethod(module, "make", "sOO",
-                                                    control_kind_text(error->kind), message, traceback)
-                              : NULL;
+    PyObject *exception =
+        module && message && traceback
+            ? PyObject_CallMethod(module, "make", "sOO", control_kind_text(error->kind), message,
+                                  traceback)
+            : NULL;
     if (exception) {
         if (cause)
             PyException_SetCause(exception, Py_NewRef(cause));

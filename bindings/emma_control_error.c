@@ -1,0 +1,105 @@
+/* emma_control_error.c - the calling thread's record of what went wrong, and handles that are taken. */
+
+/* A pointer only: there is little room for what is a thread's own in a library that is opened late. */
+static _Thread_local control_error *last_error;
+
+control_error *control_begin(control_error *error)
+{
+    control_error *before = last_error;
+    error->kind = CONTROL_NONE;
+    last_error = error;
+    return before;
+}
+
+void control_end(control_error *before)
+{
+    last_error = before;
+}
+
+bool control_is_text(const control_error *error, const char *text)
+{
+    const size_t bytes = strlen(error->message), text_bytes = strlen(text);
+    if (error->kind != EMMA_SANDBOX_ERROR || bytes < text_bytes)
+        return false;
+    const size_t before = bytes - text_bytes;
+    if (strcmp(error->message + before, text) != 0)
+        return false;
+    const char *colon = strstr(error->message, ": ");
+    return before == 0 || (colon && (size_t)(colon - error->message) + 2 == before);
+}
+
+const char *control_kind_text(int kind)
+{
+    switch (kind) {
+    case CONTROL_CLOSED:
+        return "closed";
+    case CONTROL_CORRUPT:
+        return "corrupt";
+    case CONTROL_REFUSED:
+        return "refused";
+    default:
+        return emma_sandbox_status_text((enum emma_sandbox_status)kind);
+    }
+}
+
+void control_fail(int kind, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(last_error->message, sizeof last_error->message, format, arguments);
+    va_end(arguments);
+    last_error->traceback[0] = '\0';
+    last_error->kind = kind;
+}
+
+static void fail_memory(void)
+{
+    control_fail(CONTROL_REFUSED, "the system refuses memory");
+}
+
+/* What the core says of a call on `what`. */
+static void note_status(enum emma_status status, const char *what)
+{
+    switch (status) {
+    case EMMA_OK:
+        break;
+    case EMMA_NO_MEMORY:
+        control_fail(CONTROL_REFUSED, "%s: the limit or the system refuses memory", what);
+        break;
+    case EMMA_INVALID:
+        control_fail(EMMA_SANDBOX_INVALID, "%s: out of its range", what);
+        break;
+    case EMMA_BUSY:
+        control_fail(EMMA_SANDBOX_BUSY, "%s: the instance is in use", what);
+        break;
+    case EMMA_UNSUPPORTED:
+        control_fail(EMMA_SANDBOX_UNSUPPORTED, "%s: not possible with this instance or kernel",
+                     what);
+        break;
+    case EMMA_CORRUPT:
+        control_fail(CONTROL_CORRUPT, "%s: the heap is damaged", what);
+        break;
+    }
+}
+
+/* A handle's flag: taken by the thread that uses it. */
+static bool take(atomic_flag *busy, bool is_open, const char *what)
+{
+    if (atomic_flag_test_and_set_explicit(busy, memory_order_acquire)) {
+        control_fail(EMMA_SANDBOX_BUSY,
+                     "this %s is in use: by another thread, or by the call that "
+                     "this one is inside of",
+                     what);
+        return false;
+    }
+    if (is_open)
+        return true;
+    atomic_flag_clear_explicit(busy, memory_order_release);
+    control_fail(CONTROL_CLOSED, "this %s is closed", what);
+    return false;
+}
+
+static void give_back(atomic_flag *busy)
+{
+    atomic_flag_clear_explicit(busy, memory_order_release);
+}
