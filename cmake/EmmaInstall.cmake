@@ -16,6 +16,11 @@ install(FILES core/emma.h bindings/lua/emma_lua.h bindings/python/emma_python.h 
 if(EMMA_HAVE_LUA)
     install(FILES bindings/lua/emma_sandbox.h bindings/lua/emma_sandbox_pool.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
+if(EMMA_HAVE_LUA_MODULE)
+    # Where Lua looks, if the prefix is one of its own: lib/lua/5.4 and share/lua/5.4.
+    install(TARGETS emma_lua_module LIBRARY DESTINATION lib/lua/5.4/emma)
+    install(FILES bindings/lua/emma.lua DESTINATION share/lua/5.4)
+endif()
 install(FILES "${EMMA_AMALGAMATION_DIR}/emma.c" "${EMMA_AMALGAMATION_DIR}/emma.h"
     DESTINATION "${EMMA_INSTALL_DATADIR}/core")
 file(GLOB sandbox_files CONFIGURE_DEPENDS bindings/lua/emma_sandbox*)
