@@ -3,12 +3,13 @@ import sys
 
 import bench_lua
 import bench_malloc
+import bench_modules
 import bench_python
 import bench_sandbox
 from bench_lib import BenchError, PackagesMissing
 
 EXIT_PACKAGES_MISSING = 77  # with --no-install
-BENCHMARKS = {"lua": bench_lua.main, "malloc": bench_malloc.main, "python": bench_python.main,
+BENCHMARKS = {"lua": bench_lua.main, "malloc": bench_malloc.main, "modules": bench_modules.main, "python": bench_python.main,
               "sandbox": bench_sandbox.main}
 
 
