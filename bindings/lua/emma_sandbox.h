@@ -323,8 +323,10 @@ EMMA_API enum emma_sandbox_status emma_sandbox_provide(emma_sandbox *sandbox, co
 /* lua_resume for host functions; `from` is the thread that they were called in. */
 EMMA_API int emma_sandbox_resume(lua_State *thread, lua_State *from, int count, int *results);
 
-/* Inside such a function: the `arg` that it was registered with, and the sandbox. */
+/* Inside such a function: the `arg` that it was registered with. */
 EMMA_API void *emma_sandbox_arg(lua_State *state);
+
+/* Inside such a function: the sandbox that called it. */
 EMMA_API emma_sandbox *emma_sandbox_of(lua_State *state);
 
 /* ---- Checkpoints ---- */
@@ -390,9 +392,11 @@ typedef struct emma_sandbox_type_bytes {
 EMMA_API enum emma_sandbox_status emma_sandbox_get_type_bytes(emma_sandbox *sandbox,
                                                               emma_sandbox_type_bytes *out);
 
-/* The interpreter and its memory, for what is not here. Lua code that the host runs in the state
- * itself has no budget, and is not stopped. */
+/* The interpreter, for what is not here. Lua code that the host runs in the state itself has no
+ * budget, and is not stopped. */
 EMMA_API lua_State *emma_sandbox_state(emma_sandbox *sandbox);
+
+/* The interpreter's memory, likewise. */
 EMMA_API emma *emma_sandbox_instance(emma_sandbox *sandbox);
 
 #ifdef __cplusplus
