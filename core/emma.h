@@ -170,7 +170,9 @@ typedef struct emma_options {
 /* Figures of an instance; bytes throughout. The footprint is the pages taken into use:
  * what live blocks, free blocks and metadata occupy, and what is kept for reuse. */
 typedef struct emma_stats {
-    size_t struct_bytes;         /* in: sizeof(emma_stats) of the caller; out: what was filled in */
+    size_t
+        struct_bytes; /* in: sizeof(emma_stats) of the caller, or EMMA_STATS_COUNTERS_BYTES; out: what
+                            was filled in */
     size_t limit_bytes;          /* hard cap in force, EMMA_UNLIMITED if none */
     size_t soft_limit_bytes;     /* EMMA_UNLIMITED if none */
     size_t spare_bytes;          /* part of the limit held back; 0 while in use */
@@ -179,17 +181,21 @@ typedef struct emma_stats {
     size_t peak_footprint_bytes; /* the most that ever was, since creation or emma_reset */
     size_t metadata_bytes;       /* pages of the allocator's own state */
     size_t retained_bytes;       /* pages of free slabs and runs, kept for reuse by any thread */
-    size_t live_bytes;           /* in blocks handed out, as sizes of their classes and runs */
+    size_t checkpoint_bytes;     /* part of the footprint: images and copies of checkpoints */
+    uint64_t moved_bytes;        /* copied by reallocs that had to move, ever */
+    uint64_t returned_bytes;     /* given back to the kernel, ever */
+    uint64_t refused_count;      /* requests refused for want of memory or room, ever */
+    uint64_t reentered_count;    /* calls refused or put off because the instance was busy, ever */
+    /* What is summed up; all before is counters. */
+    size_t live_bytes; /* in blocks handed out, as sizes of their classes and runs */
     size_t live_blocks;
     size_t large_bytes; /* part of live_bytes in blocks with a run of their own */
     size_t large_blocks;
-    size_t mapping_count;     /* mappings that the instance has in the process, at most */
-    uint64_t moved_bytes;     /* copied by reallocs that had to move, ever */
-    uint64_t returned_bytes;  /* given back to the kernel, ever */
-    uint64_t refused_count;   /* requests refused for want of memory or room, ever */
-    uint64_t reentered_count; /* calls refused or put off because the instance was busy, ever */
-    size_t checkpoint_bytes;  /* part of the footprint: images and copies of checkpoints */
+    size_t mapping_count; /* mappings that the instance has in the process, at most */
 } emma_stats;
+
+/* As struct_bytes of emma_stats: counters only. */
+#define EMMA_STATS_COUNTERS_BYTES offsetof(emma_stats, live_bytes)
 
 typedef struct emma_class_stats {
     size_t struct_bytes;    /* in and out, as in emma_stats */
@@ -293,7 +299,10 @@ EMMA_API enum emma_status emma_set_soft_limit(emma *instance, size_t soft_limit_
 EMMA_API enum emma_status emma_use_spare(emma *instance, bool use);
 
 /* Fills in the figures of an instance: O(chunks in use). Does nothing if out->struct_bytes is 0.
- * From a signal handler inside the instance those of blocks are 0. */
+ * From a signal handler inside the instance those of blocks are 0. With a struct_bytes of
+ * EMMA_STATS_COUNTERS_BYTES or less nothing is summed up: O(1), and then it may be called from any
+ * thread, handler or callback at any time between create and destroy, whoever uses the instance
+ * meanwhile. Each figure is right then, but they need not be of one moment. */
 EMMA_API void emma_get_stats(const emma *instance, emma_stats *out);
 
 /* Fills in the figures of size class `index` (0, 1, ...); false when there is no such class.

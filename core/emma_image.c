@@ -128,7 +128,7 @@ static bool emmai_image_create(emma *instance)
     if (!emmai_footprint_take(instance, wanted.view_pages))
         return false;
     emmai_arch_copy(image, &wanted, sizeof wanted);
-    checkpoints->pages += wanted.view_pages;
+    emmai_sync_count(&checkpoints->pages, wanted.view_pages);
     int file = emmai_os_file(instance->control->name, wanted.view_pages << EMMAI_PAGE_SHIFT);
     bool made = file >= 0 && image_make(instance, file, image);
     if (file >= 0)
@@ -212,7 +212,7 @@ static bool emmai_image_dissolve(emma *instance)
     if (image->view)
         emmai_os_release((void *)(uintptr_t)image->view, pages << EMMAI_PAGE_SHIFT);
     emmai_arch_zero(image, sizeof *image);
-    checkpoints->pages -= pages;
+    emmai_sync_count(&checkpoints->pages, -pages);
     emmai_footprint_give(instance, pages);
     return true;
 }

@@ -328,7 +328,7 @@ enum emma_status emma_reset(emma *instance)
     size_t kept = emmai_min(control->retained_pages, EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT);
     emmai_chunk_purge(instance, control->retained_pages - kept);
     emmai_checkpoint_forget(instance, NULL);
-    control->peak_pages = control->footprint_pages;
+    emmai_sync_set(&control->peak_pages, emmai_sync_get(&control->footprint_pages));
     heaps_clear(instance);
     if (!instance->shared)
         instance->low_hint = EMMAI_YOUNG_CHUNKS;

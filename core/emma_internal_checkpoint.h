@@ -30,7 +30,7 @@ typedef void (*emmai_page_fn)(void *arg, size_t page);
 /* Pages of the footprint that checkpoints take. */
 static inline size_t emmai_checkpoint_pages(const emmai_control *control)
 {
-    return control->checkpoints ? control->checkpoints->pages : 0;
+    return control->checkpoints ? emmai_sync_get(&control->checkpoints->pages) : 0;
 }
 
 /* Whether the region is mapped from an image (C2). */

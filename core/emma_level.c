@@ -224,7 +224,7 @@ static void level_note(emma *instance, emmai_level *level, size_t pages)
 {
     emmai_control *control = instance->control;
     emmai_checkpoints *checkpoints = control->checkpoints;
-    checkpoints->pages += pages;
+    emmai_sync_count(&checkpoints->pages, pages);
     level->pages = pages;
     level->heap_pages = emmai_sync_get(&control->footprint_pages) - checkpoints->pages;
     level->metadata_pages = control->metadata_pages;
@@ -264,7 +264,7 @@ static void emmai_level_pop(emma *instance)
     size_t pages = level->pages;
     checkpoints->top = level->below;
     level_release(level);
-    checkpoints->pages -= pages;
+    emmai_sync_count(&checkpoints->pages, -pages);
     emmai_footprint_give(instance, pages);
 }
 

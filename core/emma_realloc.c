@@ -132,7 +132,7 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
     heap->bins[new_class] = *(void **)target;
     size_t kept = (emmai_min(old_step, step) + 1) * EMMAI_CLASS_STEP_BYTES;
     emmai_arch_copy_short(target, block, kept);
-    instance->control->moved_bytes += kept;
+    emmai_sync_count(&instance->control->moved_bytes, kept);
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         return realloc_event(instance, heap, slab, block, target);
     emmai_slab_push(slab, block);

@@ -141,10 +141,10 @@ static void restore_control(emma *instance, const restoring *state)
     emmai_control *control = instance->control;
     emmai_checkpoints *checkpoints = control->checkpoints;
     const emmai_level *level = state->level;
-    checkpoints->pages += state->kept - checkpoints->kept_pages;
+    emmai_sync_count(&checkpoints->pages, state->kept - checkpoints->kept_pages);
     checkpoints->kept_pages = state->kept;
     checkpoints->used_pages = state->used;
-    control->metadata_pages = level->metadata_pages;
+    emmai_sync_set(&control->metadata_pages, level->metadata_pages);
     control->low_covered = level->low_covered;
     control->run_covered = level->run_covered;
     emmai_sync_set(&control->retained_pages, level->retained_pages);
@@ -236,7 +236,7 @@ static size_t emmai_rollback_trim(emma *instance)
     forget_metadata(instance);
     size_t pages = checkpoints->kept_pages - emmai_min(state.kept, checkpoints->kept_pages);
     checkpoints->kept_pages -= pages;
-    checkpoints->pages -= pages;
+    emmai_sync_count(&checkpoints->pages, -pages);
     emmai_footprint_give(instance, pages);
     return pages;
 }

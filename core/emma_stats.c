@@ -1,5 +1,5 @@
-/* emma_stats.c - the figures of an instance, summed up from the slabs when asked for: nothing is
- * counted per call. */
+/* emma_stats.c - the figures of an instance. Those of blocks are summed up from the slabs when asked for:
+ * nothing is counted per call. The others are words of the control page, each read by itself. */
 #include "emma_internal.h"
 
 /* What the slabs of one class, or all slabs and runs, come to. */
@@ -120,33 +120,40 @@ static size_t limit_bytes(size_t pages)
     return pages >= EMMA_UNLIMITED >> EMMAI_PAGE_SHIFT ? EMMA_UNLIMITED : pages_bytes(pages);
 }
 
+static void stats_of_blocks(const emma *instance, emma_stats *stats)
+{
+    stats_sum sum;
+    stats_try_collect(instance, EMMAI_CLASS_COUNT, &sum);
+    stats->live_bytes = sum.live_bytes + sum.large_bytes;
+    stats->live_blocks = sum.live_blocks + sum.large_blocks;
+    stats->large_bytes = sum.large_bytes;
+    stats->large_blocks = sum.large_blocks;
+    stats->mapping_count = stats_mappings(instance, &sum);
+}
+
 void emma_get_stats(const emma *instance, emma_stats *out)
 {
     const emmai_control *control = instance->control;
-    stats_sum sum;
-    stats_try_collect(instance, EMMAI_CLASS_COUNT, &sum);
     emma_stats stats;
     emmai_arch_zero(&stats, sizeof stats);
     stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
+    if (stats.struct_bytes > EMMA_STATS_COUNTERS_BYTES)
+        stats_of_blocks(instance, &stats);
     stats.limit_bytes = limit_bytes(emmai_sync_get(&control->limit_pages));
     stats.soft_limit_bytes = limit_bytes(emmai_sync_get(&control->soft_pages));
-    stats.spare_bytes =
-        emmai_sync_get(&control->spare_open) ? 0 : pages_bytes(control->spare_pages);
+    stats.spare_bytes = emmai_sync_get(&control->spare_open)
+                            ? 0
+                            : pages_bytes(emmai_sync_get(&control->spare_pages));
     stats.reserve_bytes = instance->region_bytes;
     stats.footprint_bytes = pages_bytes(emmai_sync_get(&control->footprint_pages));
     stats.peak_footprint_bytes = pages_bytes(emmai_sync_get(&control->peak_pages));
     stats.metadata_bytes = pages_bytes(emmai_sync_get(&control->metadata_pages));
     stats.retained_bytes = pages_bytes(emmai_sync_get(&control->retained_pages));
-    stats.live_bytes = sum.live_bytes + sum.large_bytes;
-    stats.live_blocks = sum.live_blocks + sum.large_blocks;
-    stats.large_bytes = sum.large_bytes;
-    stats.large_blocks = sum.large_blocks;
-    stats.mapping_count = stats_mappings(instance, &sum);
+    stats.checkpoint_bytes = pages_bytes(emmai_checkpoint_pages(control));
     stats.moved_bytes = emmai_sync_get(&control->moved_bytes);
     stats.returned_bytes = emmai_sync_get(&control->returned_bytes);
     stats.refused_count = emmai_sync_get(&control->refused_count);
     stats.reentered_count = emmai_sync_get(&control->reentered_count);
-    stats.checkpoint_bytes = pages_bytes(emmai_checkpoint_pages(control));
     stats_copy(out, &stats, stats.struct_bytes);
 }
 

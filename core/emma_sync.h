@@ -17,6 +17,9 @@
 #define emmai_sync_add(word, value) ((void)__atomic_fetch_add((word), (value), __ATOMIC_RELAXED))
 #define emmai_sync_sub(word, value) ((void)__atomic_fetch_sub((word), (value), __ATOMIC_RELAXED))
 
+/* For a word that one thread changes while others may look at it: no locked operation. */
+#define emmai_sync_count(word, value) emmai_sync_set((word), emmai_sync_get(word) + (value))
+
 /* Puts `value` in the place of *expected; false, with *expected updated, when another came first. */
 #define emmai_sync_replace(word, expected, value)                                    \
     __atomic_compare_exchange_n((word), (expected), (value), true, __ATOMIC_ACQ_REL, \
