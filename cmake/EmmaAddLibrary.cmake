@@ -1,4 +1,4 @@
-# emma_add_library(<target> [STATIC | SHARED | OBJECT] [HIDDEN] [DLOPEN] [LUA] [SANDBOX]
+# emma_add_library(<target> [STATIC | SHARED | OBJECT] [HIDDEN] [DLOPEN] [LUA] [SANDBOX] [EXPORT]
 #                  [EXCLUDE_FROM_ALL] [PREFIX <identifier>] [CHECKS <bool>] [AUDIT <bool>] [CHUNK_SHIFT <n>])
 #
 # Makes a library target that is a private copy of emma, with its own prefix and build options:
@@ -18,6 +18,8 @@
 #   LUA                     adds the Lua adapter (emma_lua.h)
 #   SANDBOX                 adds the sandbox kit (emma_sandbox.h) and the adapter; the target needs the
 #                           headers of Lua 5.4 (target_include_directories) and POSIX threads
+#   EXPORT                  adds what shows instances to `emma top` (emma_export.h), which the sandbox kit has anyway;
+#                           the target needs POSIX threads
 #   EXCLUDE_FROM_ALL        builds the target only when something needs it
 #   PREFIX                  goes before every public symbol; a C identifier, or "" for none
 #   CHECKS                  finds double frees, interior and misaligned pointers and wrong sizes;
@@ -33,13 +35,14 @@ include_guard(GLOBAL)
 function(emma_add_library target)
     set(usage "emma_add_library(${target})")
     cmake_path(GET CMAKE_CURRENT_FUNCTION_LIST_DIR PARENT_PATH root)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "STATIC;SHARED;OBJECT;HIDDEN;DLOPEN;LUA;SANDBOX;EXCLUDE_FROM_ALL"
+    cmake_parse_arguments(PARSE_ARGV 1 arg
+        "STATIC;SHARED;OBJECT;HIDDEN;DLOPEN;LUA;SANDBOX;EXPORT;EXCLUDE_FROM_ALL"
         "PREFIX;CHECKS;AUDIT;CHUNK_SHIFT" "")
 
     if(DEFINED arg_UNPARSED_ARGUMENTS)
         list(JOIN arg_UNPARSED_ARGUMENTS " " unknown)
         message(FATAL_ERROR "${usage}: unknown argument: ${unknown}\n"
-            "Known are STATIC, SHARED, OBJECT, HIDDEN, DLOPEN, LUA, SANDBOX, EXCLUDE_FROM_ALL, "
+            "Known are STATIC, SHARED, OBJECT, HIDDEN, DLOPEN, LUA, SANDBOX, EXPORT, EXCLUDE_FROM_ALL, "
             "PREFIX <identifier>, CHECKS <bool>, AUDIT <bool>, CHUNK_SHIFT <n>.")
     endif()
     foreach(keyword IN LISTS arg_KEYWORDS_MISSING_VALUES)
@@ -97,6 +100,11 @@ function(emma_add_library target)
     target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${root}/core>")
     if(arg_SANDBOX)
         target_sources(${target} PRIVATE "${root}/bindings/lua/emma_sandbox.c")
+    elseif(arg_EXPORT)
+        target_sources(${target} PRIVATE "${root}/bindings/emma_export.c")
+    endif()
+    if(arg_SANDBOX OR arg_EXPORT)
+        target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${root}/bindings>")
     endif()
     if(arg_LUA OR arg_SANDBOX)
         target_sources(${target} PRIVATE "${root}/bindings/lua/emma_lua.c")

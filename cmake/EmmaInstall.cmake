@@ -12,7 +12,8 @@ install(TARGETS ${installed_targets} EXPORT emma-targets
 if(EMMA_HAVE_PYTHON)
     install(TARGETS emma_python emma_python_all LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 endif()
-install(FILES core/emma.h bindings/lua/emma_lua.h bindings/python/emma_python.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(FILES core/emma.h bindings/emma_export.h bindings/lua/emma_lua.h bindings/python/emma_python.h
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 if(EMMA_HAVE_LUA)
     install(FILES bindings/lua/emma_sandbox.h bindings/lua/emma_sandbox_pool.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
@@ -26,6 +27,8 @@ install(FILES "${EMMA_AMALGAMATION_DIR}/emma.c" "${EMMA_AMALGAMATION_DIR}/emma.h
 file(GLOB sandbox_files CONFIGURE_DEPENDS bindings/lua/emma_sandbox*)
 install(FILES bindings/lua/emma_lua.c bindings/lua/emma_lua.h ${sandbox_files}
     DESTINATION "${EMMA_INSTALL_DATADIR}/bindings/lua")
+install(FILES bindings/emma_export.c bindings/emma_export.h bindings/emma_export_page.h
+    DESTINATION "${EMMA_INSTALL_DATADIR}/bindings")
 install(FILES cmake/EmmaAddLibrary.cmake DESTINATION "${EMMA_INSTALL_DATADIR}/cmake")
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
