@@ -9,6 +9,7 @@
  *         --deadline MS      time that it may take (100)
  *         --instructions N   of Lua that it may execute; 0: any number, not counted (0)
  *         --sandboxes N      at most (one per thread)
+ *         --export           shows each sandbox to `emma top PID`
  *         --no-isolation     for comparison: a plain lua_State per thread, no limits, no rollback
  *
  * A handler's error is answered by 500; one that needs more memory, instructions or time than it
@@ -16,7 +17,7 @@
  * and SIGTERM end it.
  *
  * Build, in the project's top folder (Debian: liblua5.4-dev, libmicrohttpd-dev):
- *     cc -O2 -Icore -Ibindings/lua $(pkg-config --cflags lua5.4 libmicrohttpd) \
+ *     cc -O2 -Icore -Ibindings -Ibindings/lua $(pkg-config --cflags lua5.4 libmicrohttpd) \
  *         examples/pool_server.c examples/pool_server_handler.c \
  *         bindings/lua/emma_sandbox.c bindings/lua/emma_lua.c core/emma.c \
  *         $(pkg-config --libs lua5.4 libmicrohttpd) -pthread -o pool_server
@@ -25,6 +26,8 @@
  */
 #define _GNU_SOURCE
 #include "pool_server_handler.h"
+
+#include "emma_export.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -48,7 +51,7 @@ static const char text_type[] = "text/plain; charset=utf-8";
 
 /* ---- Options ---- */
 
-enum { PORT, THREADS, LIMIT, DEADLINE, INSTRUCTIONS, SANDBOXES, NO_ISOLATION };
+enum { PORT, THREADS, LIMIT, DEADLINE, INSTRUCTIONS, SANDBOXES, EXPORT, NO_ISOLATION };
 
 /* The number that an option has, and its range. */
 static struct setting {
@@ -70,6 +73,7 @@ static const struct option long_options[] = {
     { "deadline", required_argument, NULL, DEADLINE },
     { "instructions", required_argument, NULL, INSTRUCTIONS },
     { "sandboxes", required_argument, NULL, SANDBOXES },
+    { "export", no_argument, NULL, EXPORT },
     { "no-isolation", no_argument, NULL, NO_ISOLATION },
     { NULL, 0, NULL, 0 },
 };
@@ -106,6 +110,8 @@ static handler_options parse_options(int count, char **arguments)
             exit(EXIT_USAGE); /* getopt named what is wrong */
         if (found == NO_ISOLATION)
             options.isolated = false;
+        else if (found == EXPORT)
+            options.exports = true;
         else
             parse_number(&settings[found], optarg);
     }
@@ -273,6 +279,15 @@ static struct MHD_Daemon *start_daemon(int file)
     return daemon;
 }
 
+/* Before the first sandbox is made. */
+static void start_export(void)
+{
+    const int error = emma_export_start();
+    if (error)
+        fprintf(stderr, "pool_server: --export: nothing is shown to 'emma top': %s\n",
+                strerror(error));
+}
+
 /* A second signal ends the program at once, should a handler without isolation run for ever. */
 static void wait_for_end(const sigset_t *ends)
 {
@@ -292,6 +307,8 @@ int main(int count, char **arguments)
     pthread_sigmask(SIG_BLOCK, &ends, NULL); /* in all threads: they are made later */
     signal(SIGPIPE, SIG_IGN);
 
+    if (options.exports)
+        start_export();
     if (!handler_start(&options, message)) {
         fprintf(stderr, "pool_server: %s: %s\n", options.file, message);
         return EXIT_FAILURE;

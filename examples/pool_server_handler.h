@@ -14,6 +14,7 @@ typedef struct handler_options {
     uint64_t deadline_us;
     size_t threads;   /* for so many, sandboxes are ready from the start */
     size_t sandboxes; /* that there are at most */
+    bool exports;     /* each sandbox is shown to `emma top` */
     bool isolated;    /* false: no sandboxes, a lua_State per thread */
 } handler_options;
 

@@ -1,5 +1,5 @@
 /* emma-lua-options.c - reads the command line: lua's options, and --limit, --soft-limit, --stats,
- * --report.
+ * --report, --export.
  *
  * The whole line is checked before a state exists, as lua does; emma-lua.c decodes it once more to
  * run -e, -l and -W in their order. */
@@ -18,10 +18,9 @@ typedef struct long_option {
 } long_option;
 
 static const long_option long_options[] = {
-    { "--limit", OPTION_LIMIT, true },
-    { "--soft-limit", OPTION_SOFT_LIMIT, true },
-    { "--stats", OPTION_STATS, false },
-    { "--report", OPTION_REPORT, true },
+    { "--limit", OPTION_LIMIT, true },    { "--soft-limit", OPTION_SOFT_LIMIT, true },
+    { "--stats", OPTION_STATS, false },   { "--report", OPTION_REPORT, true },
+    { "--export", OPTION_EXPORT, false },
 };
 #define LONG_OPTION_COUNT (sizeof long_options / sizeof long_options[0])
 
@@ -118,6 +117,7 @@ static void print_usage(enum option_kind kind, const char *word, const char *nex
             "  --soft-limit SIZE  warn once when it takes more than SIZE\n"
             "  --stats            print figures of its memory at exit\n"
             "  --report FILE      write them to FILE as JSON\n"
+            "  --export           show them to 'emma top' while it runs\n"
             "  --                 what follows is the script and its arguments\n"
             "  -                  run the standard input, its arguments follow\n"
             "SIZE is a number of bytes, or of K, M or G (1024 times each): 64M\n",
@@ -194,6 +194,9 @@ bool emmai_options_read(void)
             break;
         case OPTION_REPORT:
             options->report_path = value;
+            break;
+        case OPTION_EXPORT:
+            options->exports = true;
             break;
         case OPTION_LIMIT:
             limit_text = value;

@@ -8,6 +8,7 @@
  * out of the registry gets the whole walk, and nothing else changes. */
 #define _XOPEN_SOURCE 700 /* sysconf */
 #include "emma-lua.h"
+#include "../emma_export.h"
 
 #include <setjmp.h>
 #include <stdint.h>
@@ -144,6 +145,27 @@ static emma *create_instance(void)
     return emma_create(&options);
 }
 
+/* Shows the instance to others, under the name of the script. */
+static void export_instance(const interpreter *self)
+{
+    const char *path = self->options.script < self->argc ? self->argv[self->options.script] : "";
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    const int error = emma_export_start();
+    if (error != 0)
+        fprintf(stderr, "%s: --export: nothing is shown to 'emma top': %s\n", self->program,
+                strerror(error));
+    emma_export_add(self->instance, name[0] != '\0' ? name : "emma-lua", "lua", 0);
+}
+
+/* Gives all of it back at once. */
+static void drop_instance(interpreter *self)
+{
+    emma_export_remove(self->instance);
+    emma_destroy(self->instance);
+    self->instance = NULL;
+}
+
 bool emmai_state_open(void)
 {
     interpreter *self = &emmai_cli;
@@ -152,13 +174,14 @@ bool emmai_state_open(void)
         emmai_cli_message(self->program, "cannot create an emma instance: not enough memory");
         return false;
     }
+    if (self->options.exports)
+        export_instance(self);
     self->state = lua_newstate(emma_lua_alloc, self->instance);
     if (self->state == NULL) {
         emmai_cli_message(self->program, "cannot create state: not enough memory");
         emmai_state_explain_no_memory();
         emmai_report_take_figures();
-        emma_destroy(self->instance);
-        self->instance = NULL;
+        drop_instance(self);
         return false;
     }
     lua_atpanic(self->state, panic);
@@ -201,8 +224,7 @@ void emmai_state_end(void)
     }
     state_ending = false;
     self->state = NULL;
-    emma_destroy(self->instance);
-    self->instance = NULL;
+    drop_instance(self);
 }
 
 /* os.exit. It is Lua's but for two things: a state that is to be closed ends as above, and the

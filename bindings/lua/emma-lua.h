@@ -31,6 +31,7 @@ typedef struct cli_options {
     size_t soft_limit_bytes; /* EMMA_UNLIMITED: none */
     bool show_stats;
     const char *report_path; /* NULL: no report */
+    bool exports;            /* --export */
     bool interactive;        /* -i */
     bool show_version;       /* -v or -i */
     bool runs_strings;       /* there is a -e */
@@ -51,7 +52,8 @@ enum option_kind {
     OPTION_LIMIT,
     OPTION_SOFT_LIMIT,
     OPTION_STATS,
-    OPTION_REPORT
+    OPTION_REPORT,
+    OPTION_EXPORT
 };
 
 /* The interpreter. */

@@ -15,3 +15,4 @@
 #include "emma_sandbox_life.c"
 #include "emma_sandbox_checkpoint.c"
 #include "emma_sandbox_pool.c"
+#include "../emma_export.c"

@@ -13,6 +13,7 @@
  *     emma_sandbox_resource.c    what scripts hold outside; files
  *     emma_sandbox_types.c       bytes by type
  *     emma_sandbox_pool.c        sandboxes that stand ready
+ *     ../emma_export.c           shows them to others, where the host asks for it
  *
  * Invariants:
  *     S1  `running` is set from the first to the last instruction that a call can execute, `armed`
@@ -42,6 +43,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "../emma_export.h"
 #include "emma_sandbox.h"
 
 /* Before 5.4.3 scripts can overflow the C stack by errors in variables that are closed. */

@@ -123,7 +123,7 @@ enum emma_sandbox_status emma_sandbox_set_budget(emma_sandbox *sandbox, uint64_t
 
 static size_t sandbox_footprint(const emma_sandbox *sandbox)
 {
-    emma_stats stats = { .struct_bytes = sizeof stats };
+    emma_stats stats = { .struct_bytes = EMMA_STATS_COUNTERS_BYTES };
     emma_get_stats(sandbox->instance, &stats);
     return stats.footprint_bytes;
 }
@@ -212,6 +212,8 @@ static bool sandbox_start(emma_sandbox *sandbox)
     sandbox->instance = sandbox_create_instance(sandbox);
     if (!sandbox->instance)
         return false;
+    emma_export_add(sandbox->instance, sandbox->options.name ? sandbox->options.name : "sandbox",
+                    "sandbox", 0);
     sandbox->state = lua_newstate(emma_lua_alloc, sandbox->instance);
     if (!sandbox->state)
         return false;
@@ -244,6 +246,7 @@ void emma_sandbox_destroy(emma_sandbox *sandbox)
     if (!sandbox)
         return;
     emmai_resource_release(sandbox, 0);
+    emma_export_remove(sandbox->instance);
     emma_destroy(sandbox->instance);
     emmai_sandbox_forget(sandbox);
     free(sandbox->resources);

@@ -3,9 +3,11 @@
  * Whoever comes first makes the instance; if two do, the one that loses the compare-and-exchange
  * destroys its own. No lock, so a signal handler or a child of a fork may come at any moment. */
 #include "emma-malloc.h"
+#include "../emma_export.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -103,6 +105,23 @@ emma *emmai_malloc_instance(void)
 bool emmai_malloc_is_to_report(void)
 {
     return emmai_malloc_asked.process == 0 || emmai_malloc_asked.process == (uint64_t)getpid();
+}
+
+/* No thread looks at it before it is whole, and none calls emma_reset: what is live can be summed up. */
+void emmai_malloc_export(const char *kind)
+{
+    emma *instance = malloc_instance_if_made();
+    if (!instance || !emmai_malloc_asked.exports)
+        return;
+    const int error = emma_export_start();
+    if (error == 0) {
+        emma_export_add(instance, emmai_malloc_name, kind, EMMA_EXPORT_LIVE);
+        return;
+    }
+    char buffer[MALLOC_LINE_BYTES];
+    malloc_text text = emmai_malloc_text(buffer, sizeof buffer);
+    emmai_malloc_text_add(&text, "EMMA_OPTIONS: export: nothing is shown to 'emma top': ");
+    emmai_malloc_text_say(&text, strerror(error));
 }
 
 /* ---- threads ---- */

@@ -212,6 +212,7 @@ typedef enum option {
     RESERVE,
     DECAY,
     STATS,
+    EXPORT,
     NAME,
     CHILDREN,
     DOMAINS,
@@ -222,9 +223,9 @@ typedef enum option {
 
 static option option_of(word key)
 {
-    static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve",  "decay",
-                                                     "stats",   "name",       "children", "domains",
-                                                     "process", "report" };
+    static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve", "decay",
+                                                     "stats",   "export",     "name",    "children",
+                                                     "domains", "process",    "report" };
     size_t found = 0;
     while (found < OPTION_COUNT && !word_is(key, names[found]))
         found++;
@@ -248,6 +249,9 @@ static void read_value(option asked, word key, word value, malloc_options *out)
         break;
     case STATS:
         read_switch(key, value, &out->stats);
+        break;
+    case EXPORT:
+        read_switch(key, value, &out->exports);
         break;
     case NAME:
         read_name(value);

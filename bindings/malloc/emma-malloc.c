@@ -235,6 +235,19 @@ MALLOC_EXPORT int mallopt(int parameter, int value)
     return 1;
 }
 
+/* ---- begin ---- */
+
+/* Before main: a thread, which `emma top` needs, is not to be started inside an allocation, nor before the C
+ * library is ready. Whoever never allocates has an instance all the same, if there are options for it. */
+__attribute__((constructor)) static void export_if_asked(void)
+{
+    char early[MALLOC_EARLY_BYTES];
+    if (EMMA_PYTHON) /* it does so itself, where it serves Python */
+        return;
+    if (emmai_malloc_find_variable("EMMA_OPTIONS", early) && emmai_malloc_instance())
+        emmai_malloc_export("malloc");
+}
+
 /* The names by which the GNU C library also exports its own. */
 void *__libc_malloc(size_t bytes) MALLOC_ALIAS(malloc);
 void *__libc_calloc(size_t count, size_t bytes) MALLOC_ALIAS(calloc);

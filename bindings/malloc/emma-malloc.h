@@ -58,6 +58,9 @@ emma *emmai_malloc_instance(void);
 /* Whether this process is the one that reports at exit. */
 bool emmai_malloc_is_to_report(void);
 
+/* Shows the instance to `emma top`, if that was asked for and it is made. Not inside an allocation. */
+void emmai_malloc_export(const char *kind);
+
 /* Sees to it that the end of the calling thread, which allocates for the first time, is noticed. */
 void emmai_malloc_meet_thread(emma *instance);
 
@@ -92,6 +95,7 @@ struct malloc_options {
     size_t decay_ms;         /* EMMA_DECAY_NEVER: never */
     size_t spare_bytes;      /* part of the limit for error paths; Python's only */
     bool stats;
+    bool exports;     /* to `emma top` */
     bool children;    /* Python's: programs that this one starts are served too */
     unsigned domains; /* Python's: to be served, as bits */
     uint64_t process; /* id of the only one that reports at exit; 0: any */

@@ -295,8 +295,10 @@ enum emma_status emma_python_start(unsigned domains)
     make_lock_heap(instance);
     const enum emma_status status =
         emma_python_install(instance, domains & emmai_malloc_asked.domains);
-    if (status == EMMA_OK)
-        emmai_python_note_start();
+    if (status != EMMA_OK)
+        return status;
+    emmai_python_note_start();
+    emmai_malloc_export("python");
     return status;
 }
 
