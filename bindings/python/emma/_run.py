@@ -60,6 +60,7 @@ def _parser():
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Python with its memory in emma.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("run", help="run a program", add_help=False)
+    commands.add_parser("top", help="show the instances of a running process", add_help=False)
     doctor = commands.add_parser("doctor", allow_abbrev=False, help="tell whether a program would be served, and how")
     doctor.set_defaults(parser=doctor)
     return parser
@@ -76,6 +77,7 @@ def _run_parser():
     run.add_argument("--soft-limit", type=_size, metavar="SIZE", help="warn on stderr when it takes more, once")
     run.add_argument("--stats", action="store_true", help="print figures on stderr at exit")
     run.add_argument("--report", metavar="FILE", help="write figures to a file at exit, as JSON; - is stdout")
+    run.add_argument("--export", action="store_true", help="show figures to `emma top` while the program runs")
     run.add_argument("--children", action=argparse.BooleanOptionalAction, default=True,
                      help="serve the Python programs that this one starts, too, each with a limit of its own")
     run.add_argument("--all", action="store_true",
@@ -162,6 +164,7 @@ def _environment(library, options, report):
     asked += [f"limit={options.limit}"] if options.limit is not None else []
     asked += [f"soft-limit={options.soft_limit}"] if options.soft_limit is not None else []
     asked += ["stats=1"] if options.stats else []
+    asked += ["export=1"] if options.export else []
     asked += [f"children={int(options.children)}"]
     asked += [f"domains={options.domains}"] if options.domains else []
     asked += [f"report={report.translate(_ESCAPED)}"] if report else []
@@ -299,5 +302,8 @@ def main(arguments=None):
     if arguments[:1] == ["run"]:
         own, program = split(arguments[1:])
         return _run(_run_parser().parse_args(own), program)
+    if arguments[:1] == ["top"]:
+        from ._top import main as top
+        return top(arguments[1:])
     _parser().parse_args(arguments)
     return _run(_run_parser().parse_args([]), ["-c", "import emma; print(emma.doctor())"])

@@ -1,0 +1,291 @@
+"""What a process exports of its instances, read from the page in memory that it keeps: see bindings/emma_export.h.
+
+The page is found by its descriptor in /proc/PID/fd and mapped to be read only, so nothing is asked of the process, and
+nothing of the library is needed here. Whatever is in it is checked, as others wrote it.
+"""
+
+import mmap
+import os
+import struct
+import time
+import unicodedata
+from typing import NamedTuple, Optional
+
+_LINK = "/memfd:emma-export"
+_MAGIC = b"emma-top"
+_VERSION = 1
+_HEAD = struct.Struct("<8s6I2Q2I16s")
+_SLOT = struct.Struct("<IIQ32s16s15Q")
+_UNKNOWN = (1 << 64) - 1
+_SLOTS_MOST = 1 << 21
+
+# A slot that is just being written, or a page that another is just taking the place of, is looked at again.
+_TRIES = 20
+_WAIT_SECONDS = 0.002
+# Now and then pages are looked for that came later.
+_FIND_EVERY = 10
+
+HOW_TO_ASK = ("ask for it when the process starts: emma-lua --export, python -m emma run --export, "
+              "EMMA_OPTIONS=export=1 for libemma-malloc and libemma-python, emma_export_start() in C")
+
+
+class TopError(Exception):
+    """A process cannot be looked at, and why."""
+
+
+class Ended(TopError):
+    """There is no such process, or no more."""
+
+
+class ExportsNothing(TopError):
+    """The process is there, without a page."""
+
+
+class Instance(NamedTuple):
+    """The figures of one instance; None: no limit, or not known."""
+
+    key: tuple
+    number: int
+    name: str
+    kind: str
+    limit_bytes: Optional[int]
+    soft_limit_bytes: Optional[int]
+    spare_bytes: int
+    reserve_bytes: int
+    footprint_bytes: int
+    peak_footprint_bytes: int
+    metadata_bytes: int
+    retained_bytes: int
+    checkpoint_bytes: int
+    moved_bytes: int
+    returned_bytes: int
+    refused_count: int
+    reentered_count: int
+    live_bytes: Optional[int]
+    live_blocks: Optional[int]
+
+
+_FIRST_FIGURE = Instance._fields.index("limit_bytes")
+_MAYBE_NONE = ("limit_bytes", "soft_limit_bytes", "live_bytes", "live_blocks")
+
+
+def printable(text):
+    """Text of others, for a terminal: one column for each letter, and no orders to it."""
+    return "".join(letter if letter.isprintable() and not unicodedata.combining(letter)
+                   and unicodedata.east_asian_width(letter) not in "WF" else "?" for letter in text)
+
+
+def _text(raw):
+    return printable(raw.split(b"\0", 1)[0].decode(errors="replace"))
+
+
+class _Page:
+    """One page, mapped."""
+
+    def __init__(self, descriptor):
+        self._map = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+        self.read_head()
+
+    def close(self):
+        self._map.close()
+
+    def read_head(self):
+        (self.magic, self.version, self._begin, self._slot_bytes, self._slots, self.process, self.interval_ms,
+         self.start_ns, self.fresh_ns, self.closed, self.unshown, emma) = _HEAD.unpack_from(self._map)
+        self.emma = _text(emma)
+
+    def is_whole(self):
+        """Whether it is as this version knows it; what is no page at all counts as none."""
+        return (self.version == _VERSION and self._slot_bytes >= _SLOT.size and self._slots <= _SLOTS_MOST
+                and self._begin + self._slots * self._slot_bytes <= len(self._map))
+
+    def _slot(self, data, place):
+        return data[self._begin + place * self._slot_bytes:][:_SLOT.size]
+
+    def _once_more(self, place):
+        """A slot that was being written when it was looked at; None if it still is."""
+        at = self._begin + place * self._slot_bytes
+        for _ in range(_TRIES):
+            before, slot, after = self._map[at:at + 4], self._map[at:at + _SLOT.size], self._map[at:at + 4]
+            if before == after and not before[0] & 1:
+                return slot
+            time.sleep(_WAIT_SECONDS)
+        return None
+
+    def instances(self):
+        before, data, after = self._map[:], memoryview(self._map[:]), self._map[:]
+        for place in range(self._slots):
+            at = self._begin + place * self._slot_bytes
+            slot = self._slot(data, place)
+            if before[at:at + 4] != after[at:at + 4] or before[at] & 1:
+                slot = self._once_more(place)
+            if slot is None:
+                continue
+            _, _, number, name, kind, *figures = _SLOT.unpack(slot)
+            if number:
+                yield self._instance(number, name, kind, figures)
+
+    def _instance(self, number, name, kind, figures):
+        named = dict(zip(Instance._fields[_FIRST_FIGURE:], figures))
+        for field in _MAYBE_NONE:
+            if named[field] == _UNKNOWN:
+                named[field] = None
+        return Instance(key=(self.start_ns, number), number=number, name=_text(name), kind=_text(kind), **named)
+
+
+class Look(NamedTuple):
+    """A process as it is at a moment."""
+
+    pid: int
+    program: str
+    emma: str
+    monotonic: float
+    up_seconds: float
+    resident_bytes: int
+    age_seconds: float
+    unshown: int
+    instances: tuple
+
+
+def _read(pid, name):
+    with open(f"/proc/{pid}/{name}", "rb") as file:
+        return file.read()
+
+
+def _state(pid):
+    """The letter of its state, and when it started, in ticks since the machine did."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return fields[0].decode(), int(fields[19])
+
+
+def program_of(pid):
+    """The name that the kernel has for it."""
+    try:
+        return _text(_read(pid, "comm").rstrip(b"\n"))
+    except OSError:
+        return "?"
+
+
+def _names_of(pid):
+    """The numbers that the process has: another one in each container around it."""
+    for line in _read(pid, "status").splitlines():
+        if line.startswith(b"NSpid:"):
+            return {int(number) for number in line.split()[1:]}
+    return {pid}
+
+
+def _open_pages(pid):
+    """All that may be pages of the process."""
+    folder = f"/proc/{pid}/fd"
+    for name in os.listdir(folder):
+        try:
+            if not os.readlink(f"{folder}/{name}").startswith(_LINK):
+                continue
+            descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        try:
+            yield _Page(descriptor)
+        except (ValueError, struct.error):
+            continue  # too short for one
+        finally:
+            os.close(descriptor)
+
+
+def _find_pages(pid):
+    """The pages that are the process's own: a child has descriptors of its parent's, too, until it closes them."""
+    numbers = _names_of(pid)
+    found, changing, other = [], False, None
+    for page in _open_pages(pid):
+        if page.magic == _MAGIC and page.process in numbers and not page.closed:
+            if page.is_whole():
+                found.append(page)
+                continue
+            other = page.version
+        changing = changing or page.closed or page.magic != _MAGIC
+        page.close()
+    if not found and other is not None:
+        raise TopError(f"it exports in another form ({other}; this emma reads {_VERSION}): use the emma that it has")
+    return found, changing
+
+
+class Process:
+    """A process that exports. TopError where it cannot be looked at."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.program = program_of(pid)
+        self._pages = []
+        self._looks = 0
+        try:
+            state, self._start = _state(pid)
+        except (OSError, IndexError):
+            raise Ended("there is no such process") from None
+        if state in "ZX":
+            raise Ended("it has ended")
+        self._find()
+
+    def close(self):
+        for page in self._pages:
+            page.close()
+        self._pages = []
+
+    def _lives(self):
+        try:
+            state, start = _state(self.pid)
+        except (OSError, IndexError):
+            return False
+        return start == self._start and state not in "ZX"
+
+    def _find(self):
+        self.close()
+        for _ in range(_TRIES):
+            try:
+                self._pages, changing = _find_pages(self.pid)
+            except PermissionError:
+                raise TopError("no permission: it is another user's") from None
+            except OSError:
+                raise Ended("it has ended") from None
+            if self._pages or not changing:
+                break
+            time.sleep(_WAIT_SECONDS)
+        if not self._pages and not self._lives():
+            raise Ended("it has ended")
+        if not self._pages:
+            raise ExportsNothing(f"it exports nothing; {HOW_TO_ASK}")
+
+    def look(self):
+        """The figures as they are now."""
+        if not self._lives():
+            raise Ended("it has ended")
+        for page in self._pages:
+            page.read_head()
+        self._looks += 1
+        if self._looks % _FIND_EVERY == 0 or any(page.closed for page in self._pages):
+            self._find()
+        try:
+            resident = int(_read(self.pid, "statm").split()[1]) * mmap.PAGESIZE
+        except (OSError, IndexError):
+            raise Ended("it has ended") from None
+        now = time.clock_gettime(time.CLOCK_MONOTONIC)
+        started = self._start / os.sysconf("SC_CLK_TCK")
+        instances = tuple(instance for page in self._pages for instance in page.instances())
+        return Look(pid=self.pid, program=self.program, emma=self._pages[0].emma, monotonic=now,
+                    up_seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - started, resident_bytes=resident,
+                    age_seconds=max(0.0, now - max(page.fresh_ns for page in self._pages) / 1e9),
+                    unshown=sum(page.unshown for page in self._pages), instances=instances)
+
+
+def exporting():
+    """A look at each process that exports and may be looked at."""
+    for name in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+        try:
+            process = Process(int(name))
+        except TopError:
+            continue
+        try:
+            yield process.look()
+        except TopError:
+            continue
+        finally:
+            process.close()
