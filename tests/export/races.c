@@ -45,22 +45,31 @@ static void *come_and_go(void *arg)
     return arg;
 }
 
-/* Figures of a slot are of one instance: its name, kind and limit go together. */
+/* Figures of a slot are of one instance: number, name and limit go together. */
+static size_t read_page(const export_page *page)
+{
+    size_t shown = 0;
+    for (size_t i = 0; i < page->slot_count; i++) {
+        export_slot slot;
+        export_test_slot(page, i, &slot);
+        CHECK_EQ(slot.number ? TEST_MIB : 0, slot.figures[EXPORT_FIGURE_LIMIT]);
+        CHECK(strcmp(slot.name, slot.number ? "comes" : "") == 0);
+        shown += slot.number != 0;
+    }
+    return shown;
+}
+
 static void *read_all(void *arg)
 {
     size_t *slots = arg;
     while (!atomic_load(&ends)) {
         size_t bytes;
         const export_page *page = export_test_find(getpid(), &bytes);
-        for (size_t i = 0; page && i < page->slot_count; i++) {
-            export_slot slot;
-            export_test_slot(page, i, &slot);
-            CHECK_EQ(slot.number ? TEST_MIB : 0, slot.figures[EXPORT_FIGURE_LIMIT]);
-            CHECK(strcmp(slot.name, slot.number ? "comes" : "") == 0);
-            *slots += slot.number != 0;
-        }
-        if (page)
-            munmap((void *)(uintptr_t)page, bytes);
+        if (!page)
+            continue;
+        while (!atomic_load(&ends) && !__atomic_load_n(&page->closed, __ATOMIC_ACQUIRE))
+            *slots += read_page(page);
+        munmap((void *)(uintptr_t)page, bytes);
     }
     return NULL;
 }
