@@ -20,14 +20,13 @@
 
 /* ---- the state ---- */
 
-#define EXPORT_INTERVAL_MS 250
+#define EXPORT_INTERVAL_MOST_MS 2000
+/* Of the thread's time, one part at most goes into looking at all, and one into summing up an instance. */
+#define EXPORT_SHARE       100
 #define EXPORT_SLOTS_FIRST (4096 / sizeof(export_slot) - 1) /* a page of the machine's */
 #define EXPORT_SLOTS_MOST  ((size_t)1 << 20)
 #define EXPORT_BATCH       ((size_t)64) /* instances that are looked at with the lock held once */
 #define EXPORT_STACK_BYTES ((size_t)64 << 10) /* of the thread */
-#define EXPORT_LIVE_SHARE  100 /* of its time, one part at most goes into summing up */
-#define EXPORT_NS_PER_MS   ((uint64_t)1000000)
-#define EXPORT_NS_PER_S    ((uint64_t)1000000000)
 
 typedef struct export_entry {
     emma *instance; /* NULL: free */
@@ -76,13 +75,6 @@ static void export_unlock(void)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static uint64_t export_now_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * EXPORT_NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 /* ---- slots ---- */
 
 /* Writes what an entry has to show; a free one shows that. */
@@ -111,7 +103,7 @@ static void export_sum_up(export_entry *entry)
     entry->live_bytes = stats.live_bytes;
     entry->live_blocks = stats.live_blocks;
     const uint64_t end_ns = export_now_ns(CLOCK_MONOTONIC);
-    entry->live_due_ns = end_ns + (end_ns - begin_ns) * EXPORT_LIVE_SHARE;
+    entry->live_due_ns = end_ns + (end_ns - begin_ns) * EXPORT_SHARE;
 }
 
 static void export_refresh(size_t place)
@@ -164,24 +156,6 @@ static void export_entries_drop(void)
     exported.unshown = 0;
 }
 
-static void export_page_write_head(void)
-{
-    export_page *page = exported.page;
-    page->version = EXPORT_VERSION;
-    page->header_bytes = sizeof *page;
-    page->slot_bytes = sizeof page->slots[0];
-    page->slot_count = (uint32_t)exported.slot_count;
-    page->process_id = (uint32_t)exported.process;
-    page->interval_ms = EXPORT_INTERVAL_MS;
-    page->start_ns = exported.start_ns;
-    page->fresh_ns = export_now_ns(CLOCK_MONOTONIC);
-    page->unshown = exported.unshown;
-    strncpy(page->emma_version, emma_version(), sizeof page->emma_version - 1);
-    uint64_t magic;
-    memcpy(&magic, EXPORT_MAGIC, sizeof magic);
-    __atomic_store_n((uint64_t *)(void *)page->magic, magic, __ATOMIC_RELEASE);
-}
-
 /* Replaces the page, if there is one, by one with so many slots, no fewer than before. 0; else errno's number, with
  * nothing changed. */
 static int export_page_replace(size_t slot_count)
@@ -212,7 +186,7 @@ static int export_page_replace(size_t slot_count)
     exported.process = getpid();
     for (size_t place = 0; place < end; place++)
         export_refresh(place);
-    export_page_write_head();
+    export_page_publish(page, slot_count, exported.start_ns, unshown);
     return 0;
 }
 
@@ -235,15 +209,29 @@ static void export_refresh_all(void)
     __atomic_store_n(&exported.page->fresh_ns, export_now_ns(CLOCK_MONOTONIC), __ATOMIC_RELEASE);
 }
 
+/* How long to wait until the next time: where instances are many, as long as it takes for this one to be a small part. */
+static struct timespec export_pause(uint64_t spent_ns)
+{
+    uint64_t pause_ns = spent_ns * EXPORT_SHARE;
+    if (pause_ns < EXPORT_INTERVAL_MS * EXPORT_NS_PER_MS)
+        pause_ns = EXPORT_INTERVAL_MS * EXPORT_NS_PER_MS;
+    if (pause_ns > EXPORT_INTERVAL_MOST_MS * EXPORT_NS_PER_MS)
+        pause_ns = EXPORT_INTERVAL_MOST_MS * EXPORT_NS_PER_MS;
+    return (struct timespec){ .tv_sec = (time_t)(pause_ns / EXPORT_NS_PER_S),
+                              .tv_nsec = (long)(pause_ns % EXPORT_NS_PER_S) };
+}
+
 static void *export_keep_fresh(void *arg)
 {
-    static const struct timespec interval = { 0, EXPORT_INTERVAL_MS * (long)EXPORT_NS_PER_MS };
     prctl(PR_SET_NAME, EXPORT_FILE);
     export_lock();
     while (!exported.ends) {
+        const uint64_t begin_ns = export_now_ns(CLOCK_THREAD_CPUTIME_ID);
         export_refresh_all();
         export_unlock();
-        nanosleep(&interval, NULL);
+        const struct timespec pause =
+            export_pause(export_now_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns);
+        nanosleep(&pause, NULL);
         export_lock();
     }
     export_unlock();

@@ -10,7 +10,7 @@
  *
  * The process has a page in memory then, a file without a name that others find by its descriptor in /proc/PID/fd and
  * that goes when the process does, and a thread "emma-export", with all signals blocked, that writes the figures of the
- * instances there four times a second. Who may look is the kernel's to say: the same user, and root. Others
+ * instances there four times a second (or as often as takes a hundredth of a processor's time, if they are thousands). Who may look is the kernel's to say: the same user, and root. Others
  * cannot write to it (Linux 5.1; before, the same user could).
  *
  * Instances that come before the start are not shown; nor are those beyond what the system gives room for. All
@@ -45,8 +45,8 @@ enum emma_export_flags {
  * errno's number of what failed, with nothing left. */
 EMMA_API int emma_export_start(void);
 
-/* Ends it, and forgets all instances; for libraries that are unloaded. Waits for the thread, a quarter of a
- * second at most. Not while another thread is in here. */
+/* Ends it, and forgets all instances; for libraries that are unloaded. Waits for the thread, two
+ * seconds at most. Not while another thread is in here. */
 EMMA_API void emma_export_stop(void);
 
 /* Shows an instance under a name and a kind ("lua", "python"), which are copied and cut at 31 and 15 bytes. Nothing

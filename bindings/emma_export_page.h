@@ -1,6 +1,6 @@
 /* emma_export_page.h - the page that emma_export.c keeps: how it is laid out, and the file that it is in.
  *
- * What readers expect (bindings/python/emma/_top.py) is fixed here; EXPORT_VERSION changes with it. */
+ * What readers expect (bindings/python/emma/_top_page.py) is fixed here; EXPORT_VERSION changes with it. */
 #ifndef EMMA_EXPORT_PAGE_H
 #define EMMA_EXPORT_PAGE_H
 
@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- what others read ---- */
@@ -101,6 +103,37 @@ static void export_slot_set_figures(export_slot *slot, const emma_stats *stats, 
     };
     for (size_t i = 0; i < EXPORT_FIGURE_COUNT; i++)
         __atomic_store_n(&slot->figures[i], figures[i], __ATOMIC_RELAXED);
+}
+
+/* How often the figures are written. */
+#define EXPORT_INTERVAL_MS 250
+#define EXPORT_NS_PER_MS   ((uint64_t)1000000)
+#define EXPORT_NS_PER_S    ((uint64_t)1000000000)
+
+static uint64_t export_now_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * EXPORT_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* Writes the head of a page whose slots are written; from then on it is one. */
+static void export_page_publish(export_page *page, size_t slot_count, uint64_t start_ns,
+                                uint32_t unshown)
+{
+    page->version = EXPORT_VERSION;
+    page->header_bytes = sizeof *page;
+    page->slot_bytes = sizeof page->slots[0];
+    page->slot_count = (uint32_t)slot_count;
+    page->process_id = (uint32_t)getpid();
+    page->interval_ms = EXPORT_INTERVAL_MS;
+    page->start_ns = start_ns;
+    page->fresh_ns = export_now_ns(CLOCK_MONOTONIC);
+    page->unshown = unshown;
+    strncpy(page->emma_version, emma_version(), sizeof page->emma_version - 1);
+    uint64_t magic;
+    memcpy(&magic, EXPORT_MAGIC, sizeof magic);
+    __atomic_store_n((uint64_t *)(void *)page->magic, magic, __ATOMIC_RELEASE);
 }
 
 /* ---- the file ---- */

@@ -143,6 +143,7 @@ class Look(NamedTuple):
     up_seconds: float
     resident_bytes: int
     age_seconds: float
+    is_stopped: bool
     unshown: int
     instances: tuple
 
@@ -218,11 +219,9 @@ class Process:
         self._pages = []
         self._looks = 0
         try:
-            state, self._start = _state(pid)
+            self._state, self._start = _state(pid)
         except (OSError, IndexError):
             raise Ended("there is no such process") from None
-        if state in "ZX":
-            raise Ended("it has ended")
         self._find()
 
     def close(self):
@@ -232,10 +231,10 @@ class Process:
 
     def _lives(self):
         try:
-            state, start = _state(self.pid)
+            self._state, start = _state(self.pid)
         except (OSError, IndexError):
             return False
-        return start == self._start and state not in "ZX"
+        return start == self._start and self._state not in "ZX"
 
     def _find(self):
         self.close()
@@ -273,7 +272,7 @@ class Process:
         return Look(pid=self.pid, program=self.program, emma=self._pages[0].emma, monotonic=now,
                     up_seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - started, resident_bytes=resident,
                     age_seconds=max(0.0, now - max(page.fresh_ns for page in self._pages) / 1e9),
-                    unshown=sum(page.unshown for page in self._pages), instances=instances)
+                    is_stopped=self._state in "Tt", unshown=sum(page.unshown for page in self._pages), instances=instances)
 
 
 def exporting():

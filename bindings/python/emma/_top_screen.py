@@ -11,8 +11,8 @@ _SIZE_WIDTH = len("1023M")
 _NAME_MOST = 31
 _LIMIT_MOST = 36
 _FULL, _NEARLY = 0.9, 0.7
-# Older figures than this are told to be so: the process is stopped, say.
-_AGE_SECONDS = 2.0
+# Older figures than this are told to be so.
+_AGE_SECONDS = 3.0
 
 _KEYS = "q quit  < > column  s next column  r reverse  p pause  ? help"
 _HELP = """\
@@ -162,8 +162,10 @@ class _Screen:
 
     def _notes(self):
         notes = ["paused"] if self._paused else []
-        if self._look.age_seconds > max(_AGE_SECONDS, 2 * self._interval) and not self._paused:
-            notes.append(f"figures of {seconds_text(self._look.age_seconds)} ago: the process is stopped")
+        if self._look.is_stopped:
+            notes.append("the process is stopped")
+        if self._look.age_seconds > _AGE_SECONDS:
+            notes.append(f"figures of {seconds_text(self._look.age_seconds)} ago")
         return notes
 
     def draw(self):
