@@ -119,6 +119,9 @@
 
 EMMA_HANDLES_BEGIN
 
+%rename(show) control_export;
+void control_export(void);
+
 %nodefaultctor control_instance;
 typedef struct control_instance {
     %extend {

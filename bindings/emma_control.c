@@ -1,6 +1,7 @@
 /* emma_control.c - what the modules for Lua and Python are made of, as one translation unit: its
  * internals are static. See emma_control.h. */
 #include "emma_control.h"
+#include "emma_export.h"
 
 #include <stdarg.h>
 #include <stdio.h>

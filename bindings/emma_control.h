@@ -98,6 +98,11 @@ typedef struct control_functions {
     size_t count;
 } control_functions;
 
+/* ---- The process ---- */
+
+/* Shows the instances and sandboxes that are made from now on to `emma top`. */
+void control_export(void);
+
 /* ---- Instances ---- */
 
 typedef struct control_instance {

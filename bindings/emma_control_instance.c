@@ -8,6 +8,13 @@ static void note_misuse(void *arg, emma *instance, enum emma_misuse crime, const
     control_fail(EMMA_SANDBOX_INVALID, "%s", message);
 }
 
+void control_export(void)
+{
+    const int error = emma_export_start();
+    if (error)
+        control_fail(CONTROL_REFUSED, "they cannot be shown: %s", strerror(error));
+}
+
 control_instance *control_instance_new(const emma_options *options, const char *name)
 {
     emma_options given = *options;
@@ -26,7 +33,15 @@ control_instance *control_instance_new(const emma_options *options, const char *
         fail_memory();
         return NULL;
     }
+    emma_export_add(handle->instance, name ? name : "unnamed", "instance", 0);
     return handle;
+}
+
+static void end_instance(control_instance *handle)
+{
+    emma_export_remove(handle->instance);
+    emma_destroy(handle->instance);
+    handle->instance = NULL;
 }
 
 static bool use_instance(control_instance *handle)
@@ -38,14 +53,13 @@ void control_instance_close(control_instance *handle)
 {
     if (!handle->instance || !use_instance(handle))
         return;
-    emma_destroy(handle->instance);
-    handle->instance = NULL;
+    end_instance(handle);
     give_back(&handle->busy);
 }
 
 void control_instance_free(control_instance *handle)
 {
-    emma_destroy(handle->instance);
+    end_instance(handle);
     free(handle);
 }
 

@@ -37,6 +37,9 @@ function emma.parse_size(size)
     return size
 end
 
+--- Shows the sandboxes and instances that are made from now on to `emma top`.
+function emma.export() core.show() end
+
 -- ---- Options ----
 
 local readers = {}

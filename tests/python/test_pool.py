@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -226,6 +228,25 @@ class Instances(unittest.TestCase):
         for work in (lambda: instance.malloc(1), instance.stats, instance.check, lambda: instance.owns(1)):
             with self.assertRaises(emma.SandboxClosed):
                 work()
+
+    def test_shown_to_others(self) -> None:
+        code = """
+import emma, json, os, subprocess, sys, time
+emma.export()
+emma.export()
+box = emma.Sandbox(memory="4M", name="request")
+instance = emma.Instance("1M", name="plain")
+gone = emma.Instance("1M", name="gone")
+gone.close()
+time.sleep(0.6) # figures come four times a second
+asked = [sys.executable, "-m", "emma", "top", "--json", str(os.getpid())]
+shown = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+print(sorted((each["name"], each["kind"], each["limit_bytes"]) for each in shown["instances"]))
+"""
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PACKAGE)}, capture_output=True,
+                              text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"^\[\('plain', 'instance', 1048576\), \('request', 'sandbox', [0-9]+\)\]$")
 
     def test_threads(self) -> None:
         """A local instance refuses a second thread, whatever it does."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Block", "Deadline", "Domain", "HeapCorrupt", "Instance", "InstructionLimit", "Killed", "Lease", "Measurement",
     "MemoryLimit", "Pool", "PoolStats", "Sandbox", "SandboxBroken", "SandboxBusy", "SandboxClosed", "SandboxError",
-    "SandboxStats", "SandboxTypes", "ScriptError", "Stats", "doctor", "format_size", "install", "is_installed", "limit",
+    "SandboxStats", "SandboxTypes", "ScriptError", "Stats", "doctor", "export", "format_size", "install", "is_installed", "limit",
     "measure", "owns", "parse_size", "serve_numpy", "stats", "trim", "walk",
 ]
 
@@ -53,6 +53,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> List[str]:
     return sorted({*globals(), *__all__})
+
+
+def export() -> None:
+    """Shows the sandboxes and instances that this process makes from now on to ``emma top``. (The instance that serves
+    Python itself is shown where the program is started by ``python -m emma run --export``.) OSError where that cannot
+    be."""
+    from ._control import show
+
+    try:
+        show()
+    except MemoryError as error:
+        raise OSError(str(error)) from None
 
 
 def doctor() -> str:
