@@ -45,6 +45,7 @@
 #include "emma_instance.c"
 #include "emma_stats.c"
 #include "emma_walk.c"
+#include "emma_map.c"
 #include "emma_check.c"
 
 #if defined(__clang__)

@@ -70,6 +70,7 @@
 #define emma_use_spare                    EMMA_PASTE(EMMA_PREFIX, emma_use_spare)
 #define emma_version                      EMMA_PASTE(EMMA_PREFIX, emma_version)
 #define emma_walk                         EMMA_PASTE(EMMA_PREFIX, emma_walk)
+#define emma_walk_chunks                  EMMA_PASTE(EMMA_PREFIX, emma_walk_chunks)
 #endif
 
 #ifndef EMMA_API
@@ -206,6 +207,32 @@ typedef struct emma_class_stats {
     size_t footprint_bytes; /* bytes of its slabs in use so far */
 } emma_class_stats;
 
+/* What a chunk is used for. */
+enum emma_chunk_kind {
+    EMMA_CHUNK_FREE,  /* nothing: its memory is kept for reuse */
+    EMMA_CHUNK_SLAB,  /* blocks of one size */
+    EMMA_CHUNK_RUN,   /* one large block, over all the chunks that it takes */
+    EMMA_CHUNK_YOUNG, /* the region's start: blocks of many sizes, packed */
+    EMMA_CHUNK_HEAP /* of a shared instance: the state of a thread's heap, or empty and held by one */
+};
+
+/* A part of the region that has memory: a chunk, or more of them that belong together. */
+typedef struct emma_chunk_stats {
+    size_t struct_bytes; /* what emma filled in */
+    size_t offset_bytes; /* from the region's start */
+    size_t bytes;        /* its address space: as much as a chunk, or a multiple of that */
+    enum emma_chunk_kind kind;
+    size_t block_bytes;    /* size of its blocks; 0: none, or several */
+    size_t live_blocks;    /* handed out */
+    size_t free_blocks;    /* ready */
+    size_t live_bytes;     /* in blocks handed out */
+    size_t resident_bytes; /* part of the footprint; the first page counts as metadata instead */
+} emma_chunk_stats;
+
+/* Visits a part of the region; returns false to stop the walk. It may not call into the instance, except
+ * emma_get_stats and emma_get_class_stats. */
+typedef bool (*emma_walk_chunks_fn)(void *arg, const emma_chunk_stats *chunk);
+
 /* Visits a live block of `bytes` usable bytes; returns false to stop the walk. It may not call into
  * the instance, except emma_usable_size, emma_owns and emma_get_stats. */
 typedef bool (*emma_walk_fn)(void *arg, void *block, size_t bytes);
@@ -312,6 +339,13 @@ EMMA_API bool emma_get_class_stats(const emma *instance, unsigned index, emma_cl
 /* Visits every live block, in address order; true when all were visited, false when `visit` stopped
  * it or the instance is busy. */
 EMMA_API bool emma_walk(emma *instance, emma_walk_fn visit, void *arg);
+
+/* Visits each part of the region that has memory, in address order; true when all were visited, false when `visit`
+ * stopped it or, from a signal handler, the instance is busy. O(chunks with memory). In a local instance what is
+ * told of them adds up to emma_get_stats: live blocks and bytes, and resident_bytes with metadata_bytes and
+ * checkpoint_bytes to the footprint. In a shared one others may be inside; there, blocks that another thread than their
+ * heap's freed count as handed out until they are back. */
+EMMA_API bool emma_walk_chunks(const emma *instance, emma_walk_chunks_fn visit, void *arg);
 
 /* Verifies every invariant that the allocator's state has: EMMA_OK, EMMA_CORRUPT or EMMA_BUSY.
  * O(memory in use). */

@@ -307,7 +307,7 @@ static bool emmai_chunk_extend(emma *instance, size_t chunk, size_t count, size_
                                size_t run_bytes)
 {
     if (count > instance->chunk_count - chunk ||
-        place_find_used(instance, chunk, chunk + count) - chunk < count)
+        place_find(instance, instance->chunk_map, chunk, chunk + count) - chunk < count)
         return false;
     return chunk_use(instance, chunk, count, run, run_bytes) == CHUNK_TAKEN;
 }

@@ -54,6 +54,7 @@ static size_t emmai_footprint_limit_pages(const emmai_control *control);
 /* ---- emma_place.c ---- */
 
 static size_t emmai_place_next_used(const emma *instance, size_t chunk);
+static size_t emmai_place_next_kept(const emma *instance, size_t chunk);
 static size_t emmai_place_next_free(const emma *instance, size_t chunk);
 static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, size_t alignment);
 static size_t emmai_place_retained(const emma *instance, size_t count);

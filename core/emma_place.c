@@ -8,24 +8,30 @@
 
 /* ---- the map ---- */
 
-/* The first chunk in use from `chunk` on, below `end`; `end` if there is none. */
-static size_t place_find_used(const emma *instance, size_t chunk, size_t end)
+/* The first chunk from `chunk` on, below `end`, that a map has; `end` if there is none. */
+static size_t place_find(const emma *instance, const uint64_t *map, size_t chunk, size_t end)
 {
     size_t low_bound = emmai_min(end, emmai_sync_get(&instance->low_end));
-    size_t found = emmai_bits_find(instance->chunk_map, chunk, low_bound, true);
+    size_t found = emmai_bits_find(map, chunk, low_bound, true);
     if (found < low_bound)
         return found;
     size_t start = emmai_max(chunk, instance->run_zone);
     size_t bound = emmai_min(end, emmai_sync_get(&instance->run_end));
     if (start >= bound)
         return end;
-    found = emmai_bits_find(instance->chunk_map, start, bound, true);
+    found = emmai_bits_find(map, start, bound, true);
     return found < bound ? found : end;
 }
 
 static size_t emmai_place_next_used(const emma *instance, size_t chunk)
 {
-    return place_find_used(instance, chunk, instance->chunk_count);
+    return place_find(instance, instance->chunk_map, chunk, instance->chunk_count);
+}
+
+/* The first free chunk that keeps memory; chunk_count if there is none. */
+static size_t emmai_place_next_kept(const emma *instance, size_t chunk)
+{
+    return place_find(instance, instance->retained_map, chunk, instance->chunk_count);
 }
 
 static size_t emmai_place_next_free(const emma *instance, size_t chunk)
@@ -44,7 +50,7 @@ static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, s
         chunk += (emmai_round_up(start, alignment) - start) >> EMMA_CHUNK_SHIFT;
         if (chunk >= instance->chunk_count || count > instance->chunk_count - chunk)
             return instance->chunk_count;
-        size_t end = place_find_used(instance, chunk, chunk + count);
+        size_t end = place_find(instance, instance->chunk_map, chunk, chunk + count);
         if (end - chunk >= count)
             return chunk;
         chunk = end;

@@ -266,6 +266,7 @@ static inline void model_compare_walk(const model *m)
 static inline void model_compare_stats(const model *m)
 {
     const emma_stats stats = test_stats(m->instance);
+    test_compare_chunks(m->instance);
     size_t blocks = stats.large_blocks, bytes = stats.large_bytes, footprint = stats.large_bytes;
     emma_class_stats kind = { .struct_bytes = sizeof kind };
     for (unsigned i = 0; emma_get_class_stats(m->instance, i, &kind); i++) {

@@ -236,6 +236,47 @@ static inline emma_options test_options(void)
     return options;
 }
 
+/* ---- chunks ---- */
+
+typedef struct test_chunks {
+    size_t end; /* of what was visited */
+    size_t live_blocks, live_bytes, large_blocks, retained_bytes, resident_bytes;
+} test_chunks;
+
+static inline bool test_sum_chunk(void *arg, const emma_chunk_stats *chunk)
+{
+    test_chunks *sum = arg;
+    CHECK_EQ(chunk->struct_bytes, sizeof *chunk);
+    CHECK_GE(chunk->offset_bytes, sum->end);
+    CHECK_GT(chunk->bytes, 0);
+    CHECK_LE(chunk->resident_bytes, chunk->bytes);
+    CHECK_LE(chunk->live_bytes,
+             chunk->resident_bytes + TEST_PAGE_BYTES); /* the first page's blocks */
+    if (chunk->block_bytes != 0)
+        CHECK_EQ(chunk->live_blocks * chunk->block_bytes, chunk->live_bytes);
+    sum->end = chunk->offset_bytes + chunk->bytes;
+    sum->live_blocks += chunk->live_blocks;
+    sum->live_bytes += chunk->live_bytes;
+    sum->large_blocks += chunk->kind == EMMA_CHUNK_RUN;
+    sum->retained_bytes += chunk->kind == EMMA_CHUNK_FREE ? chunk->resident_bytes : 0;
+    sum->resident_bytes += chunk->resident_bytes;
+    return true;
+}
+
+/* What the chunks of an instance that nobody else uses add up to is what its figures say. */
+static inline void test_compare_chunks(const emma *instance)
+{
+    test_chunks sum = { 0 };
+    const emma_stats stats = test_stats(instance);
+    CHECK(emma_walk_chunks(instance, test_sum_chunk, &sum));
+    CHECK_EQ(sum.live_blocks, stats.live_blocks);
+    CHECK_EQ(sum.live_bytes, stats.live_bytes);
+    CHECK_EQ(sum.large_blocks, stats.large_blocks);
+    CHECK_EQ(sum.retained_bytes, stats.retained_bytes);
+    CHECK_EQ(sum.resident_bytes + stats.metadata_bytes + stats.checkpoint_bytes,
+             stats.footprint_bytes);
+}
+
 static inline emma *test_create(size_t limit_bytes, unsigned flags)
 {
     emma_options options = test_options();

@@ -19,6 +19,13 @@ static bool visit_none(void *arg, void *block, size_t bytes)
     return true;
 }
 
+static bool visit_no_chunk(void *arg, const emma_chunk_stats *chunk)
+{
+    (void)arg, (void)chunk;
+    CHECK(false);
+    return true;
+}
+
 static void reenter(long number)
 {
     (void)number;
@@ -38,6 +45,7 @@ static void reenter(long number)
     CHECK_EQ(emma_check(instance), EMMA_BUSY);
     CHECK_EQ(emma_reset(instance), EMMA_BUSY);
     CHECK(!emma_walk(instance, visit_none, NULL));
+    CHECK(!emma_walk_chunks(instance, visit_no_chunk, NULL));
     CHECK_EQ(emma_trim(instance), 0);
     CHECK_GE(test_stats(instance).reentered_count, count + 6);
     if (block && freed + 1 < SPARE_BLOCKS) {
