@@ -116,7 +116,7 @@ static void print_usage(enum option_kind kind, const char *word, const char *nex
             "  --limit SIZE       let the program have at most SIZE of memory\n"
             "  --soft-limit SIZE  warn once when it takes more than SIZE\n"
             "  --stats            print figures of its memory at exit\n"
-            "  --report FILE      write them to FILE as JSON\n"
+            "  --report FILE      write them to FILE: .html to look at, .json or .svg\n"
             "  --export           show them to 'emma top' while it runs\n"
             "  --                 what follows is the script and its arguments\n"
             "  -                  run the standard input, its arguments follow\n"

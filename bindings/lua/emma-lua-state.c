@@ -87,14 +87,14 @@ static void soft_limit_crossed(void *arg, emma *instance, bool over)
     if (!over || self->soft_limit_crossed)
         return;
     self->soft_limit_crossed = true;
-    char soft[SIZE_TEXT_BYTES], footprint[SIZE_TEXT_BYTES], live[SIZE_TEXT_BYTES],
-        limit[SIZE_TEXT_BYTES];
+    char soft[EMMA_REPORT_SIZE_BYTES], footprint[EMMA_REPORT_SIZE_BYTES],
+        live[EMMA_REPORT_SIZE_BYTES], limit[EMMA_REPORT_SIZE_BYTES];
     emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(instance, &stats);
     fprintf(stderr, "%s: warning: over the soft limit of %s: footprint %s, live %s, limit %s\n",
-            self->program, emmai_report_size(soft, stats.soft_limit_bytes),
-            emmai_report_size(footprint, stats.footprint_bytes),
-            emmai_report_size(live, stats.live_bytes), emmai_report_size(limit, stats.limit_bytes));
+            self->program, emma_report_size(soft, stats.soft_limit_bytes),
+            emma_report_size(footprint, stats.footprint_bytes),
+            emma_report_size(live, stats.live_bytes), emma_report_size(limit, stats.limit_bytes));
 }
 
 static size_t spare_for(size_t limit_bytes)
@@ -176,7 +176,9 @@ bool emmai_state_open(void)
     }
     if (self->options.exports)
         export_instance(self);
-    self->state = lua_newstate(emma_lua_alloc, self->instance);
+    const lua_Alloc alloc =
+        self->options.report_path != NULL ? emmai_watch_start(self->instance) : emma_lua_alloc;
+    self->state = lua_newstate(alloc, self->instance);
     if (self->state == NULL) {
         emmai_cli_message(self->program, "cannot create state: not enough memory");
         emmai_state_explain_no_memory();
@@ -263,11 +265,11 @@ void emmai_state_use_spare(bool use)
 static void explain_space(const emma_stats *stats, bool is_full)
 {
     const cli_options *options = &emmai_cli.options;
-    char space[SIZE_TEXT_BYTES], peak[SIZE_TEXT_BYTES], limit[SIZE_TEXT_BYTES];
+    char space[EMMA_REPORT_SIZE_BYTES], peak[EMMA_REPORT_SIZE_BYTES], limit[EMMA_REPORT_SIZE_BYTES];
     bool limited = options->limit_bytes != EMMA_UNLIMITED;
-    emmai_report_size(space, stats->reserve_bytes);
-    emmai_report_size(peak, stats->peak_footprint_bytes);
-    emmai_report_size(limit, options->limit_bytes);
+    emma_report_size(space, stats->reserve_bytes);
+    emma_report_size(peak, stats->peak_footprint_bytes);
+    emma_report_size(limit, options->limit_bytes);
     if (is_full)
         fprintf(stderr, "%s: the reserved address space of %s is full: peak footprint %s",
                 emmai_cli.program, space, peak);
@@ -285,10 +287,10 @@ static void explain_space(const emma_stats *stats, bool is_full)
 
 static void explain_limit(const emma_stats *stats, bool is_full)
 {
-    char limit[SIZE_TEXT_BYTES], peak[SIZE_TEXT_BYTES], spare[SIZE_TEXT_BYTES];
-    emmai_report_size(limit, emmai_cli.options.limit_bytes);
-    emmai_report_size(peak, stats->peak_footprint_bytes);
-    emmai_report_size(spare, emmai_cli.spare_bytes);
+    char limit[EMMA_REPORT_SIZE_BYTES], peak[EMMA_REPORT_SIZE_BYTES], spare[EMMA_REPORT_SIZE_BYTES];
+    emma_report_size(limit, emmai_cli.options.limit_bytes);
+    emma_report_size(peak, stats->peak_footprint_bytes);
+    emma_report_size(spare, emmai_cli.spare_bytes);
     fprintf(stderr,
             is_full ? "%s: the limit of %s (--limit) was reached: peak footprint %s"
                     : "%s: one request was larger than what the limit of %s (--limit) leaves: peak "

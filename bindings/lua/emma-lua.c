@@ -244,6 +244,7 @@ static void open_libraries(lua_State *state)
     emmai_state_replace_exit(state);
     make_arg_table(state);
     lua_gc(state, LUA_GCGEN, 0, 0);
+    emmai_watch_begin();
 }
 
 static bool run_command_line(lua_State *state)

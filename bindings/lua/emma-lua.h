@@ -4,6 +4,7 @@
  * emma-lua-options.c  the command line read once, before any memory is taken
  * emma-lua-state.c    the instance, the state in it, and how both end
  * emma-lua-repl.c     the interactive mode
+ * emma-lua-watch.c    what is noted of a run that is to be reported
  * emma-lua-report.c   --stats and --report
  *
  * One interpreter per process: emmai_cli. It is written by the main thread only. */
@@ -20,6 +21,7 @@
 #include <lualib.h>
 
 #include "emma_lua.h"
+#include "emma_report.h"
 
 #if LUA_VERSION_NUM != 504
 #error "emma-lua is an interpreter for Lua 5.4"
@@ -70,10 +72,9 @@ typedef struct interpreter {
     pid_t pid;               /* of the process that started: a forked child reports nothing */
     struct timespec start;   /* on the monotonic clock */
     bool reported;
-    bool figures_taken;        /* what follows is filled in */
-    emma_stats figures;        /* of the instance when its state was about to be dropped */
-    emma_class_stats *classes; /* class_count of them, from malloc; NULL if there was no memory */
-    size_t class_count;
+    bool figures_taken;      /* `report` is filled in */
+    emma_report report;      /* figures of the instance when its state was about to be dropped */
+    emma_report_place place; /* where --report goes */
     double run_seconds;
     double cpu_seconds;
 } interpreter;
@@ -125,6 +126,20 @@ void emmai_state_explain_no_memory(void);
 /* Reads, runs and prints until the input ends. */
 void emmai_repl_run(lua_State *state);
 
+/* emma-lua-watch.c */
+
+/* Starts to note down what happens in the instance; the lua_Alloc that does it. */
+lua_Alloc emmai_watch_start(emma *instance);
+
+/* The program begins: what types take more from now on is growth. */
+void emmai_watch_begin(void);
+
+/* Takes the last point of memory over time. */
+void emmai_watch_end(void);
+
+/* Adds what was noted to a report. */
+void emmai_watch_tell(emma_report *report);
+
 /* emma-lua-report.c */
 
 /* Finds out whether the report can be written, without leaving a file. False: a message has been
@@ -137,9 +152,5 @@ void emmai_report_take_figures(void);
 /* Writes what --stats and --report ask for, once; `exit_status` NULL: not known. False: the report
  * failed. */
 bool emmai_report_finish(const int *exit_status);
-
-/* Writes a size for people into `text`, as "1.5 MiB". Returns text. */
-#define SIZE_TEXT_BYTES 32
-const char *emmai_report_size(char text[SIZE_TEXT_BYTES], size_t bytes);
 
 #endif

@@ -692,7 +692,7 @@ def group_reports(suite):
         return json.loads(suite.read(name).decode("utf-8"))
 
     def left_over():
-        return [name for name in os.listdir(suite.directory) if name.startswith(".emma-lua")]
+        return [name for name in os.listdir(suite.directory) if name.startswith(".emma-report")]
 
     def refused(ran, place, why):
         told = "emma-lua: --report: cannot write '%s': %s\n" % (place, why)
@@ -780,7 +780,7 @@ def group_reports(suite):
     ran = subprocess.run(["sh", "-c", 'umask 027 && exec "$0" --report made.json -e "x = 1"', suite.emma_lua], cwd=suite.directory,
                          check=False, timeout=SECONDS)
     suite.check(os.stat(os.path.join(suite.directory, "made.json")).st_mode & 0o777 == 0o640, "a new one obeys the umask")
-    longest = "n" * 255
+    longest = "n" * 250 + ".json"
     suite.emma("--report", longest, "-e", "x = 1")
     suite.check(report(longest)["exit_status"] == 0, "the longest name")
     os.unlink(os.path.join(suite.directory, longest))
