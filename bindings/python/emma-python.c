@@ -11,7 +11,7 @@
 #define EMMAI_PYTHON_FAST
 #include "emma_python.c"
 
-#include "emma-python.h"
+#include "emma-python-report.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -88,16 +88,26 @@ static inline bool lock_heap_has(const void *block)
            emmai_sync_get(&emmai_tag_of_beyond(instance, beyond)->owner) == lock_heap->number;
 }
 
+/* On the slow paths only: a bin is filled by a page or so. */
+static inline void watch(size_t bytes)
+{
+    if (MALLOC_UNLIKELY(emmai_python_watched))
+        emmai_python_watch(bytes);
+}
+
 static MALLOC_NOINLINE void *python_malloc_slowly(emmai_heap *heap, size_t bytes)
 {
     look_at_spare();
-    return or_refused(heap_allocate_slowly(heap, bytes), bytes);
+    void *block = heap_allocate_slowly(heap, bytes);
+    watch(bytes);
+    return or_refused(block, bytes);
 }
 
 static MALLOC_NOINLINE void *python_refill(emmai_heap *heap, size_t size_class)
 {
     void *block = heap_refill(heap, size_class);
     look_at_spare();
+    watch(EMMAI_PAGE_BYTES);
     return or_refused(block, emmai_class_bytes((unsigned)size_class));
 }
 
@@ -377,4 +387,6 @@ const emma_python_functions_table emma_python_functions = {
     .restart_peak = emma_python_restart_peak,
     .list_blocks = emma_python_list_blocks,
     .numpy_handler = emma_python_numpy_handler,
+    .report = emma_python_report,
+    .report_check = emma_python_report_check,
 };

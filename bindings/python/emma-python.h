@@ -41,6 +41,14 @@ typedef struct emma_python_block {
  * SIZE_MAX: other threads have heaps, and may be using them without Python's lock, which is held. */
 EMMA_API size_t emma_python_list_blocks(emma_python_block *blocks, size_t room);
 
+/* Writes a report of Python's memory as it is now, of the kind that the end of the path tells; `types` is what
+ * snapshot() in _types.py gives. 0: it is written; EMMA_REPORT_BAD_NAME or an errno: nothing is, and `why` has room
+ * for the reason. Python's lock is held. */
+EMMA_API int emma_python_report(const char *path, const char *types, char *why, size_t room);
+
+/* The same as far as it is about the path: whether a report could be written. */
+EMMA_API int emma_python_report_check(const char *path, char *why, size_t room);
+
 /* NumPy's PyDataMem_Handler for the data of arrays, for a capsule "mem_handler". Never freed. */
 EMMA_API void *emma_python_numpy_handler(void);
 
@@ -61,6 +69,8 @@ typedef struct emma_python_functions_table {
     size_t (*restart_peak)(size_t restore_bytes);
     size_t (*list_blocks)(emma_python_block *blocks, size_t room);
     void *(*numpy_handler)(void);
+    int (*report)(const char *path, const char *types, char *why, size_t room);
+    int (*report_check)(const char *path, char *why, size_t room);
 } emma_python_functions_table;
 
 EMMA_API extern const emma_python_functions_table emma_python_functions;

@@ -163,4 +163,5 @@ enum emma_status process_set_limit(size_t limit_bytes, size_t spare_bytes);
 size_t process_restart_peak(size_t restore_bytes);
 PyObject *process_walk(void);
 PyObject *process_serve_numpy(PyObject *api);
+PyObject *process_report(PyObject *path, PyObject *types);
 %exception;

@@ -126,6 +126,21 @@ static PyObject *process_walk(void)
     return pairs;
 }
 
+#define PROCESS_WHY_BYTES 512
+
+/* Writes a report with `types`, which are bytes; or with None only tells whether one could be written. A tuple of
+ * emma_python_report's number and the reason, as bytes. */
+static PyObject *process_report(PyObject *path, PyObject *types)
+{
+    char *name, *figures = NULL, why[PROCESS_WHY_BYTES] = "";
+    if (PyBytes_AsStringAndSize(path, &name, NULL) < 0 ||
+        (types != Py_None && PyBytes_AsStringAndSize(types, &figures, NULL) < 0))
+        return NULL;
+    const int error = figures ? emma_process->report(name, figures, why, sizeof why)
+                              : emma_process->report_check(name, why, sizeof why);
+    return Py_BuildValue("iy", error, why);
+}
+
 /* Of NumPy's table of functions for C: NEP 49, NumPy 1.22 and later. */
 #define NUMPY_SET_HANDLER 304
 

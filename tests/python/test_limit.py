@@ -166,9 +166,10 @@ class Figures(EmmaTest):
     def test_report_never_over_another_file(self):
         precious = self.script("precious = 1\n", "precious.py")
         done = self.code("pass", "--report", precious)
-        self.assertEqual(done.returncode, 2)
-        self.assertIn("it is there and is no report", done.stderr)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the file is there and is no report", done.stderr)
         done = self.code("open('later.json', 'w').write('precious')", "--report", "later.json")
+        self.assertEqual(done.returncode, 1)
         self.assertIn("no report in", done.stderr)
         self.assertEqual((precious.read_text(), (self.folder / "later.json").read_text()), ("precious = 1\n", "precious"))
 
@@ -176,7 +177,7 @@ class Figures(EmmaTest):
         path = self.folder / "summary.json"
         text = '{\n  "emma": {\n    "seconds": 1\n  }\n}\n'
         path.write_text(text)
-        self.assertEqual(self.code("pass", "--report", path).returncode, 2)
+        self.assertEqual(self.code("pass", "--report", path).returncode, 1)
         self.python("-c", "pass", env=environment(EMMA_OPTIONS=f"report={path}", LD_PRELOAD=LIBRARY))
         self.assertEqual(path.read_text(), text)
 
@@ -202,8 +203,13 @@ class Figures(EmmaTest):
         import os
         os.mkfifo(self.folder / "pipe")
         done = self.code("pass", "--report", "pipe")
-        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.returncode, 1)
         self.assertIn("no report in", done.stderr)
+        self.assertIn("nothing reads from this pipe", done.stderr)
+        with open(self.folder / "read.json", "w") as out, subprocess.Popen(["cat", "pipe"], cwd=self.folder, stdout=out) as reader:
+            self.assert_ok(self.code("import time; time.sleep(0.5)", "--report", "pipe"))
+            reader.wait(timeout=60)
+        self.assertIn("peak_footprint_bytes", json.loads((self.folder / "read.json").read_text()))
 
     def test_report_of_a_killed_program(self):
         path = self.folder / "report.json"

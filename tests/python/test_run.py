@@ -174,7 +174,10 @@ class BadInput(EmmaTest):
         self.assert_ok(self.code("pass", "--soft-limit", "65536G"))
 
     def test_report_that_cannot_be_written(self):
-        self.assert_refused(2, "argument --report: there is no such folder", "--report", "missing/r.json", "-c", "pass")
+        for path, why in (("missing/r.json", "No such file or directory"), (".", "Is a directory"),
+                          ("r.txt", "its name must end in .html, .json or .svg")):
+            self.assert_refused(1, f"--report: cannot write '{path}': {why}", "--report", path, "-c", "print('ran')")
+        self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_unknown_domain(self):
         self.assert_refused(2, "'x' is no domain", "--domains", "raw,x", "-c", "pass")

@@ -18,6 +18,7 @@ from ._errors import (
 from ._figures import Block, Domain, Measurement, Stats, diagnose, measure, owns, stats, trim, walk
 from ._install import install, is_installed, serve_numpy
 from ._limit import LimitedModule
+from ._report import report
 from ._size import format_size, parse_size
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ __all__ = [
     "Block", "Deadline", "Domain", "HeapCorrupt", "Instance", "InstructionLimit", "Killed", "Lease", "Measurement",
     "MemoryLimit", "Pool", "PoolStats", "Sandbox", "SandboxBroken", "SandboxBusy", "SandboxClosed", "SandboxError",
     "SandboxStats", "SandboxTypes", "ScriptError", "Stats", "doctor", "export", "format_size", "install", "is_installed", "limit",
-    "measure", "owns", "parse_size", "serve_numpy", "stats", "trim", "walk",
+    "measure", "owns", "parse_size", "report", "serve_numpy", "stats", "trim", "walk",
 ]
 
 __version__: str

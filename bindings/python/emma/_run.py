@@ -6,10 +6,10 @@ terminal are as without emma.
 
 import argparse
 import os
-import re
 import sys
 
 from ._process import NAME, NAME_OF_ALL, path_of
+from ._report import why_not
 from ._size import format_size, parse_size
 
 PROGRAM = "python -m emma"
@@ -32,10 +32,6 @@ _PROBE_SECONDS = 60
 
 # Of this package's libraries only one can be preloaded.
 _LIBRARY_PREFIX = "libemma-python"
-
-# How a report begins, as the library writes it.
-_REPORT_HEAD = re.compile(r'\{\n  "emma": "[0-9.]+",\n  "process": ')
-_REPORT_HEAD_BYTES = 80
 
 # What the list in EMMA_OPTIONS cannot carry as it is.
 _ESCAPED = str.maketrans({"%": "%25", ",": "%2C"})
@@ -76,7 +72,7 @@ def _run_parser():
     run.add_argument("--limit", type=_size, metavar="SIZE", help="hard cap on Python's memory")
     run.add_argument("--soft-limit", type=_size, metavar="SIZE", help="warn on stderr when it takes more, once")
     run.add_argument("--stats", action="store_true", help="print figures on stderr at exit")
-    run.add_argument("--report", metavar="FILE", help="write figures to a file at exit, as JSON; - is stdout")
+    run.add_argument("--report", metavar="FILE", help="write a report at exit: .html to look at, .json or .svg; - is stdout")
     run.add_argument("--export", action="store_true", help="show figures to `emma top` while the program runs")
     run.add_argument("--children", action=argparse.BooleanOptionalAction, default=True,
                      help="serve the Python programs that this one starts, too, each with a limit of its own")
@@ -183,12 +179,14 @@ def _peak_of_start(command, library, domains):
 
     served = f"domains={domains}," if domains else ""
     try:
-        with tempfile.NamedTemporaryFile(prefix="emma-", suffix=".json") as report:
+        with tempfile.TemporaryDirectory(prefix="emma-") as folder:
+            report = os.path.join(folder, "start.json")
             environment = {**os.environ, "LD_PRELOAD": str(library),
-                           "EMMA_OPTIONS": f"{served}report={report.name.translate(_ESCAPED)}"}
+                           "EMMA_OPTIONS": f"{served}report={report.translate(_ESCAPED)}"}
             subprocess.run([*command, "-c", "pass"], env=environment, stdin=subprocess.DEVNULL, check=False,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_PROBE_SECONDS)
-            return json.load(report)["peak_footprint_bytes"]
+            with open(report, encoding="utf-8") as file:
+                return json.load(file)["peak_footprint_bytes"]
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
 
@@ -214,30 +212,7 @@ def _check(options, parser):
         return "/dev/stdout"
     if not options.report:
         parser.error("argument --report: the name of a file is missing")
-    report = os.path.abspath(options.report)
-    problem = _why_no_report(report)
-    if problem:
-        parser.error(f"argument --report: {problem}: {options.report}")
-    return report
-
-
-def _why_no_report(path):
-    """Why no report can be written there at the end, or None. Nothing is made or waited for."""
-    if not os.path.lexists(path):
-        folder = os.path.dirname(path)
-        return None if os.access(folder, os.W_OK | os.X_OK) else "there is no such folder, or no right to write there"
-    if os.path.isdir(path):
-        return "it is a folder"
-    if not os.access(path, os.W_OK):
-        return "no right to write to it"
-    if not os.path.isfile(path) or os.path.getsize(path) == 0 or _is_standard_stream(path):
-        return None
-    try:
-        with open(path, encoding="utf-8") as file:
-            known = _REPORT_HEAD.match(file.read(_REPORT_HEAD_BYTES)) is not None
-    except (OSError, UnicodeDecodeError):
-        known = False
-    return None if known else "it is there and is no report"
+    return os.path.abspath(options.report)
 
 
 def _empty_report(path):
@@ -277,6 +252,9 @@ def _run(options, program):
         library = _library_for(options)
     except OSError as error:
         return _fail(error, EXIT_FAILED)
+    problem = report and why_not(report)
+    if problem:
+        return _fail(f"--report: cannot write {options.report!r}: {problem}", EXIT_FAILED)
     command = [sys.executable, *interpreter_flags(sys.orig_argv)]
     asked = options.limit is not None
     limit = options.limit if asked else _limit_in_environment()

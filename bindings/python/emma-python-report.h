@@ -1,0 +1,42 @@
+/* emma-python-report.h - what the files that report a Python process offer each other. */
+#ifndef EMMA_PYTHON_REPORT_H
+#define EMMA_PYTHON_REPORT_H
+
+#include "emma-python.h"
+#include "emma_report.h"
+
+/* ---- emma-python-report.c ---- */
+
+/* Whether memory over time is noted, as there is to be a report. Written before anything is served. */
+extern bool emmai_python_watched;
+
+/* Notes that so much was allocated. Outside of all calls into the instance; any thread. */
+void emmai_python_watch(size_t bytes);
+
+void emmai_python_watch_start(const emma *instance);
+
+/* Writes the report that was asked for at the start; false: it says why not. */
+bool emmai_python_report_at_end(const emma *instance);
+
+/* Takes the figures for it now: Python is about to end. */
+void emmai_python_report_take_last(void);
+
+/* Bytes of the process's memory that are neither a file's nor the instance's. */
+size_t emmai_python_outside_bytes(const emma_stats *stats);
+
+/* "raw", "mem" or "obj". */
+const char *emmai_python_domain_name(unsigned domain);
+
+/* ---- emma-python-types.c ---- */
+
+/* Sees to it that Python is asked about its types, from now on and at its end; false: it is not there yet. */
+bool emmai_python_types_begin(void);
+
+/* Adds what Python told in `text`, which is cut up, and what there was at the start, to a report. The report's rows are
+ * the caller's to free. */
+void emmai_python_types_tell(emma_report *report, char *text);
+
+/* What Python told at its end; NULL: nothing. */
+char *emmai_python_types_last(void);
+
+#endif

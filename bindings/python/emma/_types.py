@@ -1,0 +1,58 @@
+"""What the objects of each type take, for reports. The library has this file in it, too, and runs it at the start and at
+the end of a program that is to be reported."""
+
+import gc
+import sys
+import time
+
+_MOST_SECONDS = 1.0
+_MOST_ROWS = 1000
+_STEP = 1024
+
+
+def _name(kind):
+    try:
+        module, name = str(kind.__module__), str(kind.__qualname__)
+    except Exception:  # a metaclass may do anything
+        return "?"
+    return " ".join((name if module == "builtins" else f"{module}.{name}").split())
+
+
+def _size(obj):
+    try:
+        return sys.getsizeof(obj, 0)
+    except Exception:  # so may __sizeof__
+        return 0
+
+
+def _count(objects, totals, seen, deadline):
+    """Adds up these objects and what they refer to that the collector does not know; how many it looked at."""
+    for at, obj in enumerate(objects):
+        if at % _STEP == 0 and time.perf_counter() > deadline:
+            return at
+        waiting = [obj]
+        while waiting:
+            this = waiting.pop()
+            total = totals.setdefault(type(this), [0, 0])
+            total[0] += 1
+            total[1] += _size(this)
+            for part in gc.get_referents(this):
+                if not gc.is_tracked(part) and id(part) not in seen:
+                    seen.add(id(part))
+                    waiting.append(part)
+    return len(objects)
+
+
+def snapshot():
+    """Text: the program, the runtime, what the figures are, then for each type a line of its objects' count, their bytes,
+    and its name, most bytes first."""
+    totals, objects = {}, gc.get_objects()
+    done = _count(objects, totals, set(), time.perf_counter() + _MOST_SECONDS)
+    note = "Objects that the collector knows and what they hold, with the bytes that sys.getsizeof tells"
+    if done < len(objects):
+        note += f"; it stopped after {_MOST_SECONDS:g} s, at {done} of {len(objects)} of them"
+    rows = sorted(((size, count, _name(kind)) for kind, (count, size) in totals.items()), reverse=True)[:_MOST_ROWS]
+    program = " ".join(str(getattr(sys, "argv", [""])[0]).split())
+    lines = [program, f"Python {sys.version.split()[0]}", f"{note}."]
+    lines += [f"{count} {size} {name}" for size, count, name in rows]
+    return "\n".join(lines).encode("utf-8", "backslashreplace") + b"\n"
