@@ -1,7 +1,7 @@
 /* emma-lua-watch.c - what is noted of a run that is to be reported: memory over time, and what objects of each type
  * take.
  *
- * It is a lua_Alloc around emma's. Lua tells the type of an object where it is allocated, and nowhere else; so the type
+ * It is a lua_Alloc in place of emma's. Lua tells the type of an object where it is allocated, and nowhere else; so the type
  * is written down in a map with a byte for each 16 bytes of the region, which no two objects with a type share. At the
  * end nothing needs to be looked for, however large the heap is. Without a report none of this is there. */
 #ifndef _GNU_SOURCE
@@ -43,48 +43,60 @@ static uint8_t *type_of(const void *block)
     return &type_map[(uintptr_t)block >> GRANULE_SHIFT & type_mask];
 }
 
-static void note_new(const void *block, size_t tag, size_t bytes)
+static void count(size_t type, size_t objects, size_t bytes)
 {
-    const size_t type = tag < TYPE_COUNT && type_names[tag] ? tag : 0;
-    types[type].count++;
+    types[type].count += objects;
     types[type].bytes += bytes;
-    if (type)
+}
+
+static void tick(size_t allocated)
+{
+    if (emma_report_is_due(&bytes_left, allocated))
+        emma_report_series_tick(&series);
+}
+
+static void *watch_new(void *instance, size_t tag, size_t bytes)
+{
+    void *block = emma_resize(instance, NULL, 0, bytes);
+    if (!block)
+        return NULL;
+    const size_t type = tag < TYPE_COUNT && type_names[tag] ? tag : 0;
+    count(type, 1, bytes);
+    if (type && type_map)
         *type_of(block) = (uint8_t)type;
+    tick(bytes);
+    return block;
 }
 
-static void note_end(const void *block, size_t type, size_t bytes)
+static void *watch_end(void *instance, void *block, size_t bytes)
 {
-    types[type].count--;
-    types[type].bytes -= bytes;
-    if (type)
-        *type_of(block) = 0;
+    uint8_t *type = type_map ? type_of(block) : NULL;
+    count(type ? *type : 0, (size_t)-1, 0 - bytes);
+    if (type && *type)
+        *type = 0;
+    return emma_resize(instance, block, bytes, 0);
 }
 
-static void note_resized(const void *old, const void *block, size_t type, size_t bytes_before,
-                         size_t bytes)
+static void *watch_resized(void *instance, void *old, size_t bytes_before, size_t bytes)
 {
-    types[type].bytes += bytes - bytes_before;
-    if (type && old != block) {
+    const size_t type = type_map ? *type_of(old) : 0;
+    void *block = emma_resize(instance, old, bytes_before, bytes);
+    if (!block)
+        return NULL;
+    count(type, 0, bytes - bytes_before);
+    if (type && block != old) {
         *type_of(old) = 0;
         *type_of(block) = (uint8_t)type;
     }
+    tick(bytes > bytes_before ? bytes - bytes_before : 0);
+    return block;
 }
 
 static void *watch_alloc(void *instance, void *ptr, size_t osize, size_t nsize)
 {
-    const size_t type = type_map && ptr ? *type_of(ptr) : 0;
-    if (type_map && ptr && nsize == 0)
-        note_end(ptr, type, osize);
-    void *block = emma_lua_alloc(instance, ptr, osize, nsize);
-    if (!block)
-        return NULL;
-    if (type_map && ptr)
-        note_resized(ptr, block, type, osize, nsize);
-    else if (type_map)
-        note_new(block, osize, nsize);
-    if (emma_report_is_due(&bytes_left, !ptr ? nsize : nsize > osize ? nsize - osize : 0))
-        emma_report_series_tick(&series);
-    return block;
+    if (!ptr)
+        return nsize ? watch_new(instance, osize, nsize) : NULL;
+    return nsize ? watch_resized(instance, ptr, osize, nsize) : watch_end(instance, ptr, osize);
 }
 
 static void make_type_map(const emma *instance)

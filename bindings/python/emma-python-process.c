@@ -18,7 +18,13 @@ static pid_t first_process;
 void emmai_python_note_start(void)
 {
     first_process = getpid();
-    emmai_python_watch_start(emma_python_instance());
+    if (emmai_python_is_to_report() && emmai_malloc_report_path[0])
+        emmai_python_watch_start();
+}
+
+bool emmai_python_is_to_report(void)
+{
+    return emma_python_instance() && first_process == getpid() && emmai_malloc_is_to_report();
 }
 
 /* ---- messages ---- */
@@ -164,10 +170,9 @@ __attribute__((constructor)) static void begin(void)
 
 __attribute__((destructor)) static void end(void)
 {
-    const emma *instance = emma_python_instance();
-    if (!instance || first_process != getpid() || !emmai_malloc_is_to_report())
+    if (!emmai_python_is_to_report())
         return;
     tell_displaced();
     if (emmai_malloc_report_path[0])
-        report_failed = !emmai_python_report_at_end(instance);
+        report_failed = !emmai_python_report_at_end();
 }

@@ -15,11 +15,9 @@
 bool emmai_python_watched;
 static emma_report_series series;
 
-void emmai_python_watch_start(const emma *instance)
+void emmai_python_watch_start(void)
 {
-    if (!emmai_malloc_report_path[0])
-        return;
-    emma_report_series_start(&series, instance);
+    emma_report_series_start(&series, emma_python_instance());
     emmai_python_watched = true;
 }
 
@@ -149,8 +147,9 @@ static void tell_why(const char *why)
     emmai_malloc_text_say(&text, why);
 }
 
-bool emmai_python_report_at_end(const emma *instance)
+bool emmai_python_report_at_end(void)
 {
+    const emma *instance = emma_python_instance();
     emma_report_place place;
     if (!last_report.process)
         take_figures(&last_report, instance);

@@ -7,16 +7,16 @@
 
 /* ---- emma-python-report.c ---- */
 
-/* Whether memory over time is noted, as there is to be a report. Written before anything is served. */
+/* Whether memory over time is noted, as there is to be a report. */
 extern bool emmai_python_watched;
 
 /* Notes that so much was allocated. Outside of all calls into the instance; any thread. */
 void emmai_python_watch(size_t bytes);
 
-void emmai_python_watch_start(const emma *instance);
+void emmai_python_watch_start(void);
 
 /* Writes the report that was asked for at the start; false: it says why not. */
-bool emmai_python_report_at_end(const emma *instance);
+bool emmai_python_report_at_end(void);
 
 /* Takes the figures for it now: Python is about to end. */
 void emmai_python_report_take_last(void);
@@ -26,6 +26,11 @@ size_t emmai_python_outside_bytes(const emma_stats *stats);
 
 /* "raw", "mem" or "obj". */
 const char *emmai_python_domain_name(unsigned domain);
+
+/* ---- emma-python-process.c ---- */
+
+/* Whether this process, not one that it started or forked, tells of itself at its end. */
+bool emmai_python_is_to_report(void);
 
 /* ---- emma-python-types.c ---- */
 

@@ -88,11 +88,12 @@ static char *ask(void)
     return copy;
 }
 
-/* The same, and the peak is as if nobody had asked. */
+/* The same, and what is noted of memory is as if nobody had asked. */
 static char *take_snapshot(void)
 {
     emma_stats before = { .struct_bytes = sizeof before };
     emma_get_stats(emma_python_instance(), &before);
+    emmai_python_watched = false;
     char *text = ask();
     emma_python_trim();
     emma_python_restart_peak(before.peak_footprint_bytes);
@@ -102,9 +103,11 @@ static char *take_snapshot(void)
 static PyObject *take_last(PyObject *self, PyObject *nothing)
 {
     (void)self, (void)nothing;
-    emmai_python_report_take_last();
-    free(types_at_end);
-    types_at_end = take_snapshot();
+    if (emmai_python_is_to_report()) {
+        emmai_python_report_take_last();
+        free(types_at_end);
+        types_at_end = take_snapshot();
+    }
     return Py_BuildValue("");
 }
 
@@ -132,6 +135,7 @@ static int begin_types(void *nothing)
         if (done)
             Py_DecRef(done);
         types_at_start = take_snapshot();
+        emmai_python_watched = true;
     }
     if (PyErr_Occurred()) /* without memory for it there are no types */
         PyErr_Clear();

@@ -359,7 +359,7 @@ static void map_key(const map_plot *plot, int y)
     }
     words(plot->out, x, y, "q", "start", "bytes");
     x += 50;
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++, x += i == 0 ? 72 : 108)
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++, x += i == 1 ? 78 : 108)
         key(plot->out, x, y, kinds[i][0], kinds[i][1]);
 }
 

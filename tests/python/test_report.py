@@ -70,6 +70,16 @@ class AtTheEnd(EmmaTest):
         report = json.loads((self.folder / "r.json").read_text())
         self.assertGreater(sum(row["bytes"] for row in report["types"]), 10_000_000)
         self.assertLess(report["peak_footprint_bytes"], int(done.stdout) * 1.05)
+        self.assertLess(max(report["series"]["footprint_bytes"]), int(done.stdout) * 1.05)
+
+    def test_peak_now(self):
+        code = "x = [str(i) for i in range(200_000)]\nemma.report('r.json')\nprint(emma.stats().peak_footprint)"
+        done = self.installed(code)
+        self.assert_ok(done)
+        report = json.loads((self.folder / "r.json").read_text())
+        self.assertLess(report["live_bytes"], report["footprint_bytes"])
+        self.assertLess(report["peak_footprint_bytes"], report["live_bytes"] * 1.3)
+        self.assertLess(int(done.stdout), report["live_bytes"] * 1.3)
 
     def test_near_the_limit_there_are_no_types(self):
         code = "x = [str(i) for i in range(200_000)]"
@@ -90,6 +100,11 @@ class AtTheEnd(EmmaTest):
                 "class Bad(metaclass=Meta):\n    def __sizeof__(self):\n        raise KeyError\n"
                 "keep = [Bad() for _ in range(10)]\n")
         self.assertGreater(len(self.report(code)["types"]), 20)
+
+    def test_child_of_a_fork_is_not_asked(self):
+        code = ("import os, sys\nclass Spy:\n    def __sizeof__(self):\n        print(me == os.getpid(), flush=True)\n        return 8\n"
+                "me, spy = os.getpid(), Spy()\nif os.fork() == 0:\n    sys.exit()\nos.wait()\n")
+        self.assert_prints(self.code(code, "--report", "r.json"), "True\n")
 
     def test_exit_status_where_it_cannot_be_written(self):
         code = "import os, sys\nos.rename('folder', 'elsewhere')\nsys.exit({})"
