@@ -7,10 +7,10 @@
 /* A point is due at the earliest so many times later as it took. */
 #define REST_FACTOR 100
 
-static uint64_t clock_now(void)
+static uint64_t read_clock(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
@@ -24,6 +24,8 @@ static void drop_every_other(emma_report_series *series)
 
 static void take_point(emma_report_series *series, uint64_t now)
 {
+    const uint64_t before =
+        read_clock(CLOCK_THREAD_CPUTIME_ID); /* not while others have the processor */
     emma_stats stats = { .struct_bytes = sizeof stats };
     emma_get_stats(series->instance, &stats);
     if (series->count == EMMA_REPORT_POINTS)
@@ -34,7 +36,7 @@ static void take_point(emma_report_series *series, uint64_t now)
         .footprint_bytes = stats.footprint_bytes,
         .limit_bytes = stats.limit_bytes,
     };
-    const uint64_t cost = clock_now() - now;
+    const uint64_t cost = read_clock(CLOCK_THREAD_CPUTIME_ID) - before;
     const uint64_t rest =
         cost * REST_FACTOR > series->interval ? cost * REST_FACTOR : series->interval;
     __atomic_store_n(&series->due, now + rest, __ATOMIC_RELAXED);
@@ -53,13 +55,13 @@ void emma_report_series_start(emma_report_series *series, const emma *instance)
 {
     series->instance = instance;
     series->interval = FIRST_INTERVAL_NS;
-    series->start = clock_now();
+    series->start = read_clock(CLOCK_MONOTONIC);
     try_point(series, series->start);
 }
 
 void emma_report_series_tick(emma_report_series *series)
 {
-    const uint64_t now = clock_now();
+    const uint64_t now = read_clock(CLOCK_MONOTONIC);
     if (now >= __atomic_load_n(&series->due, __ATOMIC_RELAXED))
         try_point(series, now);
 }
@@ -67,5 +69,5 @@ void emma_report_series_tick(emma_report_series *series)
 void emma_report_series_end(emma_report_series *series)
 {
     if (series->instance)
-        try_point(series, clock_now());
+        try_point(series, read_clock(CLOCK_MONOTONIC));
 }
