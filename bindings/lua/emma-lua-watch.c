@@ -77,17 +77,13 @@ static void *watch_end(void *instance, void *block, size_t bytes)
     return emma_resize(instance, block, bytes, 0);
 }
 
+/* Lua resizes nothing that has a type. */
 static void *watch_resized(void *instance, void *old, size_t bytes_before, size_t bytes)
 {
-    const size_t type = type_map ? *type_of(old) : 0;
     void *block = emma_resize(instance, old, bytes_before, bytes);
     if (!block)
         return NULL;
-    count(type, 0, bytes - bytes_before);
-    if (type && block != old) {
-        *type_of(old) = 0;
-        *type_of(block) = (uint8_t)type;
-    }
+    count(0, 0, bytes - bytes_before);
     tick(bytes > bytes_before ? bytes - bytes_before : 0);
     return block;
 }

@@ -2,7 +2,7 @@
  * agrees with the figures, of a shared instance too. */
 #include "emma_test.h"
 
-enum { SLAB_BLOCKS = 500, SLAB_BLOCK_BYTES = 1024, RUN_BYTES = 1000000 };
+enum { SMALL_BYTES = 60, SLAB_BLOCKS = 500, SLAB_BLOCK_BYTES = 1024, RUN_BYTES = 1000000 };
 
 typedef struct visits {
     const emma *instance;
@@ -52,6 +52,9 @@ static void run(unsigned flags)
     emma *instance = emma_create(&options);
     CHECK(instance != NULL);
     CHECK_EQ(look(instance).of_kind[EMMA_CHUNK_YOUNG], 1);
+    for (size_t bytes = 1; bytes < SMALL_BYTES; bytes++) /* packed, in a local instance */
+        CHECK(emma_malloc(instance, bytes) != NULL);
+    look(instance);
 
     void *block = emma_malloc(instance, RUN_BYTES);
     CHECK(block != NULL);

@@ -120,6 +120,7 @@ class Browser(ReportTest):
         keys = found["keys"]
         self.assertTrue(keys[0].startswith("at offset 0 bytes: small blocks of many sizes, "), keys)
         self.assertTrue(keys[1].startswith("at offset 16.0 KiB: "), keys)
+        self.assertRegex(keys[2], r"^at offset \d\.\d MiB: ", "a line further")
         self.assertEqual(len(set(keys)), 4, keys)
         self.assertEqual(keys[4], keys[0])
         self.assertEqual(found["tip"], [True, keys[0]])
