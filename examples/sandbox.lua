@@ -1,7 +1,7 @@
 -- Runs scripts that are not trusted, from Lua: each in what it may take, and back to a clean state after it.
 --
 -- Run it where Lua finds the module emma:
---     lua5.4 examples/lua/sandbox.lua
+--     lua5.4 examples/sandbox.lua
 --
 -- Expected output:
 --     3 apples and 2 pears: 19
