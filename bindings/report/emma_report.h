@@ -120,7 +120,6 @@ typedef struct emma_report_place {
     char *directory; /* the file's */
     bool replaces;   /* `before` was there */
     struct stat before;
-    mode_t mode;
 } emma_report_place;
 
 /* Finds out whether a report can be written there, and leaves nothing: false where not. The name ends in .html, .json

@@ -4,7 +4,7 @@
  * before. Only a report (or an empty file) is ever replaced. What is no regular file, or is open already as a stream
  * of this process, is held from the start and written to as it is: a rename would take it away from others. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* realpath, mkstemp, F_DUPFD_CLOEXEC */
+#define _GNU_SOURCE /* realpath, F_DUPFD_CLOEXEC */
 #endif
 #include "emma_report.h"
 
@@ -23,7 +23,8 @@
 #define SHELL_DESCRIPTORS 10 /* a shell can redirect those below */
 #define VERSION_BYTES     32 /* more than any version has */
 
-#define TEMPORARY_NAME "/.emma-report.XXXXXX"
+#define TEMPORARY_NAME "/.emma-report.%ld.%u"
+#define MOST_TRIES     100
 
 __attribute__((format(printf, 3, 4))) static bool refuse(emma_report_place *place, int error,
                                                          const char *format, ...)
@@ -98,16 +99,29 @@ static bool resolve(emma_report_place *place, const char *path)
     return place->file != NULL;
 }
 
-/* Makes the file that is to be renamed into the place, and its name. -1: refused. */
+/* Makes the file that is to be renamed into the place, with the mode that a new one has here, and its name. -1:
+ * refused. */
 static int make_temporary(emma_report_place *place, char **name)
 {
-    *name = join(place->directory, TEMPORARY_NAME);
-    const int descriptor = *name ? mkostemp(*name, O_CLOEXEC) : -1;
-    if (descriptor >= 0)
-        return descriptor;
-    refuse(place, errno, "no file can be made in '%s': %s", place->directory, strerror(errno));
-    free(*name);
-    return -1;
+    static unsigned number; /* any thread, atomic */
+    char end[sizeof TEMPORARY_NAME + 32];
+    int descriptor = -1;
+    errno = EEXIST;
+    for (int tries = 0; descriptor < 0 && errno == EEXIST && tries < MOST_TRIES; tries++) {
+        snprintf(end, sizeof end, TEMPORARY_NAME, (long)getpid(),
+                 __atomic_fetch_add(&number, 1, __ATOMIC_RELAXED));
+        *name = join(place->directory, end);
+        if (!*name)
+            break;
+        descriptor = open(*name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, NEW_REPORT_MODE);
+        const int error = errno;
+        if (descriptor < 0)
+            free(*name);
+        errno = error;
+    }
+    if (descriptor < 0)
+        refuse(place, errno, "no file can be made in '%s': %s", place->directory, strerror(errno));
+    return descriptor;
 }
 
 static bool is_report(const char *start)
@@ -178,10 +192,6 @@ static bool prepare_file(emma_report_place *place, const char *path, bool is_kno
         return refuse(place, EMMA_REPORT_BAD_NAME, "its name must end in .html, .json or .svg");
     if (!resolve(place, path))
         return refuse_errno(place, errno);
-    const mode_t mask = umask(0);
-    umask(mask);
-    place->mode = place->replaces ? place->before.st_mode & MODE_BITS : NEW_REPORT_MODE & ~mask;
-
     char *temporary;
     const int descriptor = make_temporary(place, &temporary);
     if (descriptor < 0)
@@ -246,12 +256,14 @@ static int write_into(int descriptor, enum emma_report_format format, const emma
     return out.error;
 }
 
+/* What is replaced keeps both. */
 static int set_owner_and_mode(const emma_report_place *place, int descriptor)
 {
-    if (place->replaces && fchown(descriptor, place->before.st_uid, place->before.st_gid) != 0 &&
-        errno != EPERM)
+    if (!place->replaces)
+        return 0;
+    if (fchown(descriptor, place->before.st_uid, place->before.st_gid) != 0 && errno != EPERM)
         return errno;
-    return fchmod(descriptor, place->mode) == 0 ? 0 : errno;
+    return fchmod(descriptor, place->before.st_mode & MODE_BITS) == 0 ? 0 : errno;
 }
 
 static bool write_file(emma_report_place *place, const emma_report *report)
