@@ -34,7 +34,9 @@ install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 # What README.md links to, at the same places beside it.
 foreach(file IN ITEMS core/emma.h bindings/emma_export.h docs/internals.md examples/embed_lua.c examples/embed_python.c
-        examples/embed_python_and_lua.c bindings/lua/emma_sandbox.h bindings/lua/emma_sandbox_pool.h examples/sandbox.c
+        examples/embed_python_and_lua.c bindings/lua/emma_sandbox.h bindings/lua/emma_sandbox_pool.h
+        bindings/report/vendor/README.md
+        examples/sandbox.c
         examples/pool_server.c examples/pool_server_handler.c examples/pool_server_handler.h examples/lua/handler.lua)
     cmake_path(GET file PARENT_PATH folder)
     install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_DOCDIR}/${folder}")

@@ -10,7 +10,7 @@
  * allocations return NULL, frees are put off until a later call that leaves the fast path. In a
  * shared instance any thread may be inside at any time, and signal handlers are served; emma_walk,
  * emma_check, emma_reset and emma_destroy need the instance for themselves all the same, and what
- * emma_get_stats tells of blocks is exact only then. From a callback of emma's (a handler, a visit)
+ * emma_get_stats and emma_walk_chunks tell of blocks is exact only then. From a callback of emma's (a handler, a visit)
  * only what its type allows may be called.
  *
  * Forks: the child may use every instance. What other threads of the parent were just changing is

@@ -11,7 +11,7 @@
  * emma_report_series.c  memory over time
  * emma_report_place.c   where a report may be written, and how it comes there
  * emma_report_out.c     text into a descriptor
- * emma_report_json.c, emma_report_page.c, emma_report_svg.c  the three kinds
+ * emma_report_json.c, emma_report_page.c, emma_report_svg.c, emma_report_svg_map.c  the three kinds
  * emma-report.html, .css, .js and vendor/  the page, compiled in by emma_report_page.c
  *
  * For programs, not for the core's users: it needs the C library and is in no installed library's interface. */
