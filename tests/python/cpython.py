@@ -20,7 +20,7 @@ IGNORED = ("test_debugmallocstats", "test_getallocatedblocks", "test_get_alloc_c
            "test_pythonmalloc")
 
 
-def run_tests(python, modules, folder):
+def run_tests(python: list[str], modules: list[str], folder: str) -> tuple[int, set[str]]:
     """The output of CPython's test runner, as it goes, and the modules that failed."""
     ignored = [word for name in IGNORED for word in ("-i", name)]
     command = [*python, "-m", "test", "-j2", "--timeout", str(MODULE_SECONDS), *ignored, *modules]
@@ -28,21 +28,22 @@ def run_tests(python, modules, folder):
     with subprocess.Popen(command, cwd=folder, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:
         lines = []
+        assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
             print(line, end="", flush=True)
     return process.returncode, failed_modules("".join(lines))
 
 
-def failed_modules(output):
+def failed_modules(output: str) -> set[str]:
     """What the runner's summary lists as failed."""
-    found = set()
+    found: set[str] = set()
     for part in re.findall(r"^\d+ tests? failed:\n((?:    .*\n)+)", output, re.MULTILINE):
         found.update(part.split())
     return found
 
 
-def main(modules):
+def main(modules: list[str]) -> int:
     if subprocess.run([sys.executable, "-c", "import test.test_list"], capture_output=True, check=False).returncode:
         print("skipped: this Python comes without its tests")
         return 77

@@ -6,14 +6,14 @@ from support import EmmaTest, environment
 
 
 class Install(EmmaTest):
-    def test_twice(self):
+    def test_twice(self) -> None:
         self.assert_prints(self.python("-c", "import emma; print(emma.is_installed(), emma.install(), emma.install(), "
                                              "emma.is_installed())"), "False True False True\n")
 
-    def test_under_run(self):
+    def test_under_run(self) -> None:
         self.assert_prints(self.code("import emma; print(emma.install())"), "False\n")
 
-    def test_older_blocks_go_back(self):
+    def test_older_blocks_go_back(self) -> None:
         code = """
 old = [[i] for i in range(50_000)]
 grows = []
@@ -29,7 +29,7 @@ print(domains["obj"].older_freed + domains["mem"].older_freed >= 50_000, sum(gro
 """
         self.assert_prints(self.python("-c", code), "True True\n")
 
-    def test_in_a_thread(self):
+    def test_in_a_thread(self) -> None:
         code = """
 import threading, emma
 running = True
@@ -51,11 +51,11 @@ print(emma.is_installed(), "sound" in emma.doctor())
 """
         self.assert_prints(self.python("-c", code), "True True\n")
 
-    def test_star_and_hasattr(self):
+    def test_star_and_hasattr(self) -> None:
         self.assert_prints(self.python("-c", "from emma import *\nimport emma\nprint(hasattr(emma, 'limit'), limit)"),
                            "True None\n")
 
-    def test_under_tracemalloc(self):
+    def test_under_tracemalloc(self) -> None:
         code = """
 import tracemalloc, emma
 tracemalloc.start()
@@ -73,22 +73,22 @@ print("sound" in emma.doctor())
 """
         self.assert_prints(self.python("-c", code), "tracemalloc is tracing: \nTrue\nTrue\n")
 
-    def test_under_tracemalloc_from_the_start(self):
+    def test_under_tracemalloc_from_the_start(self) -> None:
         code = "import emma\ntry:\n    emma.install()\nexcept RuntimeError as error:\n    print(str(error)[:24])"
         self.assert_prints(self.python("-X", "tracemalloc", "-c", code), "tracemalloc is tracing: \n")
         self.assert_prints(self.python("-c", code, env=environment(PYTHONTRACEMALLOC="1")), "tracemalloc is tracing: \n")
 
-    def test_domains_that_options_leave(self):
+    def test_domains_that_options_leave(self) -> None:
         code = "import emma\ntry:\n    emma.install('raw')\nexcept ValueError as error:\n    print(error)"
         self.assert_prints(self.python("-c", code, env=environment(EMMA_OPTIONS="domains=obj")),
                            "the domains in EMMA_OPTIONS leave none of these\n")
 
-    def test_further_domains(self):
+    def test_further_domains(self) -> None:
         code = ("import emma\nprint(emma.install('mem'), emma.install('mem'))\ntry:\n    emma.install('obj')\n"
                 "except RuntimeError as error:\n    print(error)")
         self.assert_prints(self.python("-c", code), "True False\nemma was installed without obj: that is for good\n")
 
-    def test_walk_in_a_child(self):
+    def test_walk_in_a_child(self) -> None:
         code = """
 import emma, os, threading
 emma.install()
@@ -108,7 +108,7 @@ thread.join()
         done = self.python("-W", "ignore", "-c", code)
         self.assert_prints(done, "0\n")
 
-    def test_limit_after_a_trim(self):
+    def test_limit_after_a_trim(self) -> None:
         self.assert_ok(self.installed("""
 import emma
 kept = [bytes(450) for i in range(100_000)]
@@ -116,7 +116,7 @@ del kept
 emma.limit = emma.stats().live_bytes + (24 << 20)
 """))
 
-    def test_bad_domains(self):
+    def test_bad_domains(self) -> None:
         code = """
 import emma
 for domains in ([], ["raw", "heap"], "all", b"mem", 5):
@@ -132,7 +132,7 @@ print(emma.is_installed())
                                                     "domains are a str or several, not bytes\n"
                                                     "domains are a str or several, not int\nFalse\n")
 
-    def test_before_it_figures_are_refused(self):
+    def test_before_it_figures_are_refused(self) -> None:
         code = """
 import emma
 for ask in (emma.stats, emma.trim, emma.walk, emma.measure, lambda: emma.owns(1),
@@ -148,7 +148,7 @@ print(emma.doctor())
 
 
 class Figures(EmmaTest):
-    def test_stats(self):
+    def test_stats(self) -> None:
         code = """
 before = emma.stats()
 kept = [bytes(1000) for _ in range(10_000)]
@@ -158,7 +158,7 @@ print(before.limit, before.soft_limit, after.footprint >= after.live_bytes, emma
 """
         self.assert_prints(self.installed(code), "True True\nNone None True 2\n")
 
-    def test_limit(self):
+    def test_limit(self) -> None:
         code = """
 emma.limit = "100M"
 print(emma.limit)
@@ -172,7 +172,7 @@ print(emma.limit, len(bytearray(120 << 20)))
         done = self.installed(code)
         self.assertEqual((done.returncode, done.stdout), (0, f"{100 << 20}\nrefused\nNone {120 << 20}\n"), done.stderr)
 
-    def test_bad_limits(self):
+    def test_bad_limits(self) -> None:
         code = """
 kept = bytearray(50 << 20)
 for limit in ("x", -1, 0, 1, 2.5, True, 1 << 70, "10M"):
@@ -189,7 +189,7 @@ print(emma.limit)
         self.assertEqual([line.split()[0] for line in lines], ["ValueError"] * 4 + ["TypeError"] * 2 +
                          ["ValueError", "MemoryError", "None"])
 
-    def test_trim(self):
+    def test_trim(self) -> None:
         code = """
 kept = [bytes(1000) for _ in range(50_000)]
 del kept
@@ -197,7 +197,7 @@ print(emma.trim() > 1 << 20, emma.trim() < 1 << 20)
 """
         self.assert_prints(self.installed(code), "True True\n")
 
-    def test_owns(self):
+    def test_owns(self) -> None:
         code = """
 class A: pass
 n = 9999
@@ -205,7 +205,7 @@ print(emma.owns(A()), emma.owns(10**99), emma.owns('x' * n), emma.owns(None), em
 """
         self.assert_prints(self.installed(code), "True True True False False\n")
 
-    def test_walk(self):
+    def test_walk(self) -> None:
         code = """
 marks = [bytes(777_000) for _ in range(5)]
 blocks = emma.walk()
@@ -214,7 +214,7 @@ print(all(any(block.address <= id(mark) < block.address + block.bytes for block 
 """
         self.assert_prints(self.installed(code), "5 True\nTrue\n")
 
-    def test_numpy_handler_meets_other_blocks(self):
+    def test_numpy_handler_meets_other_blocks(self) -> None:
         code = """
 import ctypes
 from emma import _figures, _process
@@ -231,7 +231,7 @@ print(_figures.domains()["raw"])
         self.assert_prints(self.installed(code),
                            "Domain(wanted=False, serves=False, older_freed=1, older_resized=1)\n")
 
-    def test_measure(self):
+    def test_measure(self) -> None:
         code = """
 with emma.measure() as outer:
     with emma.measure() as m:
@@ -257,18 +257,18 @@ except RuntimeError as error:
         self.assert_prints(self.installed(code), "True True True\nTrue True\nTrue True\nTrue\n"
                                                  "this measurement was not begun: use it in a with statement\n")
 
-    def test_doctor(self):
+    def test_doctor(self) -> None:
         done = self.python("-m", "emma", "doctor")
         self.assert_ok(done)
         self.assertRegex(done.stdout, r"^emma \d+\.\d+\.\d+: footprint .* MiB, limit none\n  raw: emma; .*\n  mem: emma; .*\n"
                                       r"  obj: emma; .*\n  threads: (one heap for all|a heap each).*\n  heap: sound\n$")
 
-    def test_doctor_in_development_mode(self):
+    def test_doctor_in_development_mode(self) -> None:
         done = self.python("-X", "dev", "-m", "emma", "doctor")
         self.assertIn("obj: displaced", done.stdout)
         self.assertIn("Python's development mode", done.stdout)
 
-    def test_sizes(self):
+    def test_sizes(self) -> None:
         code = """
 print([emma.parse_size(size) for size in (0, "7", "1k", " 2 MB ", "3GiB")])
 print([emma.format_size(size) for size in (None, 0, 1023, 1024, 1536, 5 << 30, 1 << 62)])

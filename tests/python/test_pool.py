@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 import weakref
-from typing import Any, List
+from typing import Any, Callable, Dict, List
 
 from support import PACKAGE
 
@@ -48,7 +48,7 @@ class Pools(unittest.TestCase):
         def fail() -> None:
             raise KeyError("k")
 
-        functions = {"log.see": seen.append, "fail": fail, "double": lambda x: 2 * x}
+        functions: Dict[str, Callable[..., Any]] = {"log.see": seen.append, "fail": fail, "double": lambda x: 2 * x}
         with emma.Pool("start = double(21) log.see('prelude') print('made')", functions=functions, print=lines.append) as pool:
             with pool.lease() as box:
                 self.assertEqual(box.load("log.see('request') print('x') return start, double(start)"), (42, 84))
@@ -256,7 +256,7 @@ print(sorted((each["name"], each["kind"], each["limit_bytes"]) for each in shown
             refused = 0
 
             def walk() -> None:
-                instance.walk(lambda at, size: time.sleep(0) or True)
+                instance.walk(lambda at, size: time.sleep(0))
 
             thread = threading.Thread(target=walk)
             thread.start()

@@ -226,68 +226,69 @@ __attribute__((constructor)) static void fail(void)
 class Both(EmmaTest):
     """Each program twice."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         self.script(WORK, "worker.py")
 
-    def assert_both(self, code, text):
+    def assert_both(self, code: str, text: str) -> None:
         script = self.script(code, "main_program.py")
         self.assert_prints(self.emma(script), text)
         installing = self.script("import emma\nassert emma.install()\n" + code, "installing.py")
         self.assert_prints(self.python(installing), text)
 
-    def test_multiprocessing(self):
+    def test_multiprocessing(self) -> None:
         script = self.script(METHODS, "main_program.py")
         self.assert_prints(self.emma(script), "fork True\nspawn True\nforkserver True\n")
 
-    def test_fork_with_threads(self):
+    def test_fork_with_threads(self) -> None:
         self.assert_both_but_for_warnings(FORK_WITH_THREADS, "{0}\n")
 
-    def assert_both_but_for_warnings(self, code, text):
+    def assert_both_but_for_warnings(self, code: str, text: str) -> None:
         script = self.script("import warnings\nwarnings.simplefilter('ignore')\n" + code, "main_program.py")
         self.assert_prints(self.emma(script), text)
         script = self.script("import emma, warnings\nwarnings.simplefilter('ignore')\nemma.install()\n" + code, "m.py")
         self.assert_prints(self.python(script), text)
 
-    def test_daemon_threads(self):
+    def test_daemon_threads(self) -> None:
         self.assert_both(DAEMONS, "end\n")
 
     @unittest.skipIf(sys.version_info < (3, 12), "interpreters with locks of their own come with 3.12")
-    def test_interpreters(self):
+    def test_interpreters(self) -> None:
         self.assert_both_but_for_warnings(INTERPRETERS, "[] True\n")
 
-    def test_mixed_with_libc(self):
+    def test_mixed_with_libc(self) -> None:
         script = self.script(MIXED)
         self.assert_prints(self.emma(script), "True\n")
         self.assert_prints(self.emma("--all", script), "True\n")
 
-    def test_mixed_with_another_malloc(self):
+    def test_mixed_with_another_malloc(self) -> None:
         malloc = PACKAGE.parent / "libemma-malloc.so"
         if not malloc.exists():
             self.skipTest("no libemma-malloc.so was built")
         done = self.emma(self.script(MIXED), env=environment(LD_PRELOAD=malloc))
         self.assert_prints(done, "True\n")
 
-    def test_early_library(self):
+    def test_early_library(self) -> None:
         source, library = self.folder / "early.c", self.folder / "early.so"
         source.write_text(EARLY)
         subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
         found = ctypes.util.find_library("jemalloc")
-        for others in [[library], [library, found], [found, library]] if found else [[library]]:
+        preloads: list[list[object]] = [[library], [library, found], [found, library]] if found else [[library]]
+        for others in preloads:
             done = self.emma("-c", "print('fine')", env=environment(LD_PRELOAD=":".join(map(str, others))))
             self.assert_prints(done, "fine\n")
 
-    def test_short_threads(self):
+    def test_short_threads(self) -> None:
         self.assert_both(SHORT_THREADS, "True True\n")
 
-    def test_without_the_lock(self):
+    def test_without_the_lock(self) -> None:
         self.assert_both(WITHOUT_LOCK, "True\n")
 
-    def test_waiting_threads(self):
+    def test_waiting_threads(self) -> None:
         # Up to 3.11 they may share a heap; from 3.12 on, interpreters have locks of their own.
         self.assert_both(WAITING_THREADS, "True False\n")
 
-    def test_handed_on(self):
+    def test_handed_on(self) -> None:
         self.assert_both(HANDED_ON, "True True\n")
 
 

@@ -256,7 +256,8 @@ class BadInput(unittest.TestCase):
             self.assertIn(text, str(caught.exception))
 
     def test_arguments(self) -> None:
-        with box_of() as box:
+        with box_of() as typed:
+            box: Any = typed
             cases: List[Any] = [
                 (lambda: box.call(3), TypeError, "function: "), (lambda: box.call("a\0b"), ValueError, "function: "),
                 (lambda: box.call(""), ValueError, "function"), (lambda: box.call("no"), emma.ScriptError, "'no'"),
@@ -294,9 +295,11 @@ class BadInput(unittest.TestCase):
     def test_the_module_itself(self) -> None:
         """Wrong types and nothing, where no layer is in between."""
         control = sys.modules["emma._control"]
-        for work in (lambda: control.Sandbox(None, None, None), lambda: control.Instance(None, None),
-                     lambda: control.Sandbox(control.Options(), None, None), lambda: control.Sandbox(1, 2, 3),
-                     lambda: control.Sandbox.call(None, "f", ()), lambda: control.Pool(1), lambda: control.Sandbox.close(3)):
+        works: List[Callable[[], Any]] = [
+            lambda: control.Sandbox(None, None, None), lambda: control.Instance(None, None),
+            lambda: control.Sandbox(control.Options(), None, None), lambda: control.Sandbox(1, 2, 3),
+            lambda: control.Sandbox.call(None, "f", ()), lambda: control.Pool(1), lambda: control.Sandbox.close(3)]
+        for work in works:
             with self.assertRaises(TypeError):
                 work()
         with box_of() as box, self.assertRaises(TypeError):
@@ -483,7 +486,12 @@ class Looks(unittest.TestCase):
             self.assertTrue(box.walk(lambda address, size: blocks.append((address, size))))
             self.assertEqual(sum(size for _, size in blocks), box.stats().live)
             some: List[Any] = []
-            self.assertFalse(box.walk(lambda address, size: some.append(size) or len(some) < 3))
+
+            def until_three(address: int, size: int) -> bool:
+                some.append(size)
+                return len(some) < 3
+
+            self.assertFalse(box.walk(until_three))
             self.assertEqual(len(some), 3)
 
             def fail(address: int, size: int) -> None:

@@ -9,15 +9,22 @@ import sys
 import time
 import unittest
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
 
-from support import PACKAGE, SECONDS, EmmaTest, environment
+from support import PACKAGE, SECONDS, Done, EmmaTest, How, environment
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 BUILD = Path(os.environ["EMMA_TEST_BUILD_FOLDER"])
 LUA = BUILD / "emma-lua"
 MALLOC = BUILD / "libemma-malloc.so"
 POOL_SERVER = BUILD / "examples" / "pool_server"
 HANDLER = Path(__file__).resolve().parents[2] / "examples" / "lua" / "handler.lua"
-TMUX = shutil.which("tmux")
+TMUX = shutil.which("tmux") or ""
+
+Program = subprocess.Popen[str]
+Shown = dict[str, Any]  # what --json prints
 
 # Says that it is ready, and on each line that comes takes 4 MiB more.
 GROWS_IN_LUA = """
@@ -37,49 +44,56 @@ for line in sys.stdin:
 """
 
 
+def line_of(program: Program) -> str:
+    assert program.stdout is not None
+    return program.stdout.readline()
+
+
 class TopTest(EmmaTest):
-    def start(self, *command, env=None, ready="ready\n"):
+    def start(self, *command: object, env: dict[str, str] | None = None, ready: str | None = "ready\n") -> Program:
         """A program that runs until the test ends."""
         program = subprocess.Popen([str(word) for word in command], env=env or environment(), cwd=self.folder, text=True,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(self.stop, program)
         if ready:
-            self.assertRegex(program.stdout.readline(), ready)
+            self.assertRegex(line_of(program), ready)
         return program
 
-    def stop(self, program):
+    def stop(self, program: Program) -> None:
         if program.poll() is None:
             program.kill()
         program.communicate()
 
-    def more(self, program):
+    def more(self, program: Program) -> None:
+        assert program.stdin is not None
         program.stdin.write("\n")
         program.stdin.flush()
-        self.assertEqual(program.stdout.readline(), "more\n")
+        self.assertEqual(line_of(program), "more\n")
 
-    def python_program(self, *options, code=GROWS_IN_PYTHON, **more):
-        return self.start(sys.executable, "-m", "emma", "run", "--export", *options, "-c", code, **more)
+    def python_program(self, *options: object, code: str = GROWS_IN_PYTHON, ready: str | None = "ready\n") -> Program:
+        return self.start(sys.executable, "-m", "emma", "run", "--export", *options, "-c", code, ready=ready)
 
-    def lua_program(self, *options):
+    def lua_program(self, *options: object) -> Program:
         script = self.script(GROWS_IN_LUA, "grows.lua")
         return self.start(LUA, "--export", *options, script)
 
-    def top(self, *arguments, **more):
-        return self.python("-m", "emma", "top", *arguments, **more)
+    def top(self, *arguments: object, **how: "Unpack[How]") -> Done:
+        return self.python("-m", "emma", "top", *arguments, **how)
 
-    def json_of(self, pid):
+    def json_of(self, pid: int) -> Shown:
         done = self.top(pid, "--json")
         self.assert_ok(done)
-        return json.loads(done.stdout)
+        shown: Shown = json.loads(done.stdout)
+        return shown
 
-    def await_json(self, pid, fits):
+    def await_json(self, pid: int, fits: Callable[[Shown], bool]) -> Shown:
         """The figures, once they are as they should be."""
         until = time.monotonic() + SECONDS
         while not fits(shown := self.json_of(pid)):
             self.assertLess(time.monotonic(), until, shown)
         return shown
 
-    def assert_grows(self, program, kind, name):
+    def assert_grows(self, program: Program, kind: str, name: str) -> Shown:
         """4 MiB more between two looks, of 8 that are taken, as some was free; the second tells of the peak, too."""
         before = self.json_of(program.pid)["instances"]
         self.assertEqual([(i["kind"], i["name"]) for i in before], [(kind, name)])
@@ -91,7 +105,7 @@ class TopTest(EmmaTest):
         self.assertEqual(after["totals"]["footprint_bytes"], after["instances"][0]["footprint_bytes"])
         return after
 
-    def assert_fails(self, done, *words):
+    def assert_fails(self, done: Done, *words: str) -> None:
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertTrue(done.stderr.startswith("emma top: "), done.stderr)
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
@@ -100,7 +114,7 @@ class TopTest(EmmaTest):
 
 
 class Processes(TopTest):
-    def test_python(self):
+    def test_python(self) -> None:
         program = self.python_program("--limit", "256M")
         shown = self.assert_grows(program, "python", "python")
         instance = shown["instances"][0]
@@ -112,12 +126,12 @@ class Processes(TopTest):
         out, error = program.communicate(timeout=SECONDS)
         self.assertEqual((program.returncode, out, error), (0, "", ""))
 
-    def test_python_installed_later(self):
+    def test_python_installed_later(self) -> None:
         code = "import emma; emma.install();" + GROWS_IN_PYTHON
         program = self.start(sys.executable, "-c", code, env=environment(EMMA_OPTIONS="export=1,name=later"))
         self.assert_grows(program, "python", "later")
 
-    def test_children_of_forks(self):
+    def test_children_of_forks(self) -> None:
         code = """
 import os, sys, time
 child = os.fork()
@@ -129,7 +143,7 @@ sys.stdin.read()
 os.kill(child, 9)
 """
         program = self.python_program(code=code, ready=None)
-        word, child = program.stdout.readline().split()
+        word, child = line_of(program).split()
         self.assertEqual(word, "ready")
         shown = self.await_json(int(child), lambda shown: shown["totals"]["footprint_bytes"] >= 32 << 20)
         self.assertEqual(len(shown["instances"]), 1)
@@ -137,7 +151,7 @@ os.kill(child, 9)
         program.communicate(timeout=SECONDS)
 
     @unittest.skipUnless(LUA.exists(), "no emma-lua in this build")
-    def test_lua(self):
+    def test_lua(self) -> None:
         program = self.lua_program("--limit", "64M")
         shown = self.assert_grows(program, "lua", "grows.lua")
         self.assertEqual(shown["instances"][0]["limit_bytes"], 64 << 20)
@@ -145,13 +159,13 @@ os.kill(child, 9)
         self.assertIsNone(shown["totals"]["live_bytes"])
 
     @unittest.skipUnless(MALLOC.exists(), "no libemma-malloc in this build")
-    def test_malloc(self):
+    def test_malloc(self) -> None:
         program = self.start(sys.executable, "-c", GROWS_IN_PYTHON,
                              env=environment(LD_PRELOAD=MALLOC, EMMA_OPTIONS="export=1", PYTHONMALLOC="malloc"))
         self.assert_grows(program, "malloc", "malloc")
 
     @unittest.skipUnless(POOL_SERVER.exists(), "no pool_server in this build")
-    def test_pool_of_sandboxes(self):
+    def test_pool_of_sandboxes(self) -> None:
         program = self.start(POOL_SERVER, "--export", "--port", 0, "--sandboxes", 60, "--threads", 60, "--limit", "3M",
                              HANDLER, ready="http://")
         self.await_json(program.pid, lambda shown: all(i["limit_bytes"] for i in shown["instances"]))
@@ -165,7 +179,7 @@ os.kill(child, 9)
         program.communicate(timeout=SECONDS)
         self.assertEqual(program.returncode, 0)
 
-    def test_two_copies_in_one_process(self):
+    def test_two_copies_in_one_process(self) -> None:
         if not MALLOC.exists():
             self.skipTest("no libemma-malloc in this build")
         code = "import emma; emma.install();" + GROWS_IN_PYTHON
@@ -173,25 +187,25 @@ os.kill(child, 9)
         shown = self.json_of(program.pid)["instances"]
         self.assertEqual(sorted(i["kind"] for i in shown), ["malloc", "python"])
 
-    def test_stopped_process(self):
+    def test_stopped_process(self) -> None:
         program = self.python_program()
         program.send_signal(signal.SIGSTOP)
         self.await_json(program.pid, lambda shown: shown["age_seconds"] > 0.5)
         program.send_signal(signal.SIGCONT)
         self.await_json(program.pid, lambda shown: shown["age_seconds"] < 0.5)
 
-    def test_nothing_on_the_streams(self):
+    def test_nothing_on_the_streams(self) -> None:
         done = self.code("print('x')", "--export")
         self.assert_prints(done, "x\n")
 
-    def test_not_asked(self):
+    def test_not_asked(self) -> None:
         program = self.start(sys.executable, "-m", "emma", "run", "-c", GROWS_IN_PYTHON)
         self.assert_fails(self.top(program.pid), "exports nothing", "--export", "EMMA_OPTIONS=export=1")
         self.assertEqual(len(os.listdir(f"/proc/{program.pid}/task")), 1)
 
 
 class WithoutTheLibrary(TopTest):
-    def test_no_library(self):
+    def test_no_library(self) -> None:
         program = self.python_program()
         bare = self.folder / "bare"
         shutil.copytree(PACKAGE / "emma", bare / "emma", ignore=shutil.ignore_patterns("*.so"))
@@ -199,7 +213,7 @@ class WithoutTheLibrary(TopTest):
         self.assert_ok(done)
         self.assertIn(f"process {program.pid} (", done.stdout)
 
-    def test_library_is_not_loaded(self):
+    def test_library_is_not_loaded(self) -> None:
         program = self.python_program()
         code = ("import sys; from emma._run import main; status = main(['top', sys.argv[1]])\n"
                 "print('libemma' in open('/proc/self/maps').read(), status)")
@@ -207,7 +221,7 @@ class WithoutTheLibrary(TopTest):
 
 
 class Text(TopTest):
-    def test_table(self):
+    def test_table(self) -> None:
         program = self.python_program("--limit", "200M")
         self.await_json(program.pid, lambda shown: shown["instances"][0]["live_bytes"] > 1 << 20)
         for done in (self.top(program.pid), self.top(program.pid, "--once")):
@@ -221,7 +235,7 @@ class Text(TopTest):
                                                "METADATA", "REFUSED"])
             self.assertRegex(row, r"^1  python  python +[0-9.]+[KM] +[0-9.]+M +[0-9.]+M +200M +\d+% +\S+ +\S+ +0$")
 
-    def test_list(self):
+    def test_list(self) -> None:
         programs = [self.python_program(), self.python_program()]
         shown = self.top().stdout.splitlines()
         self.assertEqual(shown[0].split(), ["PID", "PROGRAM", "INSTANCES", "FOOTPRINT"])
@@ -230,14 +244,14 @@ class Text(TopTest):
         listed = json.loads(self.top("--json").stdout)
         self.assertLessEqual({program.pid for program in programs}, {look["process"] for look in listed})
 
-    def test_reader_that_goes(self):
+    def test_reader_that_goes(self) -> None:
         program = self.python_program()
         command = f"{sys.executable} -m emma top {program.pid} --once | true"
         done = subprocess.run(["sh", "-c", command], env=environment(), cwd=self.folder, capture_output=True, text=True,
                               timeout=SECONDS, check=False)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
-    def test_sizes(self):
+    def test_sizes(self) -> None:
         code = ("from emma._top import size_text, rate_text, seconds_text\n"
                 "print([size_text(s) for s in (None, 0, 1023, 1024, 1536, 10239, 102348, 1024 ** 2 - 1, 99 << 20, 2 ** 63)])\n"
                 "print([rate_text(r) for r in (None, 0.0, 2048.0, -3e6)])\n"
@@ -264,99 +278,99 @@ def page(magic=b"emma-top", version=1, process=pid, closed=0, slots=1, slot_byte
 
 
 class Errors(TopTest):
-    def forged(self, how):
+    def forged(self, how: str) -> Program:
         return self.start(sys.executable, "-c", f"{FORGES}\n{how}\nprint('ready', flush=True)\ntime.sleep(600)")
 
-    def test_no_such_process(self):
+    def test_no_such_process(self) -> None:
         program = self.start(sys.executable, "-c", "pass", ready=None)
         program.wait(SECONDS)
         self.assert_fails(self.top(program.pid), f"process {program.pid}: there is no such process")
         self.assert_fails(self.top(2 ** 31 - 1), "there is no such process")
         self.assert_fails(self.top(10 ** 30), "there is no such process")
 
-    def test_dead_process(self):
+    def test_dead_process(self) -> None:
         program = self.python_program()
         os.kill(program.pid, signal.SIGKILL)
         os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
         self.assert_fails(self.top(program.pid), "it has ended")
 
-    def test_bad_arguments(self):
+    def test_bad_arguments(self) -> None:
         for arguments in (["0"], ["-1"], ["me"], ["1", "2"], ["--interval", "0", "1"], ["--interval", "x", "1"],
                           ["--interval", "nan", "1"], ["--nonsense"], ["1.5"], ["²"]):
             done = self.top(*arguments)
             self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
             self.assertNotIn("Traceback", done.stderr)
 
-    def test_nothing_exported(self):
+    def test_nothing_exported(self) -> None:
         self.assert_fails(self.top(os.getpid()), "exports nothing", "--export", "EMMA_OPTIONS=export=1")
 
     @unittest.skipUnless(os.getuid() == 0, "needs root to become another user")
-    def test_no_permission(self):
+    def test_no_permission(self) -> None:
         program = self.python_program()
         code = ("import os, sys, emma._top\nfrom emma._run import main\n"
                 "emma._top._parser().parse_args(['1'])  # imports what the other user may not read\n"
                 "os.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\nsys.exit(main(['top', sys.argv[1]]))")
         self.assert_fails(self.python("-c", code, program.pid), "no permission")
 
-    def test_another_version(self):
+    def test_another_version(self) -> None:
         program = self.forged("page(version=7)")
         self.assert_fails(self.top(program.pid), "another form (7; this emma reads 1)")
 
-    def test_page_of_another_process(self):
+    def test_page_of_another_process(self) -> None:
         program = self.forged("page(process=pid + 1)")
         self.assert_fails(self.top(program.pid), "exports nothing")
 
-    def test_closed_page(self):
+    def test_closed_page(self) -> None:
         program = self.forged("page(closed=1)")
         self.assert_fails(self.top(program.pid), "exports nothing")
 
-    def test_page_that_is_none(self):
+    def test_page_that_is_none(self) -> None:
         for how in ("page(magic=b'what-not')", "page(bytes=0)", "page(bytes=50)"):
             self.assert_fails(self.top(self.forged(how).pid), "exports nothing")
         for how in ("page(slots=1000)", "page(slots=2 ** 32 - 1)", "page(slot_bytes=8)"):
             self.assert_fails(self.top(self.forged(how).pid), "another form")
 
-    def test_slot_that_stays_in_the_middle(self):
+    def test_slot_that_stays_in_the_middle(self) -> None:
         program = self.forged("page(sequence=1)")
         self.assertEqual(self.json_of(program.pid)["instances"], [])
 
-    def test_orders_to_the_terminal(self):
+    def test_orders_to_the_terminal(self) -> None:
         program = self.forged("page(name='\\x1b[2J\\n\\u65e5\\u0301\\xe9'.encode())")
         self.assertEqual(self.json_of(program.pid)["instances"][0]["name"], "?[2J???\xe9")
         self.assertNotIn("\x1b", self.top(program.pid).stdout)
 
-    def test_name_of_the_program(self):
+    def test_name_of_the_program(self) -> None:
         program = self.forged("open('/proc/self/comm', 'w').write('\\x1b[31mx')")
         self.assertIn(f"process {program.pid} (?[31mx): it exports nothing", self.top(program.pid).stderr)
 
 
 @unittest.skipUnless(TMUX, "no tmux to look at a screen with")
 class Screen(TopTest):
-    def tmux(self, *arguments):
+    def tmux(self, *arguments: object) -> str:
         return subprocess.run([TMUX, "-S", str(self.folder / "tmux"), *map(str, arguments)], capture_output=True, text=True,
                               timeout=SECONDS, check=True, env=environment(TERM="xterm-256color", LC_ALL="C.UTF-8")).stdout
 
-    def open(self, *arguments, width=120, height=24):
+    def open(self, *arguments: object, width: int = 120, height: int = 24) -> None:
         """emma top in a terminal of that size."""
         command = f"{sys.executable} -m emma top {' '.join(map(str, arguments))}; echo status $?; sleep 600"
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, command)
         self.addCleanup(self.tmux, "kill-server")
 
-    def screen(self):
+    def screen(self) -> str:
         return self.tmux("capture-pane", "-p")
 
-    def await_screen(self, fits):
+    def await_screen(self, fits: Callable[[str], bool]) -> str:
         until = time.monotonic() + SECONDS
         while not fits(shown := self.screen()):
             self.assertLess(time.monotonic(), until, shown)
             time.sleep(0.05)
         return shown
 
-    def press(self, *keys):
+    def press(self, *keys: str) -> None:
         self.tmux("send-keys", *keys)
 
     @unittest.skipUnless(POOL_SERVER.exists(), "no pool_server in this build")
-    def test_many(self):
+    def test_many(self) -> None:
         program = self.start(POOL_SERVER, "--export", "--port", 0, "--sandboxes", 60, "--threads", 60, "--limit", "64K",
                              HANDLER, ready="http://")
         self.open(program.pid)
@@ -377,7 +391,7 @@ class Screen(TopTest):
         self.press("q")
         self.await_screen(lambda s: "status 0" in s)
 
-    def test_grows_and_ends(self):
+    def test_grows_and_ends(self) -> None:
         program = self.python_program("--limit", "64M")
         self.open(program.pid, "--interval", "0.2")
         self.await_screen(lambda s: "python" in s and "%]" in s)
@@ -389,19 +403,19 @@ class Screen(TopTest):
         shown = self.await_screen(lambda s: "status 0" in s)
         self.assertRegex(shown, rf"emma top: process {program.pid} \(python[0-9.]*\): it has ended")
 
-    def test_sorting(self):
+    def test_sorting(self) -> None:
         program = self.python_program()
         self.open(program.pid)
         self.await_screen(lambda s: "FOOTPRINT" in s)
 
-        def marked():
+        def marked() -> list[str]:
             """The heading that is underlined."""
             lines = self.tmux("capture-pane", "-p", "-e").splitlines()
             line = next(line for line in lines if "FOOTPRINT" in line)
             return [part.partition("m")[2].split()[0] for part in line.split("\x1b[")
                     if "4" in part.partition("m")[0].split(";") and part.partition("m")[2].split()]
 
-        def await_marked(name):
+        def await_marked(name: str) -> None:
             until = time.monotonic() + SECONDS
             while marked() != [name]:
                 self.assertLess(time.monotonic(), until, (name, marked()))
@@ -412,7 +426,7 @@ class Screen(TopTest):
             self.press(key)
             await_marked(name)
 
-    def test_help_and_pause(self):
+    def test_help_and_pause(self) -> None:
         program = self.python_program()
         self.open(program.pid, "--interval", "0.1")
         self.await_screen(lambda s: "FOOTPRINT" in s)
@@ -429,7 +443,7 @@ class Screen(TopTest):
         self.press("p")
         self.await_screen(lambda s: "paused" not in s and s != still)
 
-    def test_sizes_of_the_terminal(self):
+    def test_sizes_of_the_terminal(self) -> None:
         program = self.python_program("--limit", "64M")
         self.open(program.pid, width=80)
         self.await_screen(lambda s: "FOOTPRINT" in s)
@@ -441,7 +455,7 @@ class Screen(TopTest):
             self.assertNotIn("status", "".join(lines))
         self.await_screen(lambda s: "FOOTPRINT" in s and "q quit" in s)
 
-    def test_stopped(self):
+    def test_stopped(self) -> None:
         program = self.python_program()
         self.open(program.pid, "--interval", "0.2")
         self.await_screen(lambda s: "FOOTPRINT" in s)
@@ -450,7 +464,7 @@ class Screen(TopTest):
         program.send_signal(signal.SIGCONT)
         self.await_screen(lambda s: "the process is stopped" not in s)
 
-    def test_interrupt(self):
+    def test_interrupt(self) -> None:
         program = self.python_program()
         self.open(program.pid)
         self.await_screen(lambda s: "FOOTPRINT" in s)
@@ -458,7 +472,7 @@ class Screen(TopTest):
         shown = self.await_screen(lambda s: "status" in s)
         self.assertNotIn("Traceback", shown)
 
-    def test_terminal_that_is_none(self):
+    def test_terminal_that_is_none(self) -> None:
         program = self.python_program()
         command = f"TERM=no-such-terminal {sys.executable} -m emma top {program.pid}; echo status $?; sleep 600"
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", 120, "-y", 24, command)

@@ -7,6 +7,8 @@ terminal are as without emma.
 import argparse
 import os
 import sys
+from pathlib import Path
+from typing import Iterator
 
 from ._process import NAME, NAME_OF_ALL, path_of
 from ._report import why_not
@@ -37,14 +39,14 @@ _LIBRARY_PREFIX = "libemma-python"
 _ESCAPED = str.maketrans({"%": "%25", ",": "%2C"})
 
 
-def _size(text):
+def _size(text: str) -> int:
     try:
         return parse_size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _domains(text):
+def _domains(text: str) -> str:
     names = text.replace("+", ",").split(",")
     for name in names:
         if name not in ("raw", "mem", "obj"):
@@ -52,7 +54,7 @@ def _domains(text):
     return "+".join(names)
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Python with its memory in emma.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("run", help="run a program", add_help=False)
@@ -62,7 +64,7 @@ def _parser():
     return parser
 
 
-def _run_parser():
+def _run_parser() -> argparse.ArgumentParser:
     run = argparse.ArgumentParser(
         prog=f"{PROGRAM} run", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [options] (script | - | -m module | -c code) [argument ...]",
@@ -83,7 +85,7 @@ def _run_parser():
     return run
 
 
-def split(arguments):
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Where emma's own arguments end and the program begins."""
     at = 0
     while at < len(arguments):
@@ -96,9 +98,9 @@ def split(arguments):
     return arguments[:at], arguments[at:]
 
 
-def interpreter_flags(original):
+def interpreter_flags(original: list[str]) -> list[str]:
     """The options that python itself was given: of ``sys.orig_argv``, what stands before ``-m emma``."""
-    flags = []
+    flags: list[str] = []
     rest = iter(original[1:])
     for argument in rest:
         if not argument.startswith("-") or argument in ("-", "--"):
@@ -112,7 +114,7 @@ def interpreter_flags(original):
     return flags
 
 
-def _split_cluster(letters, rest, flags):
+def _split_cluster(letters: str, rest: Iterator[str], flags: list[str]) -> bool:
     """Adds the options that a word such as ``-bX`` has; True at the one that names the module."""
     for at, letter in enumerate(letters):
         if letter == "m":
@@ -124,13 +126,13 @@ def _split_cluster(letters, rest, flags):
     return False
 
 
-def _fail(message, status):
+def _fail(message: object, status: int) -> int:
     if sys.stderr is not None:
         print(f"{PROGRAM} run: {message}", file=sys.stderr)
     return status
 
 
-def _library_for(options):
+def _library_for(options: argparse.Namespace) -> Path:
     """The library to preload, which the loader must be able to take."""
     path = path_of(NAME_OF_ALL if options.all else NAME)
     if not path.is_file():
@@ -146,7 +148,7 @@ def _library_for(options):
     return path
 
 
-def _options_of_environment():
+def _options_of_environment() -> list[str]:
     """What EMMA_OPTIONS asks for; without what a program around this one was asked to tell about itself."""
     items = [item for item in os.environ.get("EMMA_OPTIONS", "").split(",") if item]
     if any(item.startswith("process=") for item in items):
@@ -154,7 +156,7 @@ def _options_of_environment():
     return items
 
 
-def _environment(library, options, report):
+def _environment(library: Path, options: argparse.Namespace, report: str | None) -> dict[str, str]:
     """The variables of the program."""
     asked = _options_of_environment()
     asked += [f"limit={options.limit}"] if options.limit is not None else []
@@ -171,7 +173,7 @@ def _environment(library, options, report):
             "LD_PRELOAD": f"{library} {preloaded}".strip()}
 
 
-def _peak_of_start(command, library, domains):
+def _peak_of_start(command: list[str], library: Path, domains: str | None) -> int | None:
     """Bytes of emma's memory that Python takes to do nothing; None where that cannot be found out."""
     import json
     import subprocess
@@ -186,12 +188,12 @@ def _peak_of_start(command, library, domains):
             subprocess.run([*command, "-c", "pass"], env=environment, stdin=subprocess.DEVNULL, check=False,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_PROBE_SECONDS)
             with open(report, encoding="utf-8") as file:
-                return json.load(file)["peak_footprint_bytes"]
+                return int(json.load(file)["peak_footprint_bytes"])
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
 
 
-def _least_limit(command, library, domains):
+def _least_limit(command: list[str], library: Path, domains: str | None) -> int:
     peak = _peak_of_start(command, library, domains)
     if peak is None:
         return 0
@@ -199,7 +201,7 @@ def _least_limit(command, library, domains):
     return -(-least // _LEAST_STEP_BYTES) * _LEAST_STEP_BYTES
 
 
-def _check(options, parser):
+def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str | None:
     """Ends with argparse's error what cannot be meant."""
     if options.limit is not None and options.soft_limit is not None and options.soft_limit > options.limit:
         parser.error("argument --soft-limit: it is above --limit")
@@ -215,13 +217,13 @@ def _check(options, parser):
     return os.path.abspath(options.report)
 
 
-def _empty_report(path):
+def _empty_report(path: str) -> None:
     """Takes the figures of a run before out, so that none are there if this one is killed."""
     if os.path.isfile(path) and not _is_standard_stream(path):
         os.truncate(path, 0)
 
 
-def _limit_in_environment():
+def _limit_in_environment() -> int | None:
     """The limit that EMMA_OPTIONS has, as the library reads it; None if there is none."""
     limit = None
     for item in os.environ.get("EMMA_OPTIONS", "").split(","):
@@ -234,7 +236,7 @@ def _limit_in_environment():
     return limit
 
 
-def _is_standard_stream(path):
+def _is_standard_stream(path: str) -> bool:
     for descriptor in (1, 2):
         try:
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -244,7 +246,7 @@ def _is_standard_stream(path):
     return False
 
 
-def _run(options, program):
+def _run(options: argparse.Namespace, program: list[str]) -> int:
     if not program:
         options.parser.error("a script, -m module or -c code is missing")
     report = _check(options, options.parser)
@@ -274,7 +276,7 @@ def _run(options, program):
         return _fail(f"{sys.executable}: {error.strerror}", EXIT_FAILED)
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns an exit status where it did not become another program."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["run"]:

@@ -4,10 +4,12 @@ import argparse
 import json
 import os
 import sys
-import time
-from typing import Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Sequence
 
-from ._top_page import Ended, Process, TopError, exporting, program_of
+from ._top_page import Ended, Instance, Key, Look, Process, TopError, exporting, program_of
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRichComparison
 
 PROGRAM = "emma top"
 EXIT_FAILED = 1
@@ -17,7 +19,7 @@ _INTERVAL_MOST = 3600.0
 _UNITS = "KMGTPE"
 
 
-def size_text(size):
+def size_text(size: int | None) -> str:
     """A size in as few letters as will do: "96", "1.5K", "640M"; "-" for None."""
     if size is None:
         return "-"
@@ -31,14 +33,14 @@ def size_text(size):
     return f"{value:.1f}{unit}" if value < 99.95 else f"{value:.0f}{unit}"
 
 
-def rate_text(rate):
+def rate_text(rate: float | None) -> str:
     """Bytes per second with their sign; nothing where nothing changes."""
     if rate is None or abs(rate) < 1:
         return ""
     return f"{'+' if rate > 0 else '-'}{size_text(int(abs(rate)))}/s"
 
 
-def live_most(instance):
+def live_most(instance: Instance) -> int:
     """What is live at most, for instances whose owner alone could sum it up."""
     if instance.live_bytes is not None:
         return instance.live_bytes
@@ -46,18 +48,18 @@ def live_most(instance):
                - instance.checkpoint_bytes)
 
 
-def _live_text(instance):
+def _live_text(instance: Instance) -> str:
     return ("<" if instance.live_bytes is None else "") + size_text(live_most(instance))
 
 
-def used_share(instance):
+def used_share(instance: Instance) -> float | None:
     """The part of the limit that is in use; None without a limit."""
     if not instance.limit_bytes:
         return None
     return instance.footprint_bytes / instance.limit_bytes
 
 
-def _limit_text(instance):
+def _limit_text(instance: Instance) -> str:
     share = used_share(instance)
     return "none" if share is None else f"{size_text(instance.limit_bytes)} {share:4.0%}"
 
@@ -70,8 +72,8 @@ class Column(NamedTuple):
     width: int
     rank: int
     is_text: bool
-    text: Callable
-    value: Callable
+    text: Callable[[Instance, float | None], str]
+    value: "Callable[[Instance, float | None], SupportsRichComparison]"
 
 
 COLUMNS = (
@@ -90,34 +92,34 @@ COLUMNS = (
 BY_FOOTPRINT = next(at for at, column in enumerate(COLUMNS) if column.name == "FOOTPRINT")
 
 
-def ordered(instances, rates, at, backwards=False):
+def ordered(instances: Sequence[Instance], rates: Mapping[Key, float], at: int, backwards: bool = False) -> list[Instance]:
     """Instances by a column: text upwards, numbers downwards; equal ones by their numbers."""
     column = COLUMNS[at]
     return sorted(sorted(instances, key=lambda i: i.number), reverse=column.is_text == backwards,
                   key=lambda i: column.value(i, rates.get(i.key)))
 
 
-def totals_of(instances):
+def totals_of(instances: Sequence[Instance]) -> dict[str, int | None]:
     """Sums of what can be summed up."""
-    live = [i.live_bytes for i in instances]
+    live = [i.live_bytes for i in instances if i.live_bytes is not None]
     return {
         "instances": len(instances),
-        "live_bytes": sum(live) if live and None not in live else None,
+        "live_bytes": sum(live) if live and len(live) == len(instances) else None,
         **{name: sum(getattr(i, name) for i in instances)
            for name in ("footprint_bytes", "metadata_bytes", "retained_bytes", "checkpoint_bytes", "refused_count")},
     }
 
 
-def rates_between(before, now):
+def rates_between(before: Look, now: Look) -> dict[Key, float]:
     """Bytes per second by which each footprint grew from one look to the next."""
-    seconds = now.monotonic - before.monotonic if before else 0
+    seconds = now.monotonic - before.monotonic
     if seconds <= 0:
         return {}
     then = {i.key: i.footprint_bytes for i in before.instances}
     return {i.key: (i.footprint_bytes - then[i.key]) / seconds for i in now.instances if i.key in then}
 
 
-def seconds_text(seconds):
+def seconds_text(seconds: float) -> str:
     """How long: "42 s", "3 min 20 s", "5 h 12 min", "3 d 2 h"."""
     seconds = int(seconds)
     if seconds < 60:
@@ -128,12 +130,12 @@ def seconds_text(seconds):
     return ""
 
 
-def head_of(look):
+def head_of(look: Look) -> str:
     """The line above the table."""
     return f"process {look.pid} ({look.program}), emma {look.emma}: up {seconds_text(look.up_seconds)}"
 
 
-def totals_text(look):
+def totals_text(look: Look) -> str:
     """The line of sums."""
     totals = totals_of(look.instances)
     text = (f"{totals['instances']} instance{'' if totals['instances'] == 1 else 's'}: "
@@ -146,7 +148,7 @@ def totals_text(look):
     return text + f", retained {size_text(totals['retained_bytes'])}, metadata {size_text(totals['metadata_bytes'])}"
 
 
-def _lines(rows, is_text):
+def _lines(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> Iterator[str]:
     """Rows of words in columns."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
@@ -154,7 +156,7 @@ def _lines(rows, is_text):
                         for word, width, text in zip(row, widths, is_text)).rstrip()
 
 
-def table(look):
+def table(look: Look) -> str:
     """All of it once; the rate takes two looks, so it is not there."""
     columns = [column for column in COLUMNS if column.name != "RATE"]
     rows = [[column.name for column in columns]]
@@ -162,7 +164,7 @@ def table(look):
     return "\n".join([head_of(look), totals_text(look), "", *_lines(rows, [c.is_text for c in columns])])
 
 
-def as_json(look):
+def as_json(look: Look) -> dict[str, object]:
     """The same for programs: bytes, but for the counts; null: no limit, or not known."""
     instances = [{name: value for name, value in i._asdict().items() if name != "key"}
                  for i in ordered(look.instances, {}, BY_FOOTPRINT)]
@@ -171,7 +173,7 @@ def as_json(look):
             "unshown_count": look.unshown, "totals": totals_of(look.instances), "instances": instances}
 
 
-def _list(asks_json):
+def _list(asks_json: bool) -> int:
     looks = list(exporting())
     if asks_json:
         print(json.dumps([as_json(look) for look in looks], indent=2))
@@ -185,13 +187,13 @@ def _list(asks_json):
     return 0
 
 
-def _pid(text):
+def _pid(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of a process")
     return int(text)
 
 
-def _interval(text):
+def _interval(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
@@ -202,7 +204,7 @@ def _interval(text):
     return seconds
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM, allow_abbrev=False,
         description="Shows the instances of a process that exports them, live; without PID, which processes do.",
@@ -215,7 +217,7 @@ def _parser():
     return parser
 
 
-def _watch(process, interval):
+def _watch(process: Process, interval: float) -> str | None:
     """The screen; why it cannot be shown, or None."""
     try:
         import curses
@@ -229,12 +231,12 @@ def _watch(process, interval):
     return None
 
 
-def _fail(what):
+def _fail(what: str) -> int:
     print(f"{PROGRAM}: {what}", file=sys.stderr)
     return EXIT_FAILED
 
 
-def _show(process, options):
+def _show(process: Process, options: argparse.Namespace) -> int:
     look = process.look()
     if options.json:
         print(json.dumps(as_json(look), indent=2))
@@ -247,7 +249,7 @@ def _show(process, options):
     return 0
 
 
-def _top(options):
+def _top(options: argparse.Namespace) -> int:
     if options.pid is None:
         return _list(options.json)
     try:
@@ -264,7 +266,7 @@ def _top(options):
         process.close()
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Runs ``emma top ARGUMENTS``; the exit status."""
     options = _parser().parse_args(arguments)
     try:

@@ -9,7 +9,7 @@ import os
 import struct
 import time
 import unicodedata
-from typing import NamedTuple, Optional
+from typing import Any, Iterator, NamedTuple
 
 _LINK = "/memfd:emma-export"
 _MAGIC = b"emma-top"
@@ -41,15 +41,18 @@ class ExportsNothing(TopError):
     """The process is there, without a page."""
 
 
+Key = tuple[int, int]  # of an instance: when its page came to be, and its number there
+
+
 class Instance(NamedTuple):
     """The figures of one instance; None: no limit, or not known."""
 
-    key: tuple
+    key: Key
     number: int
     name: str
     kind: str
-    limit_bytes: Optional[int]
-    soft_limit_bytes: Optional[int]
+    limit_bytes: int | None
+    soft_limit_bytes: int | None
     spare_bytes: int
     reserve_bytes: int
     footprint_bytes: int
@@ -61,48 +64,60 @@ class Instance(NamedTuple):
     returned_bytes: int
     refused_count: int
     reentered_count: int
-    live_bytes: Optional[int]
-    live_blocks: Optional[int]
+    live_bytes: int | None
+    live_blocks: int | None
 
 
 _FIRST_FIGURE = Instance._fields.index("limit_bytes")
 _MAYBE_NONE = ("limit_bytes", "soft_limit_bytes", "live_bytes", "live_blocks")
 
 
-def printable(text):
+def printable(text: str) -> str:
     """Text of others, for a terminal: one column for each letter, and no orders to it."""
     return "".join(letter if letter.isprintable() and not unicodedata.combining(letter)
                    and unicodedata.east_asian_width(letter) not in "WF" else "?" for letter in text)
 
 
-def _text(raw):
+def _text(raw: bytes) -> str:
     return printable(raw.split(b"\0", 1)[0].decode(errors="replace"))
 
 
 class _Page:
     """One page, mapped."""
 
-    def __init__(self, descriptor):
+    magic: bytes
+    version: int
+    process: int
+    interval_ms: int
+    start_ns: int
+    fresh_ns: int
+    closed: int
+    unshown: int
+    _begin: int
+    _slot_bytes: int
+    _slots: int
+
+    def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
         self.read_head()
 
-    def close(self):
+    def close(self) -> None:
         self._map.close()
 
-    def read_head(self):
+    def read_head(self) -> None:
         (self.magic, self.version, self._begin, self._slot_bytes, self._slots, self.process, self.interval_ms,
          self.start_ns, self.fresh_ns, self.closed, self.unshown, emma) = _HEAD.unpack_from(self._map)
         self.emma = _text(emma)
 
-    def is_whole(self):
+    def is_whole(self) -> bool:
         """Whether it is as this version knows it; what is no page at all counts as none."""
         return (self.version == _VERSION and self._slot_bytes >= _SLOT.size and self._slots <= _SLOTS_MOST
                 and self._begin + self._slots * self._slot_bytes <= len(self._map))
 
-    def _slot(self, data, place):
+    def _slot(self, data: memoryview, place: int) -> memoryview:
         return data[self._begin + place * self._slot_bytes:][:_SLOT.size]
 
-    def _once_more(self, place):
+    def _once_more(self, place: int) -> bytes | None:
         """A slot that was being written when it was looked at; None if it still is."""
         at = self._begin + place * self._slot_bytes
         for _ in range(_TRIES):
@@ -112,11 +127,11 @@ class _Page:
             time.sleep(_WAIT_SECONDS)
         return None
 
-    def instances(self):
+    def instances(self) -> Iterator[Instance]:
         before, data, after = self._map[:], memoryview(self._map[:]), self._map[:]
         for place in range(self._slots):
             at = self._begin + place * self._slot_bytes
-            slot = self._slot(data, place)
+            slot: bytes | memoryview | None = self._slot(data, place)
             if before[at:at + 4] != after[at:at + 4] or before[at] & 1:
                 slot = self._once_more(place)
             if slot is None:
@@ -125,8 +140,8 @@ class _Page:
             if number:
                 yield self._instance(number, name, kind, figures)
 
-    def _instance(self, number, name, kind, figures):
-        named = dict(zip(Instance._fields[_FIRST_FIGURE:], figures))
+    def _instance(self, number: int, name: bytes, kind: bytes, figures: list[int]) -> Instance:
+        named: dict[str, Any] = dict(zip(Instance._fields[_FIRST_FIGURE:], figures))
         for field in _MAYBE_NONE:
             if named[field] == _UNKNOWN:
                 named[field] = None
@@ -145,21 +160,21 @@ class Look(NamedTuple):
     age_seconds: float
     is_stopped: bool
     unshown: int
-    instances: tuple
+    instances: tuple[Instance, ...]
 
 
-def _read(pid, name):
+def _read(pid: int, name: str) -> bytes:
     with open(f"/proc/{pid}/{name}", "rb") as file:
         return file.read()
 
 
-def _state(pid):
+def _state(pid: int) -> tuple[str, int]:
     """The letter of its state, and when it started, in ticks since the machine did."""
     fields = _read(pid, "stat").rpartition(b")")[2].split()
     return fields[0].decode(), int(fields[19])
 
 
-def program_of(pid):
+def program_of(pid: int) -> str:
     """The name that the kernel has for it."""
     try:
         return _text(_read(pid, "comm").rstrip(b"\n"))
@@ -167,7 +182,7 @@ def program_of(pid):
         return "?"
 
 
-def _names_of(pid):
+def _names_of(pid: int) -> set[int]:
     """The numbers that the process has: another one in each container around it."""
     for line in _read(pid, "status").splitlines():
         if line.startswith(b"NSpid:"):
@@ -175,7 +190,7 @@ def _names_of(pid):
     return {pid}
 
 
-def _open_pages(pid):
+def _open_pages(pid: int) -> Iterator[_Page]:
     """All that may be pages of the process."""
     folder = f"/proc/{pid}/fd"
     for name in os.listdir(folder):
@@ -193,17 +208,19 @@ def _open_pages(pid):
             os.close(descriptor)
 
 
-def _find_pages(pid):
+def _find_pages(pid: int) -> tuple[list[_Page], bool]:
     """The pages that are the process's own: a child has descriptors of its parent's, too, until it closes them."""
     numbers = _names_of(pid)
-    found, changing, other = [], False, None
+    found: list[_Page] = []
+    other: int | None = None
+    changing = False
     for page in _open_pages(pid):
         if page.magic == _MAGIC and page.process in numbers and not page.closed:
             if page.is_whole():
                 found.append(page)
                 continue
             other = page.version
-        changing = changing or page.closed or page.magic != _MAGIC
+        changing = changing or page.closed != 0 or page.magic != _MAGIC
         page.close()
     if not found and other is not None:
         raise TopError(f"it exports in another form ({other}; this emma reads {_VERSION}): use the emma that it has")
@@ -213,10 +230,10 @@ def _find_pages(pid):
 class Process:
     """A process that exports. TopError where it cannot be looked at."""
 
-    def __init__(self, pid):
+    def __init__(self, pid: int) -> None:
         self.pid = pid
         self.program = program_of(pid)
-        self._pages = []
+        self._pages: list[_Page] = []
         self._looks = 0
         try:
             self._state, self._start = _state(pid)
@@ -224,19 +241,19 @@ class Process:
             raise Ended("there is no such process") from None
         self._find()
 
-    def close(self):
+    def close(self) -> None:
         for page in self._pages:
             page.close()
         self._pages = []
 
-    def _lives(self):
+    def _lives(self) -> bool:
         try:
             self._state, start = _state(self.pid)
         except (OSError, IndexError):
             return False
         return start == self._start and self._state not in "ZX"
 
-    def _find(self):
+    def _find(self) -> None:
         self.close()
         for _ in range(_TRIES):
             try:
@@ -253,7 +270,7 @@ class Process:
         if not self._pages:
             raise ExportsNothing(f"it exports nothing; {HOW_TO_ASK}")
 
-    def look(self):
+    def look(self) -> Look:
         """The figures as they are now."""
         if not self._lives():
             raise Ended("it has ended")
@@ -275,7 +292,7 @@ class Process:
                     is_stopped=self._state in "Tt", unshown=sum(page.unshown for page in self._pages), instances=instances)
 
 
-def exporting():
+def exporting() -> Iterator[Look]:
     """A look at each process that exports and may be looked at."""
     for name in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
         try:

@@ -3,8 +3,9 @@
 import curses
 import time
 
-from ._top import (BY_FOOTPRINT, COLUMNS, head_of, ordered, rates_between, seconds_text, size_text, totals_text,
+from ._top import (BY_FOOTPRINT, COLUMNS, Column, head_of, ordered, rates_between, seconds_text, size_text, totals_text,
                    used_share)
+from ._top_page import Instance, Key, Process
 
 _GAP = 1
 _SIZE_WIDTH = len("1023M")
@@ -39,11 +40,11 @@ q          quit
 Any key goes back."""
 
 
-def _room_for(columns):
+def _room_for(columns: list[Column]) -> int:
     return sum(column.width + _GAP for column in columns) - _GAP
 
 
-def _fit(room):
+def _fit(room: int) -> tuple[list[Column], int]:
     """The columns that fit, and what room they leave."""
     columns = sorted(COLUMNS, key=lambda column: column.rank)
     while len(columns) > 1 and _room_for(columns) > room:
@@ -54,19 +55,19 @@ def _fit(room):
 class _Screen:
     """What is shown, and how it was asked to be."""
 
-    def __init__(self, window, process, interval):
+    def __init__(self, window: curses.window, process: Process, interval: float) -> None:
         self._window = window
         self._process = process
         self._interval = interval
         self._look = process.look()
-        self._rates = {}
+        self._rates: dict[Key, float] = {}
         self._sort = BY_FOOTPRINT
         self._backwards = self._paused = self._helps = False
         self._first = 0
         self._colors = self._make_colors()
 
     @staticmethod
-    def _make_colors():
+    def _make_colors() -> dict[str, int]:
         colors = {"plain": 0, "head": curses.A_REVERSE, "sorted": curses.A_REVERSE | curses.A_BOLD, "low": 0,
                   "high": curses.A_BOLD, "full": curses.A_BOLD, "dim": curses.A_DIM, "title": curses.A_BOLD}
         if curses.has_colors():
@@ -77,7 +78,7 @@ class _Screen:
                 colors[name] |= curses.color_pair(number)
         return colors
 
-    def _put(self, line, at, text, color="plain"):
+    def _put(self, line: int, at: int, text: str, color: str = "plain") -> None:
         height, width = self._window.getmaxyx()
         if line >= height or at >= width:
             return
@@ -88,7 +89,7 @@ class _Screen:
 
     # ---- drawing ----
 
-    def _bar(self, line, at, instance, width):
+    def _bar(self, line: int, at: int, instance: Instance, width: int) -> None:
         """[|||||     52%] and the limit."""
         share = used_share(instance)
         limit = size_text(instance.limit_bytes) if share is not None else "none"
@@ -103,7 +104,7 @@ class _Screen:
         self._put(line, at + 1, bar[:inner - len(percent)], color)
         self._put(line, at + 1 + inner - len(percent), percent)
 
-    def _widths(self, columns, spare):
+    def _widths(self, columns: list[Column], spare: int) -> dict[str, int]:
         """Room that is left goes to the name, and to the bar."""
         widths = {column.name: column.width for column in columns}
         name = min(spare // 2, _NAME_MOST - widths["NAME"])
@@ -112,7 +113,7 @@ class _Screen:
             widths["LIMIT"] = min(_LIMIT_MOST, widths["LIMIT"] + spare - name)
         return widths
 
-    def _row(self, line, columns, widths, instance):
+    def _row(self, line: int, columns: list[Column], widths: dict[str, int], instance: Instance) -> None:
         at = 0
         for column in columns:
             width = widths[column.name]
@@ -123,7 +124,7 @@ class _Screen:
                 self._put(line, at, text.ljust(width) if column.is_text else text.rjust(width))
             at += width + _GAP
 
-    def _heading(self, line, columns, widths):
+    def _heading(self, line: int, columns: list[Column], widths: dict[str, int]) -> None:
         self._put(line, 0, " " * self._window.getmaxyx()[1], "head")
         at = 0
         for column in columns:
@@ -134,7 +135,7 @@ class _Screen:
             at += width + _GAP
         self._mark_sorted(line, columns, widths)
 
-    def _mark_sorted(self, line, columns, widths):
+    def _mark_sorted(self, line: int, columns: list[Column], widths: dict[str, int]) -> None:
         """Underlines the column that rows are sorted by, also where there is no bold."""
         at = 0
         for column in columns:
@@ -143,7 +144,7 @@ class _Screen:
                                    self._colors["sorted"] | curses.A_UNDERLINE)
             at += widths[column.name] + _GAP
 
-    def _table(self, height, width):
+    def _table(self, height: int, width: int) -> tuple[int, int]:
         columns, spare = _fit(width)
         widths = self._widths(columns, spare)
         rows = ordered(self._look.instances, self._rates, self._sort, self._backwards)
@@ -154,13 +155,13 @@ class _Screen:
             self._row(4 + line, columns, widths, instance)
         return len(rows), room
 
-    def _foot(self, line, count, room):
+    def _foot(self, line: int, count: int, room: int) -> None:
         text = _KEYS
         if count > room:
             text = f"{self._first + 1}-{min(count, self._first + room)} of {count}  " + text
         self._put(line, 0, text, "dim")
 
-    def _notes(self):
+    def _notes(self) -> list[str]:
         notes = ["paused"] if self._paused else []
         if self._look.is_stopped:
             notes.append("the process is stopped")
@@ -168,7 +169,7 @@ class _Screen:
             notes.append(f"figures of {seconds_text(self._look.age_seconds)} ago")
         return notes
 
-    def draw(self):
+    def draw(self) -> None:
         self._window.erase()
         height, width = self._window.getmaxyx()
         self._put(0, 0, "emma top: " + head_of(self._look), "title")
@@ -186,13 +187,13 @@ class _Screen:
 
     # ---- keys ----
 
-    def _scroll(self, key):
+    def _scroll(self, key: int) -> None:
         page = max(1, self._window.getmaxyx()[0] - 5)
         steps = {curses.KEY_UP: -1, curses.KEY_DOWN: 1, curses.KEY_PPAGE: -page, curses.KEY_NPAGE: page,
                  curses.KEY_HOME: -len(self._look.instances), curses.KEY_END: len(self._look.instances)}
         self._first = max(0, self._first + steps.get(key, 0))
 
-    def _press(self, key):
+    def _press(self, key: int) -> bool:
         """False: quit."""
         if key == curses.KEY_RESIZE:
             curses.update_lines_cols()
@@ -216,12 +217,12 @@ class _Screen:
             self._scroll(key)
         return True
 
-    def _refresh(self):
+    def _refresh(self) -> None:
         before = self._look
         self._look = self._process.look()
         self._rates = rates_between(before, self._look)
 
-    def run(self):
+    def run(self) -> None:
         due = time.monotonic() + self._interval
         while True:
             self.draw()
@@ -235,7 +236,7 @@ class _Screen:
                     self._refresh()
 
 
-def _start(window, process, interval):
+def _start(window: curses.window, process: Process, interval: float) -> None:
     try:
         curses.curs_set(0)
     except curses.error:
@@ -244,6 +245,6 @@ def _start(window, process, interval):
     _Screen(window, process, interval).run()
 
 
-def show(process, interval):
+def show(process: Process, interval: float) -> None:
     """Shows the process until q is pressed; Ended when it ends. The terminal is left as it was."""
     curses.wrapper(_start, process, interval)

@@ -1,23 +1,30 @@
 """pytest's plugin: ``--emma`` prints each test's peak of memory, ``@pytest.mark.limit_memory("24 MB")`` fails a
 test that takes more than that at one time."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generator
+
 import pytest
 
 import emma
+
+if TYPE_CHECKING:
+    from pluggy import Result
 
 # Of pytest 7. An older one may load this plugin though nobody asks for it.
 _PEAK = pytest.StashKey[int]() if hasattr(pytest, "StashKey") else None
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("emma").addoption("--emma", action="store_true", help="print each test's peak of Python's memory")
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "limit_memory(size): fail the test if Python's memory grows by more than this")
 
 
-def _limit_of(item):
+def _limit_of(item: pytest.Item) -> int | None:
     marker = item.get_closest_marker("limit_memory")
     if marker is None:
         return None
@@ -29,13 +36,13 @@ def _limit_of(item):
         raise pytest.UsageError(f"{item.nodeid}: limit_memory: {error}") from None
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         _limit_of(item)
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call(item):
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Result[None], None]:
     limit = _limit_of(item)
     if limit is None and not item.config.getoption("--emma"):
         yield
@@ -48,6 +55,7 @@ def pytest_runtest_call(item):
         pytest.fail(f"emma cannot measure this test: {error}", pytrace=False)
     with emma.measure() as measured:
         outcome = yield
+    assert measured.peak is not None  # its block has ended
     item.stash[_PEAK] = measured.peak
     if limit is not None and measured.peak > limit and outcome.excinfo is None:
         taken, most = emma.format_size(measured.peak), emma.format_size(limit)
@@ -58,13 +66,14 @@ def pytest_runtest_call(item):
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
+def pytest_runtest_makereport(item: pytest.Item,
+                              call: pytest.CallInfo[None]) -> Generator[None, Result[pytest.TestReport], None]:
     outcome = yield
     if call.when == "call" and _PEAK is not None and _PEAK in item.stash:
-        outcome.get_result().emma_peak = item.stash[_PEAK]
+        setattr(outcome.get_result(), "emma_peak", item.stash[_PEAK])
 
 
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if not config.getoption("--emma"):
         return
     reports = [report for reports in terminalreporter.stats.values() for report in reports
