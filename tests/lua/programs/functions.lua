@@ -10,7 +10,7 @@ local function closing(name)
 end
 
 local function nested(level)
-    local guard <close> = closing("g" .. level)
+    local _ <close> = closing("g" .. level)
     if level == 0 then error("bottom", 0) end
     return nested(level - 1), level
 end
