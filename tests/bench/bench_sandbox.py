@@ -17,7 +17,7 @@ import bench_sandbox_report
 from bench_lib import (ROOT, BenchError, Rounds, add_common_options, build, choose, choose_cpu, chosen_rows,
                        compile_command, default_rounds, describe_machine, described_commit, finish, inclusive_costs,
                        install_packages, make_build_dir, parse_variant)
-from bench_lua import FLAGS, LUA_INCLUDE, LUA_LIBRARIES, PROGRAMS_DIR, TRAILING_LIBRARIES, Program, all_programs
+from bench_lua import FLAGS, LUA_INCLUDE, LUA_LIBRARIES, PROGRAMS_DIR, TRAILING_LIBRARIES, all_programs
 from bench_sandbox_report import (ANY_OBJECT, BARE, BUDGET, EMMA, FRESH, GARBAGE, GLIBC, ISOLATED, KILLED,
                                   NONE_TAKEN, NOT_ISOLATED, ONE_TAKEN, PLAIN, POOLED, PUSH, SAME_OBJECT, SANDBOX,
                                   WITHOUT_CHECKPOINTS, variant_key)
