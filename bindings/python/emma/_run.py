@@ -214,7 +214,8 @@ def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str 
         return "/dev/stdout"
     if not options.report:
         parser.error("argument --report: the name of a file is missing")
-    return os.path.abspath(options.report)
+    report: str = os.path.abspath(options.report)
+    return report
 
 
 def _empty_report(path: str) -> None:

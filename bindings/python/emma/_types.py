@@ -10,7 +10,7 @@ _MOST_ROWS = 1000
 _STEP = 1024
 
 
-def _name(kind):
+def _name(kind: type) -> str:
     try:
         module, name = str(kind.__module__), str(kind.__qualname__)
     except Exception:  # a metaclass may do anything
@@ -18,14 +18,14 @@ def _name(kind):
     return " ".join((name if module == "builtins" else f"{module}.{name}").split())
 
 
-def _size(obj):
+def _size(obj: object) -> int:
     try:
         return sys.getsizeof(obj, 0)
     except Exception:  # so may __sizeof__
         return 0
 
 
-def _count(objects, totals, seen, deadline):
+def _count(objects: list[object], totals: dict[type, list[int]], seen: set[int], deadline: float) -> int:
     """Adds up these objects and what they refer to that the collector does not know; how many it looked at."""
     for at, obj in enumerate(objects):
         if at % _STEP == 0 and time.perf_counter() > deadline:
@@ -43,10 +43,11 @@ def _count(objects, totals, seen, deadline):
     return len(objects)
 
 
-def snapshot():
+def snapshot() -> bytes:
     """Text: the program, the runtime, what the figures are, then for each type a line of its objects' count, their bytes,
     and its name, most bytes first."""
-    totals, objects = {}, gc.get_objects()
+    totals: dict[type, list[int]] = {}
+    objects = gc.get_objects()
     done = _count(objects, totals, set(), time.perf_counter() + _MOST_SECONDS)
     note = "Objects that the collector knows and what they hold, with the bytes that sys.getsizeof tells"
     if done < len(objects):
