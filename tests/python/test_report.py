@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import unittest
+from typing import Any
 
 from support import EmmaTest
 
@@ -13,14 +14,14 @@ GROW = ("class Thing:\n    def __init__(self, n):\n        self.n = n\n"
 HOSTILE = "evil = [type(\"</script><img src=x onerror='1'>\\n&\", (), {})() for _ in range(100)]\n"
 
 
-def page_data(text):
+def page_data(text: bytes) -> Any:
     """The JSON in a page."""
     start = text.index(b'<script type="application/json" id="emma-report-data">')
     return json.loads(text[text.index(b">", start) + 1:text.index(b"</script>", start)])
 
 
 class AtTheEnd(EmmaTest):
-    def test_kinds(self):
+    def test_kinds(self) -> None:
         for kind, head in KINDS.items():
             path = self.folder / f"r{kind}"
             for _ in range(2):
@@ -28,7 +29,7 @@ class AtTheEnd(EmmaTest):
                 self.assertTrue(path.read_bytes().startswith(head), path.read_bytes()[:100])
         self.assertEqual(sorted(os.listdir(self.folder)), ["r.html", "r.json", "r.svg"])
 
-    def test_heap_as_python_left_it(self):
+    def test_heap_as_python_left_it(self) -> None:
         report = self.report(GROW)
         self.assertGreater(report["live_bytes"], 3_000_000)
         chunks = report["chunks"]
@@ -38,7 +39,7 @@ class AtTheEnd(EmmaTest):
         self.assertLessEqual(sum(row["resident"] * row["repeat"] for row in rows) * chunks["unit_bytes"] + report["metadata_bytes"],
                              report["footprint_bytes"])
 
-    def test_series(self):
+    def test_series(self) -> None:
         series = self.report(GROW + "import time\nfor _ in range(20):\n    time.sleep(0.01)\n    junk = [str(i) for i in range(10_000)]\ndel big, junk\n", "--limit", "200M")["series"]
         self.assertGreater(len(series["seconds"]), 10)
         self.assertEqual(series["seconds"], sorted(series["seconds"]))
@@ -46,7 +47,7 @@ class AtTheEnd(EmmaTest):
         self.assertGreater(max(series["live_bytes"]), series["live_bytes"][-1] + 2_000_000)
         self.assertEqual(set(series["limit_bytes"]), {200 << 20})
 
-    def test_types(self):
+    def test_types(self) -> None:
         types = {row["name"]: row for row in self.report(GROW)["types"]}
         self.assertEqual((types["__main__.Thing"]["count"], types["__main__.Thing"]["count_before"]), (20000, 0))
         self.assertGreater(types["__main__.Thing"]["bytes"], 20000 * 40)
@@ -54,7 +55,7 @@ class AtTheEnd(EmmaTest):
         self.assertGreater(types["bytearray"]["bytes"], 3_000_000)
         self.assertGreater(types["str"]["count_before"], 100)
 
-    def test_types_leave_the_program_alone(self):
+    def test_types_leave_the_program_alone(self) -> None:
         code = ("import atexit, gc, sys\nprint(sorted({'time', 'emma'} & set(sys.modules)), gc.isenabled(), gc.garbage, sys.exc_info())\n"
                 "print(atexit._ncallbacks())\natexit.register(print, 'last')")
         plain, done = self.python("-c", code), self.code(code, "--report", "r.json")
@@ -63,7 +64,7 @@ class AtTheEnd(EmmaTest):
         self.assertEqual((told[0], told[2]), (expected[0], expected[2]))
         self.assertEqual(int(told[1]), int(expected[1]) + 1)
 
-    def test_peak_is_the_program_s(self):
+    def test_peak_is_the_program_s(self) -> None:
         code = "import emma\nx = [str(i) for i in range(200_000)]\nprint(emma.stats().peak_footprint)"
         done = self.code(code, "--report", "r.json")
         self.assert_ok(done)
@@ -72,7 +73,7 @@ class AtTheEnd(EmmaTest):
         self.assertLess(report["peak_footprint_bytes"], int(done.stdout) * 1.05)
         self.assertLess(max(report["series"]["footprint_bytes"]), int(done.stdout) * 1.05)
 
-    def test_peak_now(self):
+    def test_peak_now(self) -> None:
         code = "x = [str(i) for i in range(200_000)]\nemma.report('r.json')\nprint(emma.stats().peak_footprint)"
         done = self.installed(code)
         self.assert_ok(done)
@@ -81,13 +82,13 @@ class AtTheEnd(EmmaTest):
         self.assertLess(report["peak_footprint_bytes"], report["live_bytes"] * 1.3)
         self.assertLess(int(done.stdout), report["live_bytes"] * 1.3)
 
-    def test_near_the_limit_there_are_no_types(self):
+    def test_near_the_limit_there_are_no_types(self) -> None:
         code = "x = [str(i) for i in range(200_000)]"
         roomy = self.report(code)
         report = self.report(code, "--limit", str(roomy["peak_footprint_bytes"] + (5 << 20)))
         self.assertEqual((report["types"], report["refused_count"]), ([], 0))
 
-    def test_hostile_type(self):
+    def test_hostile_type(self) -> None:
         for kind in KINDS:
             self.assert_ok(self.code(HOSTILE, "--report", f"r{kind}"))
             text = (self.folder / f"r{kind}").read_bytes()
@@ -95,18 +96,18 @@ class AtTheEnd(EmmaTest):
         names = [row["name"] for row in page_data((self.folder / "r.html").read_bytes())["types"]]
         self.assertIn("__main__.</script><img src=x onerror='1'> &", names)
 
-    def test_types_that_misbehave(self):
+    def test_types_that_misbehave(self) -> None:
         code = ("class Meta(type):\n    __module__ = property(lambda self: 1 / 0)\n"
                 "class Bad(metaclass=Meta):\n    def __sizeof__(self):\n        raise KeyError\n"
                 "keep = [Bad() for _ in range(10)]\n")
         self.assertGreater(len(self.report(code)["types"]), 20)
 
-    def test_child_of_a_fork_is_not_asked(self):
+    def test_child_of_a_fork_is_not_asked(self) -> None:
         code = ("import os, sys\nclass Spy:\n    def __sizeof__(self):\n        print(me == os.getpid(), flush=True)\n        return 8\n"
                 "me, spy = os.getpid(), Spy()\nif os.fork() == 0:\n    sys.exit()\nos.wait()\n")
         self.assert_prints(self.code(code, "--report", "r.json"), "True\n")
 
-    def test_exit_status_where_it_cannot_be_written(self):
+    def test_exit_status_where_it_cannot_be_written(self) -> None:
         code = "import os, sys\nos.rename('folder', 'elsewhere')\nsys.exit({})"
         for status, expected in ((0, 1), (7, 7)):
             os.mkdir(self.folder / "folder")
@@ -116,23 +117,23 @@ class AtTheEnd(EmmaTest):
             self.assertEqual(os.listdir(self.folder / "elsewhere"), [])
             os.rmdir(self.folder / "elsewhere")
 
-    def test_output_is_there_where_the_report_is_not(self):
+    def test_output_is_there_where_the_report_is_not(self) -> None:
         done = self.code("import os\nos.rename('folder', 'elsewhere')\nprint('said')", "--report", "folder/r.html")
         self.assertEqual((done.returncode, done.stdout), (1, "said\n"))
 
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         if "output" in self._testMethodName:
             os.mkdir(self.folder / "folder")
 
 
 class Now(EmmaTest):
-    def test_kinds(self):
+    def test_kinds(self) -> None:
         self.assert_ok(self.installed("for kind in ('html', 'json', 'svg'):\n    emma.report('now.' + kind)\n"))
         for kind, head in KINDS.items():
             self.assertTrue((self.folder / f"now{kind}").read_bytes().startswith(head))
 
-    def test_it_is_of_now(self):
+    def test_it_is_of_now(self) -> None:
         self.assert_ok(self.installed("from pathlib import Path\nemma.report('a.json')\n" + GROW + "emma.report(Path('b.json'))\n"
                                       "del keep, big\nemma.report(b'c.json')"))
         a, b, c = (json.loads((self.folder / f"{name}.json").read_text()) for name in "abc")
@@ -141,14 +142,14 @@ class Now(EmmaTest):
         self.assertFalse(b["types_since_start"])
         self.assertEqual([row["count"] for row in b["types"] if row["name"] == "__main__.Thing"], [20000])
 
-    def test_under_run(self):
+    def test_under_run(self) -> None:
         self.assert_ok(self.code("import emma\nemma.report('now.json')", "--report", "end.json"))
         now, end = (json.loads((self.folder / f"{name}.json").read_text()) for name in ("now", "end"))
         self.assertEqual(now["process"], end["process"])
         self.assertTrue(now["types_since_start"])
         self.assertLess(len(now["series"]["seconds"]), len(end["series"]["seconds"]))
 
-    def test_refused(self):
+    def test_refused(self) -> None:
         precious = self.script("precious", "precious.json")
         code = ("for path, kind in (('now.txt', ValueError), ('now', ValueError), ('a\\0b.html', ValueError),\n"
                 "        ('missing/now.html', FileNotFoundError), ('.', IsADirectoryError), ('precious.json', FileExistsError)):\n"
@@ -161,20 +162,20 @@ class Now(EmmaTest):
         self.assertEqual(precious.read_text(), "precious")
         self.assertEqual(os.listdir(self.folder), ["precious.json"])
 
-    def test_full_disk(self):
+    def test_full_disk(self) -> None:
         code = ("import resource, signal\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
                 "try:\n    emma.report('now.html')\nexcept OSError as error:\n    print(error.errno)\n")
         done = self.installed(code)
         self.assert_prints(done, "27\n")
         self.assertEqual(os.listdir(self.folder), [])
 
-    def test_not_served(self):
+    def test_not_served(self) -> None:
         done = self.python("-c", "import emma\nemma.report('now.html')")
         self.assertEqual(done.returncode, 1)
         self.assertIn("RuntimeError: emma does not serve this process", done.stderr)
         self.assertEqual(os.listdir(self.folder), [])
 
-    def test_mode(self):
+    def test_mode(self) -> None:
         self.assert_ok(self.installed("import os\nos.umask(0o027)\nemma.report('now.html')"))
         self.assertEqual(stat.S_IMODE(os.stat(self.folder / "now.html").st_mode), 0o640)
 
