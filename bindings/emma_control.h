@@ -26,7 +26,7 @@ enum control_kind {
 };
 
 typedef struct control_error {
-    int kind; /* enum emma_sandbox_status or enum control_kind */
+    unsigned kind; /* enum emma_sandbox_status or enum control_kind */
     char message[EMMA_SANDBOX_MESSAGE_BYTES];
     char traceback[EMMA_SANDBOX_TRACEBACK_BYTES];
 } control_error;
@@ -40,9 +40,9 @@ void control_end(control_error *before);
 bool control_is_text(const control_error *error, const char *text);
 
 /* What the kind of an error is called: "error", "memory", ..., "closed", "corrupt", "refused". */
-const char *control_kind_text(int kind);
+const char *control_kind_text(unsigned kind);
 
-void control_fail(int kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void control_fail(unsigned kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- Values of a language's, on their way into a sandbox ---- */
 

@@ -28,7 +28,7 @@ bool control_is_text(const control_error *error, const char *text)
     return before == 0 || (colon && (size_t)(colon - error->message) + 2 == before);
 }
 
-const char *control_kind_text(int kind)
+const char *control_kind_text(unsigned kind)
 {
     switch (kind) {
     case CONTROL_CLOSED:
@@ -42,7 +42,7 @@ const char *control_kind_text(int kind)
     }
 }
 
-void control_fail(int kind, const char *format, ...)
+void control_fail(unsigned kind, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);

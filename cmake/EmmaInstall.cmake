@@ -32,6 +32,11 @@ install(FILES bindings/emma_export.c bindings/emma_export.h bindings/emma_export
 install(FILES cmake/EmmaAddLibrary.cmake DESTINATION "${EMMA_INSTALL_DATADIR}/cmake")
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES docs/man/emma.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
+install(FILES docs/man/emma-malloc.7 DESTINATION "${CMAKE_INSTALL_MANDIR}/man7")
+if(TARGET emma-lua)
+    install(FILES docs/man/emma-lua.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
+endif()
 # What README.md links to, at the same places beside it.
 foreach(file IN ITEMS core/emma.h bindings/emma_export.h docs/internals.md examples/embed_lua.c examples/embed_python.c
         examples/embed_python_and_lua.c bindings/lua/emma_sandbox.h bindings/lua/emma_sandbox_pool.h
