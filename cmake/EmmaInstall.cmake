@@ -41,7 +41,10 @@ endif()
 foreach(file IN ITEMS core/emma.h bindings/emma_export.h docs/internals.md examples/embed_lua.c examples/embed_python.c
         examples/embed_python_and_lua.c bindings/lua/emma_sandbox.h bindings/lua/emma_sandbox_pool.h
         bindings/report/vendor/README.md
-        examples/sandbox.c
+        examples/sandbox.c examples/sandbox.lua
+        examples/python/measure.py examples/python/pool.py examples/python/sandbox.py examples/lua/showcase.lua
+        examples/two_emmas.c docs/guides/embed-lua.md docs/guides/embed-python.md docs/guides/sandbox.md
+        docs/guides/whole-process.md
         examples/pool_server.c examples/pool_server_handler.c examples/pool_server_handler.h examples/lua/handler.lua)
     cmake_path(GET file PARENT_PATH folder)
     install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_DOCDIR}/${folder}")
