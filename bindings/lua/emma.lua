@@ -156,20 +156,54 @@ local POOL_FIELDS = {
 local CLASS_FIELDS = { "block_bytes", "live_blocks", "free_blocks", "slabs", "footprint_bytes" }
 local ENDS = { "done", "error", "memory", "instructions", "deadline", "killed" }
 
-local function classes_of(handle)
+-- ---- What sandboxes and instances have in common ----
+
+local Heap = {}
+
+--- Takes a checkpoint; returns its level.
+function Heap:checkpoint() return self.handle:checkpoint() end
+
+--- Brings all that is in it back to a checkpoint; later ones are dropped.
+function Heap:rollback(level) self.handle:rollback(level) end
+
+--- Drops a checkpoint and all later ones.
+function Heap:drop(level) self.handle:drop(level) end
+
+--- The figures of the size classes that have slabs.
+function Heap:classes()
     local classes = {}
     for index = 0, math.huge do
-        local class = handle:class_stats(index)
+        local class = self.handle:class_stats(index)
         if class.block_bytes == 0 then return classes end
         if class.slabs > 0 then classes[#classes + 1] = copy(class, CLASS_FIELDS) end
     end
 end
 
+--- Calls a function with each block's address and size, until it returns false; whether all were visited.
+function Heap:walk(visit) return self.handle:walk(visit) end
+
+--- Verifies the heap; an error if it is damaged.
+function Heap:check() self.handle:check() end
+
+--- Gives free memory back to the system; returns how many bytes.
+function Heap:trim() return self.handle:trim() end
+
+--- Throws it away, with all that is in it; a sandbox of a pool's goes back.
+function Heap:close() self.handle:close() end
+
+Heap.__close = Heap.close
+
+--- A class of objects with these methods, and more.
+local function class_of_heaps(name)
+    local class = { __name = name }
+    for method, body in pairs(Heap) do class[method] = body end
+    class.__index = class
+    return class
+end
+
 -- ---- Sandboxes ----
 
-local Sandbox = {}
-Sandbox.__index = Sandbox
-Sandbox.__name = "emma.sandbox"
+local Sandbox = class_of_heaps "emma.sandbox"
 
 local function wrap(handle, functions)
     return setmetatable({ handle = handle, functions = functions }, Sandbox)
@@ -215,15 +249,6 @@ function Sandbox:set_budget(instructions, deadline)
     self.handle:set_budget(values.instructions or 0, values.deadline or 0)
 end
 
---- Takes a checkpoint; returns its level.
-function Sandbox:checkpoint() return self.handle:checkpoint() end
-
---- Brings the interpreter back to a checkpoint.
-function Sandbox:rollback(level) self.handle:rollback(level) end
-
---- Drops a checkpoint and all later ones.
-function Sandbox:drop(level) self.handle:drop(level) end
-
 --- The figures, as in emma_sandbox_stats; `calls` by how they ended.
 function Sandbox:stats()
     local raw = self.handle:stats()
@@ -239,24 +264,7 @@ function Sandbox:types() return copy(self.handle:types(), TYPE_FIELDS) end
 --- The figures of its memory, as in emma_stats.
 function Sandbox:memory() return copy(self.handle:memory(), MEMORY_FIELDS) end
 
---- The figures of the size classes that have slabs.
-function Sandbox:classes() return classes_of(self.handle) end
-
---- Calls a function with each block's address and size, until it returns false.
-function Sandbox:walk(visit) return self.handle:walk(visit) end
-
---- Verifies the heap; an error if it is damaged.
-function Sandbox:check() self.handle:check() end
-
---- Gives free memory back to the system; returns how many bytes.
-function Sandbox:trim() return self.handle:trim() end
-
---- Throws it away; one of a pool's goes back.
-function Sandbox:close() self.handle:close() end
-
 function Sandbox:is_closed() return self.handle:is_closed() end
-
-Sandbox.__close = Sandbox.close
 
 function Sandbox:__tostring() return ("emma.sandbox (%s)"):format(self:is_closed() and "closed" or "open") end
 
@@ -318,9 +326,7 @@ function Pool:__tostring() return ("emma.pool (%s)"):format(self:is_closed() and
 
 -- ---- Instances ----
 
-local Instance = {}
-Instance.__index = Instance
-Instance.__name = "emma.instance"
+local Instance = class_of_heaps "emma.instance"
 
 local INSTANCE_OPTIONS = {
     limit = "size", soft_limit = "size", spare = "size", reserve = "size", name = "string", shared = "boolean",
@@ -349,11 +355,7 @@ function Instance:usable_size(address) return self.handle:usable_size(address) e
 
 function Instance:owns(address) return self.handle:owns(address) end
 
-function Instance:trim() return self.handle:trim() end
-
 function Instance:reset() self.handle:reset() end
-
-function Instance:check() self.handle:check() end
 
 function Instance:set_limit(size) self.handle:set_limit(readers.size(size)) end
 
@@ -362,19 +364,5 @@ function Instance:set_soft_limit(size) self.handle:set_soft_limit(readers.size(s
 function Instance:use_spare(use) self.handle:use_spare(use) end
 
 function Instance:stats() return copy(self.handle:stats(), MEMORY_FIELDS) end
-
-function Instance:classes() return classes_of(self.handle) end
-
-function Instance:walk(visit) return self.handle:walk(visit) end
-
-function Instance:checkpoint() return self.handle:checkpoint() end
-
-function Instance:rollback(level) self.handle:rollback(level) end
-
-function Instance:drop(level) self.handle:drop(level) end
-
-function Instance:close() self.handle:close() end
-
-Instance.__close = Instance.close
 
 return emma

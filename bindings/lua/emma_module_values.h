@@ -200,49 +200,12 @@ static bool emma_name_from_lua(lua_State *state, int index, const char *paramete
     return false;
 }
 
-/* ---- To Lua; may raise errors ---- */
-
-static void emma_value_to_lua(lua_State *state, const emma_sandbox_value *value)
-{
-    luaL_checkstack(state, EMMA_VALUE_SLOTS, "tables in tables");
-    switch (value->type) {
-    case EMMA_SANDBOX_NIL:
-        lua_pushnil(state);
-        break;
-    case EMMA_SANDBOX_BOOLEAN:
-        lua_pushboolean(state, value->as.boolean);
-        break;
-    case EMMA_SANDBOX_INTEGER:
-        lua_pushinteger(state, value->as.integer);
-        break;
-    case EMMA_SANDBOX_FLOAT:
-        lua_pushnumber(state, value->as.number);
-        break;
-    case EMMA_SANDBOX_TEXT:
-        lua_pushlstring(state, value->as.text.data, value->as.text.bytes);
-        break;
-    case EMMA_SANDBOX_PAIRS: {
-        const size_t count = value->as.pairs.count;
-        const int hint = count < INT_MAX ? (int)count : INT_MAX;
-        if (control_is_list(value))
-            lua_createtable(state, hint, 0);
-        else
-            lua_createtable(state, 0, hint);
-        for (size_t i = 0; i < count; i++) {
-            emma_value_to_lua(state, &value->as.pairs.items[i].key);
-            emma_value_to_lua(state, &value->as.pairs.items[i].value);
-            lua_rawset(state, -3);
-        }
-        break;
-    }
-    }
-}
-
+/* May raise errors. */
 static void emma_values_to_lua(lua_State *state, const emma_sandbox_value *items, size_t count)
 {
     luaL_checkstack(state, count < INT_MAX / 2 ? (int)count : INT_MAX / 2, "too many values");
     for (size_t i = 0; i < count; i++)
-        emma_value_to_lua(state, &items[i]);
+        emma_sandbox_push(state, &items[i]);
 }
 
 #endif

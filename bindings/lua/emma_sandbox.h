@@ -67,6 +67,7 @@ extern "C" {
 #define emma_sandbox_of             EMMA_PASTE(EMMA_PREFIX, emma_sandbox_of)
 #define emma_sandbox_options_check  EMMA_PASTE(EMMA_PREFIX, emma_sandbox_options_check)
 #define emma_sandbox_provide        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_provide)
+#define emma_sandbox_push           EMMA_PASTE(EMMA_PREFIX, emma_sandbox_push)
 #define emma_sandbox_register       EMMA_PASTE(EMMA_PREFIX, emma_sandbox_register)
 #define emma_sandbox_resume         EMMA_PASTE(EMMA_PREFIX, emma_sandbox_resume)
 #define emma_sandbox_results        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_results)
@@ -319,6 +320,10 @@ typedef void (*emma_sandbox_function_fn)(void *arg, emma_sandbox *sandbox,
 EMMA_API enum emma_sandbox_status emma_sandbox_provide(emma_sandbox *sandbox, const char *name,
                                                        emma_sandbox_function_fn function,
                                                        void *arg);
+
+/* Pushes a copy of a value onto the stack of a state, which need not be a sandbox's, as lua_push...
+ * do: for functions that know Lua's interface. Raises an error where Lua has no memory. */
+EMMA_API void emma_sandbox_push(lua_State *state, const emma_sandbox_value *value);
 
 /* lua_resume for host functions; `from` is the thread that they were called in. */
 EMMA_API int emma_sandbox_resume(lua_State *thread, lua_State *from, int count, int *results);

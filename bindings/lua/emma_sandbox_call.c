@@ -309,7 +309,7 @@ static int call_function(lua_State *state)
                           luaL_typename(state, first));
     lua_settop(state, first);
     for (size_t i = 0; i < job->count; i++)
-        emmai_value_push(state, &job->arguments[i]);
+        emma_sandbox_push(state, &job->arguments[i]);
     lua_call(state, (int)job->count, LUA_MULTRET);
     call_take_results(state, job->sandbox, first);
     return 0;

@@ -119,7 +119,7 @@ static int host_call_provided(lua_State *state)
         return luaL_error(state, "too many values in the answer");
     luaL_checkstack(state, (int)answer.count, "too many values in the answer");
     for (size_t i = 0; i < answer.count; i++)
-        emmai_value_push(state, &answer.values[i]);
+        emma_sandbox_push(state, &answer.values[i]);
     return (int)answer.count;
 }
 
@@ -156,7 +156,7 @@ static int host_register(lua_State *state)
 static int host_set(lua_State *state)
 {
     const host_job *job = lua_touserdata(state, 1);
-    emmai_value_push(state, job->value);
+    emma_sandbox_push(state, job->value);
     emmai_sandbox_set_path(state, job->name);
     return 0;
 }

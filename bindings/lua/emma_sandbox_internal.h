@@ -270,8 +270,6 @@ static void emmai_host_wrap(lua_State *state, const char *name);
 /* NULL: the value can be handed in; else what is wrong with it. */
 static const char *emmai_value_wrong(const emma_sandbox_value *value, unsigned depth);
 
-static void emmai_value_push(lua_State *state, const emma_sandbox_value *value);
-
 /* Copies what is on the stack from index `first` on to pieces; `what` it is, in messages. */
 static emma_sandbox_value *emmai_value_take_all(lua_State *state, emma_sandbox *sandbox, int first,
                                                 const char *what);

@@ -70,13 +70,13 @@ static void value_push_pairs(lua_State *state, const emma_sandbox_value *value)
     const size_t listed = value_count_listed(value);
     lua_createtable(state, value_hint(listed), value_hint(value->as.pairs.count - listed));
     for (size_t i = 0; i < value->as.pairs.count; i++) {
-        emmai_value_push(state, &value->as.pairs.items[i].key);
-        emmai_value_push(state, &value->as.pairs.items[i].value);
+        emma_sandbox_push(state, &value->as.pairs.items[i].key);
+        emma_sandbox_push(state, &value->as.pairs.items[i].value);
         lua_rawset(state, -3);
     }
 }
 
-static void emmai_value_push(lua_State *state, const emma_sandbox_value *value)
+void emma_sandbox_push(lua_State *state, const emma_sandbox_value *value)
 {
     switch (value->type) {
     case EMMA_SANDBOX_NIL:

@@ -1,12 +1,12 @@
 """Instances of emma's own, for hosts and for trying things out."""
 
 from itertools import count
-from types import TracebackType
-from typing import Any, Callable, List, NamedTuple, Optional, Type
+from typing import Any, List, NamedTuple, Optional
 
 from . import _control
 from ._figures import Stats, stats_of
-from ._sandbox import Size, bytes_of, callable_of, microseconds_of, size_of, text_of
+from ._heap import Heap
+from ._sandbox import Size, bytes_of, microseconds_of, size_of, text_of
 
 
 # EMMA_DECAY_NEVER.
@@ -35,7 +35,7 @@ def classes_of(handle: Any) -> List[ClassStats]:
     return found
 
 
-class Instance:
+class Instance(Heap):
     """An instance of the allocator. Addresses are ints; what is at them is not Python's business.
 
     `limit`: a hard cap; `soft_limit`; `spare`: a part of the limit that is held back until :meth:`use_spare`;
@@ -76,17 +76,9 @@ class Instance:
         """Whether an address lies in the instance's region."""
         return bool(self._handle.owns(address))
 
-    def trim(self) -> int:
-        """Gives memory that is free back to the system; returns how many bytes that were."""
-        return int(self._handle.trim())
-
     def reset(self) -> None:
         """Frees all blocks at once, and drops all checkpoints."""
         self._handle.reset()
-
-    def check(self) -> None:
-        """Verifies the heap; :exc:`HeapCorrupt`."""
-        self._handle.check()
 
     def set_limit(self, limit: Optional[Size]) -> None:
         """MemoryError where more is in use."""
@@ -107,29 +99,5 @@ class Instance:
         """Figures of the size classes that have slabs, the smallest first."""
         return classes_of(self._handle)
 
-    def walk(self, visit: Callable[[int, int], Any]) -> bool:
-        """Calls `visit` with each live block's address and size, until it returns False. Whether all were visited."""
-        return bool(self._handle.walk(callable_of("visit", visit)))
-
-    def checkpoint(self) -> int:
-        """Takes a checkpoint; returns its level. NotImplementedError without `checkpoints`."""
-        return int(self._handle.checkpoint())
-
-    def rollback(self, level: int) -> None:
-        """Brings every block back to a checkpoint; later ones are dropped."""
-        self._handle.rollback(level)
-
-    def drop(self, level: int) -> None:
-        """Drops a checkpoint and all later ones."""
-        self._handle.drop(level)
-
-    def close(self) -> None:
-        """Gives everything back to the system; again: nothing happens."""
-        self._handle.close()
-
     def __enter__(self) -> "Instance":
         return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
-                 traceback: Optional[TracebackType]) -> None:
-        self.close()

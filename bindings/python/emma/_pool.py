@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Type, Union
 
 from . import _control
-from ._sandbox import Functions, Sandbox, SandboxSettings, callable_of, microseconds_of, print_line, text_of
+from ._heap import callable_of
+from ._sandbox import Functions, Sandbox, SandboxSettings, microseconds_of, print_line, text_of
 
 
 class PoolStats(NamedTuple):

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Type, TypeVar, Union
 
 from . import _control
+from ._heap import Heap, callable_of
 from ._size import parse_size
 
 Size = Union[int, str]
@@ -108,12 +109,6 @@ def text_of(name: str, text: Any, optional: bool = False) -> Any:
     return text
 
 
-def callable_of(name: str, function: Any) -> Any:
-    if not callable(function):
-        raise TypeError(f"{name}: {type(function).__name__} is not callable")
-    return function
-
-
 class SandboxSettings(NamedTuple):
     """What sandboxes and the pools of them take; see :class:`Sandbox`."""
 
@@ -172,7 +167,7 @@ class Functions:
         return held
 
 
-class Sandbox:
+class Sandbox(Heap):
     """An interpreter of its own for scripts that are not trusted.
 
     ::
@@ -190,6 +185,8 @@ class Sandbox:
     What goes in and comes out: None, bool, int (64 bits), float, str, bytes, list, tuple, dict. A table whose keys are 1, 2,
     3 and so on comes out as a list, any other as a dict, the empty one, too; a string as a str, or as bytes where it is
     no UTF-8. An entry that is None is not there for Lua.
+
+    It is thrown away by :meth:`close`; one of a pool's goes back then.
 
     Any thread may use it, one at a time (:exc:`SandboxBusy`); other threads run meanwhile. TypeError and ValueError name the
     parameter that is wrong; MemoryError: the system refuses memory.
@@ -315,20 +312,6 @@ class Sandbox:
         self._handle.set_budget(instructions, deadline_us)
         self._budget = (instructions, deadline_us)
 
-    # ---- checkpoints ----
-
-    def checkpoint(self) -> int:
-        """Takes a checkpoint; returns its level."""
-        return int(self._handle.checkpoint())
-
-    def rollback(self, level: int) -> None:
-        """Brings the interpreter back to a checkpoint, whatever happened since; later ones are dropped."""
-        self._handle.rollback(level)
-
-    def drop(self, level: int) -> None:
-        """Drops a checkpoint and all later ones; the interpreter stays as it is."""
-        self._handle.drop(level)
-
     # ---- figures ----
 
     def stats(self) -> SandboxStats:
@@ -345,23 +328,7 @@ class Sandbox:
         raw = self._handle.types()
         return SandboxTypes(*(getattr(raw, name) for name in SandboxTypes._fields))
 
-    def walk(self, visit: Callable[[int, int], Any]) -> bool:
-        """Calls `visit` with each live block's address and size, until it returns False. Whether all were visited."""
-        return bool(self._handle.walk(callable_of("visit", visit)))
-
-    def check(self) -> None:
-        """Verifies the heap; :exc:`HeapCorrupt`."""
-        self._handle.check()
-
-    def trim(self) -> int:
-        """Gives memory that is free back to the system; returns how many bytes that were."""
-        return int(self._handle.trim())
-
     # ---- the end ----
-
-    def close(self) -> None:
-        """Throws the interpreter away, with all that is in it; again: nothing happens. One of a pool's goes back."""
-        self._handle.close()
 
     @property
     def closed(self) -> bool:
@@ -369,10 +336,6 @@ class Sandbox:
 
     def __enter__(self) -> "Sandbox":
         return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
-                 traceback: Optional[TracebackType]) -> None:
-        self.close()
 
     async def __aenter__(self) -> "Sandbox":
         return self
