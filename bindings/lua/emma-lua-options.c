@@ -1,5 +1,5 @@
 /* emma-lua-options.c - reads the command line: lua's options, and --limit, --soft-limit, --stats,
- * --report, --export.
+ * --report, --sample, --export.
  *
  * The whole line is checked before a state exists, as lua does; emma-lua.c decodes it once more to
  * run -e, -l and -W in their order. */
@@ -14,13 +14,16 @@
 typedef struct long_option {
     const char *name;
     enum option_kind kind;
-    bool takes_value;
+    enum { VALUE_NONE, VALUE_NEEDED, VALUE_ATTACHED } value; /* ATTACHED: by '=', or none */
 } long_option;
 
 static const long_option long_options[] = {
-    { "--limit", OPTION_LIMIT, true },    { "--soft-limit", OPTION_SOFT_LIMIT, true },
-    { "--stats", OPTION_STATS, false },   { "--report", OPTION_REPORT, true },
-    { "--export", OPTION_EXPORT, false },
+    { "--limit", OPTION_LIMIT, VALUE_NEEDED },
+    { "--soft-limit", OPTION_SOFT_LIMIT, VALUE_NEEDED },
+    { "--stats", OPTION_STATS, VALUE_NONE },
+    { "--report", OPTION_REPORT, VALUE_NEEDED },
+    { "--sample", OPTION_SAMPLE, VALUE_ATTACHED },
+    { "--export", OPTION_EXPORT, VALUE_NONE },
 };
 #define LONG_OPTION_COUNT (sizeof long_options / sizeof long_options[0])
 
@@ -43,11 +46,11 @@ static enum option_kind decode_long(char **argv, int *index, char **value)
         size_t length = strlen(option->name);
         if (strncmp(word, option->name, length) != 0)
             continue;
-        if (word[length] == '\0' && !option->takes_value)
+        if (word[length] == '\0' && option->value != VALUE_NEEDED)
             return option->kind;
         if (word[length] == '\0')
             return take_next_word(argv, index, value) ? option->kind : OPTION_BARE;
-        if (word[length] == '=' && option->takes_value) {
+        if (word[length] == '=' && option->value != VALUE_NONE) {
             *value = argv[*index] + length + 1;
             return option->kind;
         }
@@ -117,6 +120,7 @@ static void print_usage(enum option_kind kind, const char *word, const char *nex
             "  --soft-limit SIZE  warn once when it takes more than SIZE\n"
             "  --stats            print figures of its memory at exit\n"
             "  --report FILE      write them to FILE: .html to look at, .json or .svg\n"
+            "  --sample[=SIZE]    tell in the report which lines allocate, from a sample each SIZE (512K)\n"
             "  --export           show them to 'emma top' while it runs\n"
             "  --                 what follows is the script and its arguments\n"
             "  -                  run the standard input, its arguments follow\n"
@@ -130,7 +134,7 @@ static bool refuse(const char *option, const char *text, const char *why)
     return false;
 }
 
-static bool read_size(const char *option, const char *text, size_t *bytes)
+static bool read_size(const char *option, const char *text, size_t least, size_t *bytes)
 {
     size_t count;
     enum emmai_size_result result = emmai_size_read(text, strlen(text), &count);
@@ -138,9 +142,9 @@ static bool read_size(const char *option, const char *text, size_t *bytes)
         return refuse(option, text, "is not a size (use bytes or K, M, G)");
     if (result == EMMAI_SIZE_TOO_LARGE)
         return refuse(option, text, "is too large");
-    if (count < EMMA_LIMIT_MIN_BYTES) {
+    if (count < least) {
         char why[64];
-        snprintf(why, sizeof why, "is below the minimum of %zu bytes", EMMA_LIMIT_MIN_BYTES);
+        snprintf(why, sizeof why, "is below the minimum of %zu byte%s", least, least == 1 ? "" : "s");
         return refuse(option, text, why);
     }
     *bytes = count;
@@ -200,12 +204,17 @@ bool emmai_options_read(void)
             break;
         case OPTION_LIMIT:
             limit_text = value;
-            if (!read_size("--limit", value, &options->limit_bytes))
+            if (!read_size("--limit", value, EMMA_LIMIT_MIN_BYTES, &options->limit_bytes))
                 return false;
             break;
         case OPTION_SOFT_LIMIT:
             soft_text = value;
-            if (!read_size("--soft-limit", value, &options->soft_limit_bytes))
+            if (!read_size("--soft-limit", value, EMMA_LIMIT_MIN_BYTES, &options->soft_limit_bytes))
+                return false;
+            break;
+        case OPTION_SAMPLE:
+            options->sample_bytes = EMMA_SAMPLE_RATE_BYTES;
+            if (value != NULL && !read_size("--sample", value, 1, &options->sample_bytes))
                 return false;
             break;
         default:
@@ -215,5 +224,10 @@ bool emmai_options_read(void)
     if (argv[index] != NULL && strcmp(argv[index], "--") == 0)
         index++;
     options->script = index;
+    if (options->sample_bytes != 0 && options->report_path == NULL) {
+        fprintf(stderr, "%s: --sample needs --report, which tells what was sampled\n",
+                emmai_cli.program);
+        return false;
+    }
     return soft_limit_fits(soft_text, limit_text);
 }

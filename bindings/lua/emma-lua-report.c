@@ -35,6 +35,7 @@ void emmai_report_take_figures(void)
     if (self->instance == NULL || (!self->options.show_stats && self->options.report_path == NULL))
         return;
     emmai_watch_end();
+    emmai_sample_end();
     emma_report_gather(&self->report, self->instance);
     self->figures_taken = true;
 }
@@ -125,6 +126,7 @@ static bool write_report(const int *exit_status)
     self->report.field_count = sizeof fields / sizeof fields[0];
     tell_options(&self->report.stats);
     emmai_watch_tell(&self->report);
+    emmai_sample_tell(&self->report);
     return emma_report_write(&self->place, &self->report) || report_failed();
 }
 

@@ -88,11 +88,32 @@ static void set_interrupt(void (*handler)(int))
     sigaction(SIGINT, &action, NULL);
 }
 
+/* The hook may be set at any moment, also while other code of this thread sets one: that code sets it again. */
+static volatile sig_atomic_t interrupted;
+
 static void stop_script(lua_State *state, lua_Debug *activation)
 {
     (void)activation;
+    interrupted = false;
     lua_sethook(state, NULL, 0, 0);
     luaL_error(state, "interrupted!");
+}
+
+static void set_stop_hook(void)
+{
+    lua_sethook(interruptible, stop_script,
+                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+bool emmai_cli_is_interrupt(lua_Hook hook)
+{
+    return hook == stop_script;
+}
+
+void emmai_cli_renew_interrupt(void)
+{
+    if (interrupted)
+        set_stop_hook();
 }
 
 /* In a signal handler a hook is all that Lua allows; it stops the script at its next instruction.
@@ -101,8 +122,8 @@ static void interrupt(int signal)
 {
     (void)signal;
     set_interrupt(SIG_DFL);
-    lua_sethook(interruptible, stop_script,
-                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    interrupted = true;
+    set_stop_hook();
 }
 
 int emmai_cli_call(lua_State *state, int arguments, int results)
@@ -111,6 +132,7 @@ int emmai_cli_call(lua_State *state, int arguments, int results)
     lua_pushcfunction(state, add_traceback);
     lua_insert(state, handler);
     interruptible = state;
+    interrupted = false;
     set_interrupt(interrupt);
     int status = lua_pcall(state, arguments, results, handler);
     set_interrupt(SIG_DFL);
@@ -244,6 +266,7 @@ static void open_libraries(lua_State *state)
     emmai_state_replace_exit(state);
     make_arg_table(state);
     lua_gc(state, LUA_GCGEN, 0, 0);
+    emmai_sample_begin(state);
     emmai_watch_begin();
 }
 

@@ -5,6 +5,7 @@
  * emma-lua-state.c    the instance, the state in it, and how both end
  * emma-lua-repl.c     the interactive mode
  * emma-lua-watch.c    what is noted of a run that is to be reported
+ * emma-lua-sample.c   which lines allocate
  * emma-lua-report.c   --stats and --report
  *
  * One interpreter per process: emmai_cli. It is written by the main thread only. */
@@ -34,6 +35,7 @@ typedef struct cli_options {
     bool show_stats;
     const char *report_path; /* NULL: no report */
     bool exports;            /* --export */
+    size_t sample_bytes;     /* 0: no samples */
     bool interactive;        /* -i */
     bool show_version;       /* -v or -i */
     bool runs_strings;       /* there is a -e */
@@ -55,7 +57,8 @@ enum option_kind {
     OPTION_SOFT_LIMIT,
     OPTION_STATS,
     OPTION_REPORT,
-    OPTION_EXPORT
+    OPTION_EXPORT,
+    OPTION_SAMPLE
 };
 
 /* The interpreter. */
@@ -93,6 +96,10 @@ int emmai_cli_report(lua_State *state, int status);
 /* Calls the function under `arguments` values with a traceback for its errors; an interrupt stops
  * it. */
 int emmai_cli_call(lua_State *state, int arguments, int results);
+
+/* Whether a hook is the one of an interrupt; sets it again if an interrupt is under way. */
+bool emmai_cli_is_interrupt(lua_Hook hook);
+void emmai_cli_renew_interrupt(void);
 
 /* emma-lua-options.c */
 
@@ -139,6 +146,16 @@ void emmai_watch_end(void);
 
 /* Adds what was noted to a report. */
 void emmai_watch_tell(emma_report *report);
+
+/* emma-lua-sample.c */
+
+/* Starts to take samples; the lua_Alloc that does it, over another, which it is itself where there is no memory for it. */
+lua_Alloc emmai_sample_start(lua_Alloc below, size_t rate_bytes);
+
+/* The program begins in this state: sites are told from now on. No-ops without samples. */
+void emmai_sample_begin(lua_State *state);
+void emmai_sample_end(void);
+void emmai_sample_tell(emma_report *report);
 
 /* emma-lua-report.c */
 

@@ -11,6 +11,7 @@
  * emma_report_series.c  memory over time
  * emma_report_place.c   where a report may be written, and how it comes there
  * emma_report_out.c     text into a descriptor
+ * emma_report_sites.c   who allocated, where it was sampled (emma_sample.h)
  * emma_report_json.c, emma_report_page.c, emma_report_svg.c, emma_report_svg_map.c  the three kinds
  * emma-report.html, .css, .js and vendor/  the page, compiled in by emma_report_page.c
  *
@@ -26,6 +27,7 @@
 
 #include "emma.h"
 #include "emma_report_series.h"
+#include "emma_sample.h"
 
 /* ---- what a report tells ---- */
 
@@ -77,6 +79,7 @@ typedef struct emma_report {
     size_t type_count;
     const char *types_note; /* what is counted, and what is not */
     bool types_grew;        /* what there was at the start is known */
+    const emma_sampler *sampler; /* NULL: nothing was sampled */
     /* emma_report_gather's */
     pid_t process;
     emma_stats stats;
@@ -164,6 +167,9 @@ void emmai_report_judge(emma_report *report);
 /* How a report of each kind begins: these around the version. */
 extern const char *const emmai_report_heads[EMMA_REPORT_FORMATS][2];
 void emmai_out_head(emma_report_out *out, enum emma_report_format format);
+
+/* What the JSON has of sites: a value. */
+void emmai_report_sites(emma_report_out *out, const emma_sampler *sampler);
 
 void emmai_report_as_json(emma_report_out *out, const emma_report *report);
 void emmai_report_as_page(emma_report_out *out, const emma_report *report);

@@ -180,6 +180,9 @@ void emmai_report_as_json(emma_report_out *out, const emma_report *report)
     emmai_out_text(out, "\n  ],\n");
     classes(out, report);
     types(out, report);
+    emmai_out_text(out, "  \"sites\": ");
+    emmai_report_sites(out, report->sampler);
+    emmai_out_text(out, ",\n");
     series(out, report->series);
     chunks(out, report);
     emmai_out_text(out, "}\n");

@@ -1,0 +1,238 @@
+/* emma-lua-sample.c - from which lines of the program samples of its blocks come (emma_sample.h).
+ *
+ * Inside an allocation Lua's stack is not to be looked at: it may be what moves just then, and the place in the code is not
+ * written down for each instruction. So a sample waits, and Lua's hook is set, as a signal handler sets it, on the thread that
+ * runs; the first call, return, or instruction at which Lua looks at its hooks tells the site. A C function is still
+ * there then: its return is such an event. Where it is an instruction, the one before it is told, since that one allocated,
+ * or one before that and since the last jump or call: Lua does not look at its hooks after `{}` and `function`.
+ *
+ * Which thread runs is known because lua_resume is this file's, if Lua is linked statically (--wrap). A hook of the
+ * script's gets its events all the same. A hook that counts would begin to count anew: while there is one, no site is told. */
+#include "emma-lua.h"
+
+#include <stdint.h>
+#include <string.h>
+
+static emma_sampler sampler;
+static lua_State *running; /* NULL: not sampled */
+static lua_State *asked;   /* its hook is sample_hook, for samples that wait; only compared: it may be gone */
+static uint32_t counted_site, left_site;
+static bool knows_place; /* SAVED_PC is where Lua has it */
+
+/* ---- the stack ---- */
+
+/* In a CallInfo of Lua's: the next instruction. Tried out before it is used. */
+#define SAVED_PC_OFFSET 32
+#define INSTRUCTION_BYTES 4
+
+static void move_place(lua_Debug *level, ptrdiff_t instructions)
+{
+    const char **place = (const char **)((char *)level->i_ci + SAVED_PC_OFFSET);
+    *place += instructions * INSTRUCTION_BYTES;
+}
+
+/* The line of the instruction before the one that level 0 is about to run. */
+static void get_line_before(lua_State *state, lua_Debug *level)
+{
+    move_place(level, -1);
+    lua_getinfo(state, "l", level);
+    move_place(level, 1);
+}
+
+static uint32_t frame_of(lua_State *state, lua_Debug *level, bool is_before)
+{
+    char key[EMMA_SAMPLE_NAME_BYTES];
+    lua_getinfo(state, "Sln", level);
+    if (is_before && knows_place && level->currentline >= 0)
+        get_line_before(state, level);
+    const bool is_c = *level->what == 'C';
+    const char *name = level->name           ? level->name
+                       : *level->what == 'm' ? "main chunk"
+                       : is_c                ? "?"
+                                             : "function";
+    const size_t bytes = emma_sample_name(key, name, is_c ? "[C]" : level->short_src,
+                                          level->currentline > 0 ? level->currentline : 0);
+    return emma_sample_frame(&sampler, key, bytes);
+}
+
+/* `first`: the level that allocated, at the earliest. */
+static uint32_t site_of(lua_State *state, int first, bool is_before)
+{
+    uint32_t frames[EMMA_SAMPLE_DEPTH];
+    size_t count = 0;
+    lua_Debug level;
+    while (count < EMMA_SAMPLE_DEPTH && lua_getstack(state, first + (int)count, &level)) {
+        frames[count] = frame_of(state, &level, is_before && count == 0);
+        count++;
+    }
+    return count ? emma_sample_stack(&sampler, frames, count) : left_site;
+}
+
+/* ---- the hook ---- */
+
+#define OUR_MASK   (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT)
+#define MASK_BITS  8
+#define EVENT_MASK (LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE)
+
+/* The hook that was there stays with its thread, in the word that Lua keeps for the host in each. */
+typedef uintptr_t hook_word;
+_Static_assert(LUA_EXTRASPACE >= sizeof(hook_word), "Lua has room for a word of the host's");
+
+static hook_word *word_of(lua_State *state)
+{
+    return lua_getextraspace(state);
+}
+
+static void sample_hook(lua_State *state, lua_Debug *event)
+{
+    const int mask = (int)(*word_of(state) & ((1 << MASK_BITS) - 1));
+    const lua_Hook before = (lua_Hook)(*word_of(state) >> MASK_BITS);
+    lua_sethook(state, mask ? before : NULL, mask, 0);
+    emmai_cli_renew_interrupt();
+    if (asked == state)
+        asked = NULL;
+    if (sampler.pending_count && state == running) {
+        const bool is_call = event->event == LUA_HOOKCALL; /* the function called has done nothing yet */
+        emma_sample_settle(&sampler, site_of(state, is_call, event->event == LUA_HOOKCOUNT));
+    }
+    const int kind = event->event == LUA_HOOKTAILCALL ? LUA_HOOKCALL : event->event;
+    if (mask & EVENT_MASK & 1 << kind)
+        before(state, event);
+}
+
+/* Of the thread that runs, inside an allocation. */
+static void ask(void)
+{
+    const lua_Hook hook = lua_gethook(running);
+    const int mask = lua_gethookmask(running);
+    if (hook == sample_hook || emmai_cli_is_interrupt(hook))
+        return;
+    if (hook && mask & LUA_MASKCOUNT) {
+        emma_sample_settle(&sampler, counted_site);
+        return;
+    }
+    *word_of(running) = (hook_word)hook << MASK_BITS | (hook_word)mask;
+    lua_sethook(running, sample_hook, mask | OUR_MASK, 1);
+    emmai_cli_renew_interrupt();
+    asked = running;
+}
+
+/* ---- the thread that runs ---- */
+
+#if EMMA_LUA_WRAPS_RESUME
+int __real_lua_resume(lua_State *state, lua_State *from, int arguments, int *results);
+int __wrap_lua_resume(lua_State *state, lua_State *from, int arguments, int *results);
+
+int __wrap_lua_resume(lua_State *state, lua_State *from, int arguments, int *results)
+{
+    lua_State *resumer = running;
+    if (!resumer)
+        return __real_lua_resume(state, from, arguments, results);
+    running = state;
+    const int status = __real_lua_resume(state, from, arguments, results);
+    running = resumer;
+    return status;
+}
+#endif
+
+/* ---- the allocation ---- */
+
+static lua_Alloc under;
+
+static __attribute__((noinline)) void draw(const void *block, size_t bytes)
+{
+    const double weight = emma_sample_draw(&sampler, bytes);
+    if (weight == 0)
+        return;
+    if (asked && asked != running && sampler.pending_count)
+        emma_sample_settle(&sampler, left_site); /* that thread was left in a C function */
+    emma_sample_add(&sampler, block, bytes, weight, EMMA_SAMPLE_PENDING);
+    if (running)
+        ask();
+}
+
+static __attribute__((noinline)) void *resize_sample(void *instance, void *old, size_t bytes_before,
+                                                     size_t bytes)
+{
+    emma_sample_block sample;
+    const bool is_sample = emma_sample_lift(&sampler, old, &sample);
+    void *block = under(instance, old, bytes_before, bytes);
+    if (is_sample && !block)
+        emma_sample_put(&sampler, old, bytes_before, &sample);
+    else if (is_sample && bytes <= bytes_before)
+        emma_sample_put(&sampler, block, bytes, &sample);
+    return block;
+}
+
+static void *sample_resize(void *instance, void *old, size_t bytes_before, size_t bytes)
+{
+    void *block = emma_sample_may_have(&sampler, old)
+                      ? resize_sample(instance, old, bytes_before, bytes)
+                      : under(instance, old, bytes_before, bytes);
+    if (block && bytes > bytes_before && emma_sample_is_due(&sampler, bytes))
+        draw(block, bytes);
+    return block;
+}
+
+static void *sample_alloc(void *instance, void *ptr, size_t osize, size_t nsize)
+{
+    emma_sample_block gone;
+    if (ptr && nsize)
+        return sample_resize(instance, ptr, osize, nsize);
+    if (ptr && emma_sample_may_have(&sampler, ptr))
+        emma_sample_lift(&sampler, ptr, &gone);
+    void *block = under(instance, ptr, osize, nsize);
+    if (block && emma_sample_is_due(&sampler, nsize))
+        draw(block, nsize);
+    return block;
+}
+
+/* ---- begin and end ---- */
+
+#define TRIED_CODE "local a = 1\nlocal b = a\nreturn b"
+#define TRIED_LINE 2
+
+/* Whether the instruction before has the line before. */
+static void try_place(lua_State *state, lua_Debug *event)
+{
+    lua_getinfo(state, "l", event);
+    if (event->currentline != TRIED_LINE || knows_place)
+        return;
+    get_line_before(state, event);
+    knows_place = event->currentline == TRIED_LINE - 1;
+}
+
+lua_Alloc emmai_sample_start(lua_Alloc below, size_t rate_bytes)
+{
+    under = below;
+    return emma_sample_start(&sampler, rate_bytes) ? sample_alloc : below;
+}
+
+void emmai_sample_begin(lua_State *state)
+{
+    if (!sampler.on)
+        return;
+    if (luaL_loadstring(state, TRIED_CODE) == LUA_OK) {
+        lua_sethook(state, try_place, LUA_MASKCOUNT, 1);
+        lua_pcall(state, 0, 0, 0);
+        lua_sethook(state, NULL, 0, 0);
+    } else {
+        lua_pop(state, 1);
+    }
+    emma_sample_settle(&sampler, emma_sample_fixed_site(&sampler, "(start of Lua)"));
+    counted_site = emma_sample_fixed_site(&sampler, "(while a hook of the program's counts)");
+    left_site = emma_sample_fixed_site(&sampler, "(a coroutine that began or was left)");
+    running = state;
+}
+
+/* Finalizers at the end of the state are not told. */
+void emmai_sample_end(void)
+{
+    running = NULL;
+    emma_sample_stop(&sampler);
+}
+
+void emmai_sample_tell(emma_report *report)
+{
+    report->sampler = sampler.rate_bytes ? &sampler : NULL;
+}
