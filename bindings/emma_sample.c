@@ -152,6 +152,11 @@ size_t emma_sample_name(char out[EMMA_SAMPLE_NAME_BYTES], const char *function, 
     return (size_t)(at - out) + sizeof line;
 }
 
+const char *emma_sample_frame_key(const emma_sampler *sampler, uint32_t frame, size_t *bytes)
+{
+    return text_of(&sampler->frames, frame, bytes);
+}
+
 bool emma_sample_name_next(emma_sampler *sampler, const char *name, size_t bytes)
 {
     emma_sample_texts *names = &sampler->names;

@@ -133,6 +133,9 @@ uint32_t emma_sample_stack(emma_sampler *sampler, const uint32_t *frames, size_t
 /* The site for what has no stack; its frame's key is always the name. */
 uint32_t emma_sample_fixed_site(emma_sampler *sampler, const char *name);
 
+/* What emma_sample_frame was given. */
+const char *emma_sample_frame_key(const emma_sampler *sampler, uint32_t frame, size_t *bytes);
+
 /* Names the next frame, in the order of their numbers. */
 bool emma_sample_name_next(emma_sampler *sampler, const char *name, size_t bytes);
 

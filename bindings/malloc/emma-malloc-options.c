@@ -218,6 +218,7 @@ typedef enum option {
     DOMAINS,
     PROCESS,
     REPORT,
+    SAMPLE,
     OPTION_COUNT
 } option;
 
@@ -225,7 +226,8 @@ static option option_of(word key)
 {
     static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve", "decay",
                                                      "stats",   "export",     "name",    "children",
-                                                     "domains", "process",    "report" };
+                                                     "domains", "process",    "report",
+                                                     "sample" };
     size_t found = 0;
     while (found < OPTION_COUNT && !word_is(key, names[found]))
         found++;
@@ -267,6 +269,9 @@ static void read_value(option asked, word key, word value, malloc_options *out)
         break;
     case REPORT:
         read_path(key, value);
+        break;
+    case SAMPLE:
+        read_size(key, value, 1, &out->sample_bytes);
         break;
     case OPTION_COUNT:
         break;

@@ -98,6 +98,7 @@ struct malloc_options {
     bool exports;     /* to `emma top` */
     bool children;    /* Python's: programs that this one starts are served too */
     unsigned domains; /* Python's: to be served, as bits */
+    size_t sample_bytes; /* Python's: allocated from sample to sample; 0: none are taken */
     uint64_t process; /* id of the only one that reports at exit; 0: any */
 };
 

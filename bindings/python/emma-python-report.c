@@ -106,6 +106,7 @@ static bool write_report(emma_report_place *place, emma_report *report, char *ty
     report->fields = fields;
     report->field_count = sizeof fields / sizeof fields[0];
     report->series = &series;
+    report->sampler = emmai_python_sampler();
     report->program = program_invocation_short_name;
     emmai_python_types_tell(report, types);
     const bool written = emma_report_write(place, report);
@@ -191,6 +192,7 @@ int emma_python_report(const char *path, const char *types, char *why, size_t ro
     emma_report *report = calloc(1, sizeof *report);
     char *copy = strdup(types);
     bool written = false;
+    emmai_python_sample_name_sites();
     if (instance && report && copy) {
         take_figures(report, instance);
         written = write_report(&place, report, copy);

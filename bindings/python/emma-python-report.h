@@ -32,6 +32,23 @@ const char *emmai_python_domain_name(unsigned domain);
 /* Whether this process, not one that it started or forked, tells of itself at its end. */
 bool emmai_python_is_to_report(void);
 
+/* ---- emma-python-sample.c ---- */
+
+/* Starts to take samples, if EMMA_OPTIONS asks for them, before a domain is served. */
+void emmai_python_sample_start(void);
+
+/* The functions of a domain, with those that take samples over them. */
+const PyMemAllocatorEx *emmai_python_sampled(int domain, const PyMemAllocatorEx *below);
+
+/* Names the sites that were found; Python's lock is held, outside of all allocations. */
+void emmai_python_sample_name_sites(void);
+
+/* The last of them. */
+void emmai_python_sample_end(void);
+
+/* What was found; NULL: nothing was sampled. */
+const emma_sampler *emmai_python_sampler(void);
+
 /* ---- emma-python-types.c ---- */
 
 /* Sees to it that Python is asked about its types, from now on and at its end; false: it is not there yet. */

@@ -104,6 +104,7 @@ static PyObject *take_last(PyObject *self, PyObject *nothing)
 {
     (void)self, (void)nothing;
     if (emmai_python_is_to_report()) {
+        emmai_python_sample_end();
         emmai_python_report_take_last();
         free(types_at_end);
         types_at_end = take_snapshot();

@@ -8,10 +8,11 @@
 #else
 #include "../malloc/emma-malloc-heap.h"
 #endif
-#define EMMAI_PYTHON_FAST
-#include "emma_python.c"
-
 #include "emma-python-report.h"
+
+#define EMMAI_PYTHON_FAST
+#define EMMAI_PYTHON_OVER emmai_python_sampled
+#include "emma_python.c"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -303,6 +304,8 @@ enum emma_status emma_python_start(unsigned domains)
     if (!instance)
         return EMMA_NO_MEMORY;
     make_lock_heap(instance);
+    if (!python_instance)
+        emmai_python_sample_start();
     const enum emma_status status =
         emma_python_install(instance, domains & emmai_malloc_asked.domains);
     if (status != EMMA_OK)

@@ -4,7 +4,8 @@
  * be calling them: so those that replace others in a running process ignore ctx, and find what they need in
  * this file. What is not of the instance is of the allocator before, which emma_python_install asked for.
  *
- * A library that has ways of its own into its instance defines EMMAI_PYTHON_FAST and what is under it here. */
+ * A library that has ways of its own into its instance defines EMMAI_PYTHON_FAST and what is under it here, and may lay
+ * other functions over these by EMMAI_PYTHON_OVER(domain, functions). */
 #include "emma_python.h"
 
 #include <string.h>
@@ -168,6 +169,10 @@ DOMAIN_FUNCTIONS(thread_obj, OF_THREAD, DOMAIN_OBJ)
 DOMAIN_FUNCTIONS(lock_mem, OF_LOCK, DOMAIN_MEM)
 DOMAIN_FUNCTIONS(lock_obj, OF_LOCK, DOMAIN_OBJ)
 
+#ifndef EMMAI_PYTHON_OVER
+#define EMMAI_PYTHON_OVER(domain, functions) (functions)
+#endif
+
 static const PyMemAllocatorEx *python_functions(int domain)
 {
     static const PyMemAllocatorEx functions[PYTHON_WAYS][EMMA_PYTHON_DOMAINS] = {
@@ -178,7 +183,7 @@ static const PyMemAllocatorEx *python_functions(int domain)
           { NULL, lock_malloc, lock_calloc, lock_mem_realloc, lock_mem_free },
           { NULL, lock_malloc, lock_calloc, lock_obj_realloc, lock_obj_free } },
     };
-    return &functions[python_way_locked][domain];
+    return EMMAI_PYTHON_OVER(domain, &functions[python_way_locked][domain]);
 }
 
 static bool is_python_here(void)

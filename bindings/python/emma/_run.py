@@ -19,6 +19,7 @@ EXIT_USAGE = 2
 EXIT_FAILED = 1
 
 # Options that take a value, in front of the program.
+_SAMPLE_BYTES = 512 << 10
 _VALUED = ("--limit", "--soft-limit", "--report", "--domains")
 
 # As the library's own.
@@ -44,6 +45,13 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _rate(text: str) -> int:
+    size = _size(text)
+    if size == 0:
+        raise argparse.ArgumentTypeError("a sample each 0 bytes cannot be")
+    return size
 
 
 def _domains(text: str) -> str:
@@ -75,6 +83,8 @@ def _run_parser() -> argparse.ArgumentParser:
     run.add_argument("--soft-limit", type=_size, metavar="SIZE", help="warn on stderr when it takes more, once")
     run.add_argument("--stats", action="store_true", help="print figures on stderr at exit")
     run.add_argument("--report", metavar="FILE", help="write a report at exit: .html to look at, .json or .svg; - is stdout")
+    run.add_argument("--sample", type=_rate, nargs="?", const=_SAMPLE_BYTES, metavar="SIZE",
+                     help="tell in the report which lines allocate, from a sample each SIZE (512K); --sample=SIZE")
     run.add_argument("--export", action="store_true", help="show figures to `emma top` while the program runs")
     run.add_argument("--children", action=argparse.BooleanOptionalAction, default=True,
                      help="serve the Python programs that this one starts, too, each with a limit of its own")
@@ -152,7 +162,7 @@ def _options_of_environment() -> list[str]:
     """What EMMA_OPTIONS asks for; without what a program around this one was asked to tell about itself."""
     items = [item for item in os.environ.get("EMMA_OPTIONS", "").split(",") if item]
     if any(item.startswith("process=") for item in items):
-        items = [item for item in items if item.partition("=")[0] not in ("process", "report", "stats")]
+        items = [item for item in items if item.partition("=")[0] not in ("process", "report", "sample", "stats")]
     return items
 
 
@@ -166,6 +176,7 @@ def _environment(library: Path, options: argparse.Namespace, report: str | None)
     asked += [f"children={int(options.children)}"]
     asked += [f"domains={options.domains}"] if options.domains else []
     asked += [f"report={report.translate(_ESCAPED)}"] if report else []
+    asked += [f"sample={options.sample}"] if options.sample else []
     asked += [f"process={os.getpid()}"]
     preloaded = " ".join(entry for entry in os.environ.get("LD_PRELOAD", "").replace(":", " ").split()
                          if not os.path.basename(entry).startswith(_LIBRARY_PREFIX))
@@ -208,6 +219,8 @@ def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str 
     if options.soft_limit is not None and options.soft_limit < _LEAST_SOFT_BYTES:
         parser.error(f"argument --soft-limit: {format_size(options.soft_limit)} is below the least, "
                      f"{format_size(_LEAST_SOFT_BYTES)}")
+    if options.sample and options.report is None:
+        parser.error("argument --sample: it needs --report, which tells what was sampled")
     if options.report is None:
         return None
     if options.report == "-":
