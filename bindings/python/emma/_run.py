@@ -69,6 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("top", help="show the instances of a running process", add_help=False)
     doctor = commands.add_parser("doctor", allow_abbrev=False, help="tell whether a program would be served, and how")
     doctor.set_defaults(parser=doctor)
+    diff = commands.add_parser("diff", allow_abbrev=False, help="tell what grew from one report to another")
+    diff.add_argument("before", metavar="A.json", help="the report of before")
+    diff.add_argument("now", metavar="B.json", help="the report of now")
+    diff.add_argument("--json", action="store_true", help="for programs")
+    flame = commands.add_parser("flame", allow_abbrev=False, help="make a flame graph of a report's allocation sites")
+    flame.add_argument("report", metavar="REPORT.json", help="made with --sample")
+    flame.add_argument("out", metavar="OUT", help=".collapsed, .folded or .txt: collapsed stacks of live bytes; .json: speedscope, "
+                                                  "live and allocated")
     return parser
 
 
@@ -290,6 +298,28 @@ def _run(options: argparse.Namespace, program: list[str]) -> int:
         return _fail(f"{sys.executable}: {error.strerror}", EXIT_FAILED)
 
 
+def _tell(asked: argparse.Namespace) -> int:
+    """The commands that read reports."""
+    from . import _diff, _sites
+
+    try:
+        if asked.command == "diff":
+            _diff.diff(asked.before, asked.now, asked.json)
+            sys.stdout.flush()
+        else:
+            _sites.flame(asked.report, asked.out)
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except (_sites.BadReport, ValueError) as error:
+        why = str(error)
+    except OSError as error:
+        why = f"{asked.out}: {error.strerror}" if asked.command == "flame" else str(error)
+    print(f"{PROGRAM} {asked.command}: {why}", file=sys.stderr)
+    return EXIT_FAILED
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns an exit status where it did not become another program."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -299,5 +329,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[:1] == ["top"]:
         from ._top import main as top
         return top(arguments[1:])
-    _parser().parse_args(arguments)
+    asked = _parser().parse_args(arguments)
+    if asked.command in ("diff", "flame"):
+        return _tell(asked)
     return _run(_run_parser().parse_args([]), ["-c", "import emma; print(emma.doctor())"])

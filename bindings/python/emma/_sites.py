@@ -1,0 +1,118 @@
+"""What a report tells of allocation sites, and flame graphs of them."""
+
+import json
+import os
+import tempfile
+
+_SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
+_COLLAPSED = (".collapsed", ".folded", ".txt")
+
+
+class BadReport(Exception):
+    """Why a file is no report, or not one for what it is asked."""
+
+
+def load(path):
+    """A report of emma's, as JSON has it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            report = json.load(file)
+    except OSError as error:
+        raise BadReport(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise BadReport(f"{path}: not JSON: {error}") from None
+    if not isinstance(report, dict) or not isinstance(report.get("emma"), str) or "live_bytes" not in report:
+        raise BadReport(f"{path}: not a report of emma's (--report FILE.json writes one)")
+    return report
+
+
+class Site:
+    """A stack, outermost frame first, each ``(function, file, line)``, and what was allocated there."""
+
+    def __init__(self, stack, figures):
+        self.stack = stack
+        self.live_bytes, self.live_blocks, self.allocated_bytes, self.allocated_blocks = figures
+
+
+_FIGURES = ("live_bytes", "live_blocks", "allocated_bytes", "allocated_blocks")
+
+
+def sites_of(report, path):
+    """The sites of a report; None if nothing was sampled."""
+    sites = report.get("sites")
+    if sites is None:
+        return None
+    try:
+        frames = [(str(function), str(file), int(line)) for function, file, line in sites["frames"]]
+        rows = [dict(zip(sites["columns"], row)) for row in sites["rows"]]
+        return [Site(tuple(frames[number] for number in row["stack"]), [int(row[name]) for name in _FIGURES]) for row in rows]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise BadReport(f"{path}: its sites cannot be read: {type(error).__name__}: {error}") from None
+
+
+def frame_text(frame):
+    """``function (file:line)``; what has no line, without it."""
+    function, file, line = frame
+    place = f"{file}:{line}" if line else file
+    return f"{function} ({place})" if place else function
+
+
+def _collapsed(report, path):
+    """Brendan Gregg's format: a line for each stack, frames by semicolons, a space, and live bytes."""
+    lines = {}
+    for site in sites_of(report, path):
+        text = ";".join(" ".join(frame_text(frame).replace(";", ":").split()) for frame in site.stack)
+        lines[text] = lines.get(text, 0) + site.live_bytes
+    return "".join(f"{text} {count}\n" for text, count in sorted(lines.items()) if count)
+
+
+def _profile(name, sites, weight):
+    weights = [weight(site) for site in sites]
+    return {"type": "sampled", "name": name, "unit": "bytes", "startValue": 0, "endValue": sum(weights), "weights": weights}
+
+
+def _speedscope(report, path):
+    """Live and allocated bytes, as the viewer at speedscope.app opens them."""
+    sites, numbers = sites_of(report, path), {}
+    samples = [[numbers.setdefault(frame, len(numbers)) for frame in site.stack] for site in sites]
+    frames = [{"name": function, **({"file": file} if file else {}), **({"line": line} if line else {})}
+              for function, file, line in numbers]
+    profiles = [_profile("live bytes", sites, lambda site: site.live_bytes),
+                _profile("allocated bytes", sites, lambda site: site.allocated_bytes)]
+    for profile in profiles:
+        profile["samples"] = samples
+    return json.dumps({"$schema": _SPEEDSCOPE_SCHEMA, "shared": {"frames": frames}, "profiles": profiles,
+                       "name": report.get("program") or "emma", "activeProfileIndex": 0, "exporter": f"emma {report['emma']}"})
+
+
+def _write(path, text):
+    """Whole or not at all; into what is no file, as it is."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    descriptor, beside = tempfile.mkstemp(prefix=".emma-flame.", dir=os.path.dirname(os.path.abspath(path)))
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(beside, 0o666 & ~mask)
+        os.replace(beside, os.path.realpath(path))
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def flame(report_path, out_path):
+    """Writes a flame graph of the sites in a report; the end of the name tells the format. BadReport, OSError, ValueError."""
+    if out_path.endswith(".json"):
+        make = _speedscope
+    elif out_path.endswith(_COLLAPSED):
+        make = _collapsed
+    else:
+        raise ValueError(f"{out_path}: the name ends in none of {', '.join(_COLLAPSED)} and .json (speedscope)")
+    report = load(report_path)
+    if report.get("sites") is None:
+        raise BadReport(f"{report_path}: has no sites: it was made without --sample")
+    _write(out_path, make(report, report_path))
