@@ -15,7 +15,8 @@
 #define STACK_BYTES_MOST ((size_t)2 << 20)
 #define BLOCKS_LEAST     ((size_t)1 << 12)
 #define BLOCKS_MOST      ((size_t)1 << 22)
-#define BITS_PER_BLOCK   8 /* of the filter, for each place of the table */
+#define FILTER_PER_BLOCK 2         /* bytes of the filter, for each place of the table */
+#define FILTER_FULL      UINT8_MAX /* such a byte stays */
 
 /* How long a thread waits for another one: it may be gone, as after a fork. */
 #define LOCK_TRIES 1000
@@ -222,41 +223,44 @@ double emma_sample_draw(emma_sampler *sampler, size_t bytes)
 
 /* ---- samples that live ---- */
 
+static size_t hash_address(uintptr_t address)
+{
+    return (address >> 3) * (size_t)0x9E3779B97F4A7C15 >> 32;
+}
+
 static size_t block_place(const emma_sampler *sampler, uintptr_t address)
 {
     const size_t mask = sampler->block_room - 1;
-    size_t place = emma_sample_hash(address) & mask;
+    size_t place = hash_address(address) & mask;
     while (sampler->blocks[place].address && sampler->blocks[place].address != address)
         place = (place + 1) & mask;
     return place;
 }
 
-static void set_bit(emma_sampler *sampler, uintptr_t address)
+static void filter_count(emma_sampler *sampler, uintptr_t address, int change)
 {
-    const size_t bit = emma_sample_hash(address) & sampler->filter_mask;
-    ((uint8_t *)(uintptr_t)sampler->filter)[bit / 8] |= (uint8_t)(1 << bit % 8);
+    uint8_t *count = (uint8_t *)(uintptr_t)sampler->filter + (address >> 4 & sampler->filter_mask);
+    if (*count != FILTER_FULL)
+        *count = (uint8_t)(*count + change);
 }
 
-/* Bits of samples that are gone are still set: so it is made anew now and then. Another thread that frees a sample at this very
- * moment, which needs a second lock of Python's, may miss it. */
+/* For a table of another size. Another thread that frees a sample at this very moment, which needs a second lock of
+ * Python's, may miss it. */
 static void make_filter(emma_sampler *sampler)
 {
-    memset((uint8_t *)(uintptr_t)sampler->filter, 0,
-           sampler->block_room * BITS_PER_BLOCK / 8);
-    __atomic_store_n(&sampler->filter_mask, sampler->block_room * BITS_PER_BLOCK - 1,
-                     __ATOMIC_RELAXED);
+    const size_t bytes = sampler->block_room * FILTER_PER_BLOCK;
+    memset((uint8_t *)(uintptr_t)sampler->filter, 0, bytes);
+    __atomic_store_n(&sampler->filter_mask, bytes - 1, __ATOMIC_RELAXED);
     for (size_t i = 0; i < sampler->block_room; i++)
         if (sampler->blocks[i].address)
-            set_bit(sampler, sampler->blocks[i].address);
-    sampler->inserted = 0;
+            filter_count(sampler, sampler->blocks[i].address, 1);
 }
 
 static bool grow_blocks(emma_sampler *sampler)
 {
     emma_sample_block *before = sampler->blocks;
     const size_t room = sampler->block_room;
-    emma_sample_block *blocks =
-        room < BLOCKS_MOST ? take_pages(2 * room * sizeof *blocks) : NULL;
+    emma_sample_block *blocks = room < BLOCKS_MOST ? take_pages(2 * room * sizeof *blocks) : NULL;
     if (!blocks)
         return false;
     sampler->blocks = blocks;
@@ -281,9 +285,10 @@ static void remove_at(emma_sampler *sampler, size_t hole)
 {
     const size_t mask = sampler->block_room - 1;
     count_live(sampler, &sampler->blocks[hole], -1);
+    filter_count(sampler, sampler->blocks[hole].address, -1);
     sampler->block_count--;
     for (size_t i = (hole + 1) & mask; sampler->blocks[i].address; i = (i + 1) & mask) {
-        const size_t home = emma_sample_hash(sampler->blocks[i].address) & mask;
+        const size_t home = hash_address(sampler->blocks[i].address) & mask;
         if (((i - home) & mask) >= ((i - hole) & mask)) {
             sampler->blocks[hole] = sampler->blocks[i];
             hole = i;
@@ -307,10 +312,7 @@ static bool insert(emma_sampler *sampler, const emma_sample_block *block)
     sampler->blocks[place] = *block;
     sampler->block_count++;
     count_live(sampler, block, 1);
-    if (++sampler->inserted > sampler->block_room)
-        make_filter(sampler);
-    else
-        set_bit(sampler, block->address);
+    filter_count(sampler, block->address, 1);
     return true;
 }
 
@@ -392,7 +394,7 @@ static bool make_tables(emma_sampler *sampler)
     sampler->sites = take_pages(SITES_MOST * sizeof *sampler->sites);
     sampler->block_room = BLOCKS_LEAST;
     sampler->blocks = take_pages(BLOCKS_LEAST * sizeof *sampler->blocks);
-    sampler->filter = take_pages(BLOCKS_MOST * BITS_PER_BLOCK / 8);
+    sampler->filter = take_pages(BLOCKS_MOST * FILTER_PER_BLOCK);
     return sampler->sites && sampler->blocks && sampler->filter &&
            make_texts(&sampler->frames, FRAMES_MOST, FRAME_BYTES_MOST) &&
            make_texts(&sampler->stacks, SITES_MOST, STACK_BYTES_MOST);

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define EMMA_SAMPLE_RATE_BYTES ((size_t)512 << 10) /* the default */
-#define EMMA_SAMPLE_DEPTH      32                  /* levels of a stack that are kept, the innermost */
+#define EMMA_SAMPLE_DEPTH      32 /* levels of a stack that are kept, the innermost */
 #define EMMA_SAMPLE_NONE       UINT32_MAX
 
 /* Sites that are always there: of stacks that found no room, and of samples that wait for emma_sample_settle. */
@@ -53,20 +53,21 @@ typedef struct emma_sample_block {
 
 /* Zeros before emma_sample_start. */
 typedef struct emma_sampler {
-    size_t left;            /* bytes to the next place; any thread, atomic */
-    const uint8_t *filter;  /* bits by hash: a sample may be there; any thread, atomic */
-    size_t filter_mask;     /* any thread, atomic */
-    bool locked;            /* any thread, atomic; guards all below */
-    bool on;                /* any thread, atomic */
-    size_t rate_bytes;      /* 0: never started */
-    uint64_t random;        /* state of the generator */
+    size_t left;           /* bytes to the next place; any thread, atomic */
+    const uint8_t *filter; /* by low bits of addresses: how many samples; any thread, atomic */
+    size_t filter_mask;    /* any thread, atomic */
+    bool locked;           /* any thread, atomic; guards all below */
+    bool on;               /* any thread, atomic */
+    size_t rate_bytes;     /* 0: never started */
+    uint64_t random;       /* state of the generator */
     uint64_t samples, missed;
     emma_sample_texts frames; /* what tells a frame; its name, unless there are `names` */
     emma_sample_texts names;  /* by the numbers of frames */
-    emma_sample_texts stacks; /* numbers of frames, the outermost first; a stack's number is the site's */
+    emma_sample_texts
+        stacks; /* numbers of frames, the outermost first; a stack's number is the site's */
     emma_sample_site *sites;
     emma_sample_block *blocks; /* by hash */
-    size_t block_count, block_room, inserted; /* inserted: since the filter was made */
+    size_t block_count, block_room;
     uintptr_t pending[EMMA_SAMPLE_PENDING_MOST];
     size_t pending_count;
 } emma_sampler;
@@ -89,17 +90,11 @@ static inline bool emma_sample_is_due(emma_sampler *sampler, size_t bytes)
     return false;
 }
 
-static inline size_t emma_sample_hash(uintptr_t address)
-{
-    return (address >> 3) * (size_t)0x9E3779B97F4A7C15 >> 32;
-}
-
 /* Whether a block could be a sample: mostly not. */
 static inline bool emma_sample_may_have(const emma_sampler *sampler, const void *block)
 {
-    const size_t bit = emma_sample_hash((uintptr_t)block) &
-                       __atomic_load_n(&sampler->filter_mask, __ATOMIC_RELAXED);
-    return sampler->filter[bit / 8] >> bit % 8 & 1;
+    const size_t mask = __atomic_load_n(&sampler->filter_mask, __ATOMIC_RELAXED);
+    return __builtin_expect(sampler->filter[(uintptr_t)block >> 4 & mask], 0);
 }
 
 /* The weight of a new block; 0: it is no sample. */

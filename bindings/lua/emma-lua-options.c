@@ -120,7 +120,8 @@ static void print_usage(enum option_kind kind, const char *word, const char *nex
             "  --soft-limit SIZE  warn once when it takes more than SIZE\n"
             "  --stats            print figures of its memory at exit\n"
             "  --report FILE      write them to FILE: .html to look at, .json or .svg\n"
-            "  --sample[=SIZE]    tell in the report which lines allocate, from a sample each SIZE (512K)\n"
+            "  --sample[=SIZE]    tell in the report which lines allocate, from a sample each SIZE "
+            "(512K)\n"
             "  --export           show them to 'emma top' while it runs\n"
             "  --                 what follows is the script and its arguments\n"
             "  -                  run the standard input, its arguments follow\n"
@@ -144,7 +145,8 @@ static bool read_size(const char *option, const char *text, size_t least, size_t
         return refuse(option, text, "is too large");
     if (count < least) {
         char why[64];
-        snprintf(why, sizeof why, "is below the minimum of %zu byte%s", least, least == 1 ? "" : "s");
+        snprintf(why, sizeof why, "is below the minimum of %zu byte%s", least,
+                 least == 1 ? "" : "s");
         return refuse(option, text, why);
     }
     *bytes = count;

@@ -3,8 +3,9 @@
  * Inside an allocation Lua's stack is not to be looked at: it may be what moves just then, and the place in the code is not
  * written down for each instruction. So a sample waits, and Lua's hook is set, as a signal handler sets it, on the thread that
  * runs; the first call, return, or instruction at which Lua looks at its hooks tells the site. A C function is still
- * there then: its return is such an event. Where it is an instruction, the one before it is told, since that one allocated,
- * or one before that and since the last jump or call: Lua does not look at its hooks after `{}` and `function`.
+ * there then: its return is such an event. Where it is an instruction, the one before it is told. After `{}` and `function` Lua goes
+ * on without a look at its hooks, to the next jump, call or slow access: those are looked for in the code that was run since,
+ * where that is no loop's end; then it is the line of the loop.
  *
  * Which thread runs is known because lua_resume is this file's, if Lua is linked statically (--wrap). A hook of the
  * script's gets its events all the same. A hook that counts would begin to count anew: while there is one, no site is told. */
@@ -15,37 +16,77 @@
 
 static emma_sampler sampler;
 static lua_State *running; /* NULL: not sampled */
-static lua_State *asked;   /* its hook is sample_hook, for samples that wait; only compared: it may be gone */
+static lua_State
+    *asked; /* its hook is sample_hook, for samples that wait; only compared: it may be gone */
 static uint32_t counted_site, left_site;
-static bool knows_place; /* SAVED_PC is where Lua has it */
+static bool knows_place; /* SAVED_PC_OFFSET is right, and table_opcode known */
+static uint32_t table_opcode;
 
 /* ---- the stack ---- */
 
-/* In a CallInfo of Lua's: the next instruction. Tried out before it is used. */
+/* In a CallInfo of Lua's: the next instruction, at the last moment at which it was written down. Tried out before it is used. */
 #define SAVED_PC_OFFSET 32
-#define INSTRUCTION_BYTES 4
+typedef uint32_t instruction;
+#define OPCODE_MASK    0x7F
+#define LOOK_BACK_MOST 256
+#define TAG_UPVALUE    LUA_NUMTYPES
 
-static void move_place(lua_Debug *level, ptrdiff_t instructions)
+/* Of the sample that came last: its type, the function in which it was allocated and what that had written down. */
+static struct {
+    size_t tag;
+    const void *activation;
+    const instruction *next;
+} noted;
+
+static const instruction **saved_place(const lua_Debug *level)
 {
-    const char **place = (const char **)((char *)level->i_ci + SAVED_PC_OFFSET);
-    *place += instructions * INSTRUCTION_BYTES;
+    return (const instruction **)((char *)level->i_ci + SAVED_PC_OFFSET);
 }
 
-/* The line of the instruction before the one that level 0 is about to run. */
-static void get_line_before(lua_State *state, lua_Debug *level)
+/* Inside an allocation, where no more than this can be looked at. */
+static void note_place(size_t tag)
 {
-    move_place(level, -1);
+    lua_Debug level;
+    noted.activation = NULL;
+    if (!knows_place || !lua_getstack(running, 0, &level))
+        return;
+    noted.tag = tag;
+    noted.activation = level.i_ci;
+    noted.next = *saved_place(&level);
+}
+
+static void get_line(lua_State *state, lua_Debug *level, ptrdiff_t instructions_before)
+{
+    *saved_place(level) -= instructions_before;
     lua_getinfo(state, "l", level);
-    move_place(level, 1);
+    *saved_place(level) += instructions_before;
 }
 
-static uint32_t frame_of(lua_State *state, lua_Debug *level, bool is_before)
+/* How many instructions before the one that is about to run the one was that allocated. That for a function is written down
+ * at once; the one for a table is looked for, from what was written down before it. */
+static ptrdiff_t look_back(const lua_Debug *level, bool is_count)
+{
+    const ptrdiff_t before = is_count ? 1 : 0;
+    const instruction *now = *saved_place(level);
+    const ptrdiff_t passed = now - noted.next;
+    if (noted.activation != level->i_ci || passed <= 0 || passed > LOOK_BACK_MOST)
+        return before;
+    if (noted.tag == LUA_TFUNCTION || noted.tag == TAG_UPVALUE)
+        return passed;
+    for (ptrdiff_t i = 2; (noted.tag == LUA_TTABLE || !noted.tag) && i <= passed; i++)
+        if ((now[-i] & OPCODE_MASK) == table_opcode)
+            return i - 1;
+    return before;
+}
+
+/* `event` 0 or more: it is the level that allocated, and this is what Lua's hook came with. */
+static uint32_t frame_of(lua_State *state, lua_Debug *level, int event)
 {
     char key[EMMA_SAMPLE_NAME_BYTES];
     lua_getinfo(state, "Sln", level);
-    if (is_before && knows_place && level->currentline >= 0)
-        get_line_before(state, level);
     const bool is_c = *level->what == 'C';
+    if (event >= 0 && knows_place && !is_c)
+        get_line(state, level, look_back(level, event == LUA_HOOKCOUNT));
     const char *name = level->name           ? level->name
                        : *level->what == 'm' ? "main chunk"
                        : is_c                ? "?"
@@ -56,13 +97,13 @@ static uint32_t frame_of(lua_State *state, lua_Debug *level, bool is_before)
 }
 
 /* `first`: the level that allocated, at the earliest. */
-static uint32_t site_of(lua_State *state, int first, bool is_before)
+static uint32_t site_of(lua_State *state, int first, int event)
 {
     uint32_t frames[EMMA_SAMPLE_DEPTH];
     size_t count = 0;
     lua_Debug level;
     while (count < EMMA_SAMPLE_DEPTH && lua_getstack(state, first + (int)count, &level)) {
-        frames[count] = frame_of(state, &level, is_before && count == 0);
+        frames[count] = frame_of(state, &level, count == 0 ? event : -1);
         count++;
     }
     return count ? emma_sample_stack(&sampler, frames, count) : left_site;
@@ -92,8 +133,9 @@ static void sample_hook(lua_State *state, lua_Debug *event)
     if (asked == state)
         asked = NULL;
     if (sampler.pending_count && state == running) {
-        const bool is_call = event->event == LUA_HOOKCALL; /* the function called has done nothing yet */
-        emma_sample_settle(&sampler, site_of(state, is_call, event->event == LUA_HOOKCOUNT));
+        const bool is_call =
+            event->event == LUA_HOOKCALL; /* the function called has done nothing yet */
+        emma_sample_settle(&sampler, site_of(state, is_call, event->event));
     }
     const int kind = event->event == LUA_HOOKTAILCALL ? LUA_HOOKCALL : event->event;
     if (mask & EVENT_MASK & 1 << kind)
@@ -139,7 +181,7 @@ int __wrap_lua_resume(lua_State *state, lua_State *from, int arguments, int *res
 
 static lua_Alloc under;
 
-static __attribute__((noinline)) void draw(const void *block, size_t bytes)
+static __attribute__((noinline)) void draw(const void *block, size_t bytes, size_t tag)
 {
     const double weight = emma_sample_draw(&sampler, bytes);
     if (weight == 0)
@@ -147,59 +189,63 @@ static __attribute__((noinline)) void draw(const void *block, size_t bytes)
     if (asked && asked != running && sampler.pending_count)
         emma_sample_settle(&sampler, left_site); /* that thread was left in a C function */
     emma_sample_add(&sampler, block, bytes, weight, EMMA_SAMPLE_PENDING);
-    if (running)
-        ask();
+    if (!running)
+        return;
+    note_place(tag);
+    ask();
 }
 
-static __attribute__((noinline)) void *resize_sample(void *instance, void *old, size_t bytes_before,
+static __attribute__((noinline)) void *drawn(void *instance, void *old, size_t osize, size_t bytes)
+{
+    void *block = under(instance, old, osize, bytes);
+    if (block)
+        draw(block, bytes, old ? 0 : osize);
+    return block;
+}
+
+/* Frees or resizes what may be a sample. */
+static __attribute__((noinline)) void *sample_change(void *instance, void *old, size_t before,
                                                      size_t bytes)
 {
     emma_sample_block sample;
     const bool is_sample = emma_sample_lift(&sampler, old, &sample);
-    void *block = under(instance, old, bytes_before, bytes);
-    if (is_sample && !block)
-        emma_sample_put(&sampler, old, bytes_before, &sample);
-    else if (is_sample && bytes <= bytes_before)
+    void *block = under(instance, old, before, bytes);
+    if (is_sample && bytes && !block)
+        emma_sample_put(&sampler, old, before, &sample);
+    else if (is_sample && bytes && bytes <= before)
         emma_sample_put(&sampler, block, bytes, &sample);
+    if (block && bytes > before && emma_sample_is_due(&sampler, bytes))
+        draw(block, bytes, 0);
     return block;
 }
 
-static void *sample_resize(void *instance, void *old, size_t bytes_before, size_t bytes)
-{
-    void *block = emma_sample_may_have(&sampler, old)
-                      ? resize_sample(instance, old, bytes_before, bytes)
-                      : under(instance, old, bytes_before, bytes);
-    if (block && bytes > bytes_before && emma_sample_is_due(&sampler, bytes))
-        draw(block, bytes);
-    return block;
-}
-
+/* Mostly a jump to what is under this. What is refused there counts here: that is rare. */
 static void *sample_alloc(void *instance, void *ptr, size_t osize, size_t nsize)
 {
-    emma_sample_block gone;
-    if (ptr && nsize)
-        return sample_resize(instance, ptr, osize, nsize);
     if (ptr && emma_sample_may_have(&sampler, ptr))
-        emma_sample_lift(&sampler, ptr, &gone);
-    void *block = under(instance, ptr, osize, nsize);
-    if (block && emma_sample_is_due(&sampler, nsize))
-        draw(block, nsize);
-    return block;
+        return sample_change(instance, ptr, osize, nsize);
+    if ((!ptr || nsize > osize) && emma_sample_is_due(&sampler, nsize))
+        return drawn(instance, ptr, osize, nsize);
+    return under(instance, ptr, osize, nsize);
 }
 
 /* ---- begin and end ---- */
 
-#define TRIED_CODE "local a = 1\nlocal b = a\nreturn b"
+#define TRIED_CODE "local a = {}\nlocal b = a\nreturn b"
 #define TRIED_LINE 2
+#define TRIED_BEFORE \
+    3 /* from the first instruction of that line, as `next` has it: that one, a part of the other, the other */
 
-/* Whether the instruction before has the line before. */
+/* Whether the instruction before has the line before; that is what makes a table. */
 static void try_place(lua_State *state, lua_Debug *event)
 {
     lua_getinfo(state, "l", event);
     if (event->currentline != TRIED_LINE || knows_place)
         return;
-    get_line_before(state, event);
+    get_line(state, event, 1);
     knows_place = event->currentline == TRIED_LINE - 1;
+    if (knows_place)
+        table_opcode = (*saved_place(event))[-TRIED_BEFORE] & OPCODE_MASK;
 }
 
 lua_Alloc emmai_sample_start(lua_Alloc below, size_t rate_bytes)

@@ -182,7 +182,8 @@ static size_t ask_for_frames(char *thread, uint32_t frames[EMMA_SAMPLE_DEPTH])
 
 static char *current_thread(void)
 {
-    return PyThreadState_GetUnchecked ? PyThreadState_GetUnchecked() : _PyThreadState_UncheckedGet();
+    return PyThreadState_GetUnchecked ? PyThreadState_GetUnchecked()
+                                      : _PyThreadState_UncheckedGet();
 }
 
 /* Reads a word wherever it may be. */
@@ -198,7 +199,8 @@ static bool can_read(const char *frame)
     char *code, *word;
     return try_word(frame + layout->code, &code) && try_word(frame + layout->instruction, &word) &&
            try_word(frame + layout->owner, &word) && try_word(frame + layout->previous, &word) &&
-           (!code || (try_word(code + sizeof(void *), &word) && try_word(code + layout->code_start, &word)));
+           (!code ||
+            (try_word(code + sizeof(void *), &word) && try_word(code + layout->code_start, &word)));
 }
 
 static bool can_read_first(const char *thread, char **frame)
@@ -283,15 +285,15 @@ static MALLOC_NOINLINE void draw(const void *block, size_t bytes)
         emma_sample_add(&sampler, block, bytes, weight, find_site());
 }
 
-static inline void *drawn(void *block, size_t bytes)
+/* The functions below these. */
+static PyMemAllocatorEx below[EMMA_PYTHON_DOMAINS];
+
+static MALLOC_NOINLINE void *drawn(void *block, size_t bytes)
 {
-    if (block && emma_sample_is_due(&sampler, bytes))
+    if (block)
         draw(block, bytes);
     return block;
 }
-
-/* The functions below these. */
-static PyMemAllocatorEx below[EMMA_PYTHON_DOMAINS];
 
 static MALLOC_NOINLINE void forget(const void *block)
 {
@@ -309,7 +311,7 @@ static MALLOC_NOINLINE void *resize_sample(const PyMemAllocatorEx *functions, vo
         emma_sample_put(&sampler, old, sample.bytes, &sample);
     else if (is_sample && bytes <= room)
         emma_sample_put(&sampler, block, bytes, &sample);
-    return bytes > room ? drawn(block, bytes) : block;
+    return bytes > room && emma_sample_is_due(&sampler, bytes) ? drawn(block, bytes) : block;
 }
 
 /* How many bytes a block had is not told, only how many it has room for: it grows where it has no more. */
@@ -319,29 +321,34 @@ static inline void *resize(const PyMemAllocatorEx *functions, void *old, size_t 
     const size_t room = old && emma_owns(instance, old) ? emma_usable_size(instance, old) : 0;
     if (room && emma_sample_may_have(&sampler, old))
         return resize_sample(functions, old, room, bytes);
-    void *block = functions->realloc(functions->ctx, old, bytes);
-    return bytes > room ? drawn(block, bytes) : block;
+    if (bytes > room && emma_sample_is_due(&sampler, bytes))
+        return drawn(functions->realloc(functions->ctx, old, bytes), bytes);
+    return functions->realloc(functions->ctx, old, bytes);
 }
 
-#define SAMPLED(name, domain)                                                    \
-    static void *name##_malloc(void *ctx, size_t bytes)                          \
-    {                                                                            \
-        return drawn(below[domain].malloc(ctx, bytes), bytes);                   \
-    }                                                                            \
-    static void *name##_calloc(void *ctx, size_t count, size_t bytes)            \
-    {                                                                            \
-        return drawn(below[domain].calloc(ctx, count, bytes), count * bytes);    \
-    }                                                                            \
-    static void *name##_realloc(void *ctx, void *block, size_t bytes)            \
-    {                                                                            \
-        (void)ctx;                                                               \
-        return resize(&below[domain], block, bytes);                             \
-    }                                                                            \
-    static void name##_free(void *ctx, void *block)                              \
-    {                                                                            \
-        if (emma_sample_may_have(&sampler, block))                               \
-            forget(block);                                                       \
-        below[domain].free(ctx, block);                                          \
+#define SAMPLED(name, domain)                                                     \
+    static void *name##_malloc(void *ctx, size_t bytes)                           \
+    {                                                                             \
+        if (emma_sample_is_due(&sampler, bytes))                                  \
+            return drawn(below[domain].malloc(ctx, bytes), bytes);                \
+        return below[domain].malloc(ctx, bytes);                                  \
+    }                                                                             \
+    static void *name##_calloc(void *ctx, size_t count, size_t bytes)             \
+    {                                                                             \
+        if (emma_sample_is_due(&sampler, count * bytes))                          \
+            return drawn(below[domain].calloc(ctx, count, bytes), count * bytes); \
+        return below[domain].calloc(ctx, count, bytes);                           \
+    }                                                                             \
+    static void *name##_realloc(void *ctx, void *block, size_t bytes)             \
+    {                                                                             \
+        (void)ctx;                                                                \
+        return resize(&below[domain], block, bytes);                              \
+    }                                                                             \
+    static void name##_free(void *ctx, void *block)                               \
+    {                                                                             \
+        if (emma_sample_may_have(&sampler, block))                                \
+            forget(block);                                                        \
+        below[domain].free(ctx, block);                                           \
     }
 
 enum { RAW, MEM, OBJ };

@@ -178,6 +178,33 @@ const emmaReport = (() => {
     ], types, 1);
   }
 
+  // ---- allocation sites ----
+
+  const MOST_SITES = 200;
+
+  function renderSites(element, sites) {
+    if (!sites) {
+      add(element, "p", { class: "note" }, "Allocations were not sampled (--sample).");
+      return;
+    }
+    const frame = number => {
+      const [name, file, line] = sites.frames[number];
+      return file ? `${name} (${file}${line ? `:${line}` : ""})` : name;
+    };
+    const rows = sites.rows.map(row => Object.fromEntries(sites.columns.map((name, i) => [name, row[i]])))
+      .sort((a, b) => b.live_bytes - a.live_bytes || b.allocated_bytes - a.allocated_bytes);
+    const shown = rows.slice(0, MOST_SITES);
+    add(element, "p", { class: "note" }, `Estimated from ${count(sites.samples)} samples, one for each ${size(sites.rate_bytes)} allocated` +
+      (sites.missed ? `; ${count(sites.missed)} more found no room` : "") + (rows.length > shown.length ? `. The first ${shown.length} of ${rows.length} sites.` : "."));
+    table(element, "Which lines allocated, and what of it is live.", [
+      { title: "Line", text: row => frame(row.stack.at(-1)), isText: true },
+      bytesColumn("Live", row => row.live_bytes), countColumn("Live blocks", row => row.live_blocks),
+      bytesColumn("Allocated", row => row.allocated_bytes), countColumn("Blocks allocated", row => row.allocated_blocks),
+      { title: "Called from", text: row => row.stack.slice(0, -1).reverse().slice(0, 3).map(frame).join(" \u2190 "), isText: true,
+        exact: row => row.stack.slice(0, -1).reverse().map(frame).join("\n") },
+    ], shown, 1);
+  }
+
   // ---- the map ----
 
   const FAR_CELLS = 256; // a longer gap starts a new part of the map
@@ -436,6 +463,7 @@ const emmaReport = (() => {
     renderClasses(document.getElementById("classes"), report.classes);
     renderMap(document.getElementById("map"), report.chunks);
     renderTypes(document.getElementById("types"), report);
+    renderSites(document.getElementById("sites"), report.sites);
     renderAll(document.getElementById("all"), report);
     let timer = 0, width = innerWidth;
     addEventListener("resize", () => {

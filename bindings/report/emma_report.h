@@ -77,8 +77,8 @@ typedef struct emma_report {
     const emma_report_series *series; /* NULL: none */
     const emma_report_type *types;
     size_t type_count;
-    const char *types_note; /* what is counted, and what is not */
-    bool types_grew;        /* what there was at the start is known */
+    const char *types_note;      /* what is counted, and what is not */
+    bool types_grew;             /* what there was at the start is known */
     const emma_sampler *sampler; /* NULL: nothing was sampled */
     /* emma_report_gather's */
     pid_t process;

@@ -85,6 +85,26 @@ class Sites(unittest.TestCase):
         self.assertAlmostEqual(sum(row["live_bytes"] for row in sites.values()), asked_for, delta=asked_for / 1000)
         self.assertEqual(self.report["sites"]["missed"], 0)
 
+    def test_lines_of_tables_and_functions(self):
+        code = """local keep = {}
+local function make(i)
+  local first = {}
+  local second = { i }
+  local third = function() return first end
+  local fourth = i
+  return second
+end
+for i = 1, 20000 do
+  keep[i] = make(i)
+end
+"""
+        sites = self.sites(code, "--sample=1K")
+        self.assert_estimate(self.at(sites, "make@s.lua:5", "allocated_bytes"), 20000 * (40 + 40), 1 << 10)
+        for line in (6, 7):
+            self.assertEqual(self.at(sites, f"make@s.lua:{line}", "allocated_bytes"), 0)
+        tables = self.at(sites, "make@s.lua:3", "allocated_bytes") + self.at(sites, "make@s.lua:4", "allocated_bytes")
+        self.assert_estimate(tables, 20000 * (56 + 56 + 16), 1 << 10)
+
     def test_c_functions_have_names(self):
         sites = self.sites(LEAK, "--sample=4K")
         self.assertTrue([stack for stack in sites if stack.endswith("churn@s.lua:6 rep@[C]:0")], list(sites))
