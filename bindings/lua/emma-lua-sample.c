@@ -179,8 +179,6 @@ int __wrap_lua_resume(lua_State *state, lua_State *from, int arguments, int *res
 
 /* ---- the allocation ---- */
 
-static lua_Alloc under;
-
 static __attribute__((noinline)) void draw(const void *block, size_t bytes, size_t tag)
 {
     const double weight = emma_sample_draw(&sampler, bytes);
@@ -197,7 +195,7 @@ static __attribute__((noinline)) void draw(const void *block, size_t bytes, size
 
 static __attribute__((noinline)) void *drawn(void *instance, void *old, size_t osize, size_t bytes)
 {
-    void *block = under(instance, old, osize, bytes);
+    void *block = emmai_watch_alloc(instance, old, osize, bytes);
     if (block)
         draw(block, bytes, old ? 0 : osize);
     return block;
@@ -209,7 +207,7 @@ static __attribute__((noinline)) void *sample_change(void *instance, void *old, 
 {
     emma_sample_block sample;
     const bool is_sample = emma_sample_lift(&sampler, old, &sample);
-    void *block = under(instance, old, before, bytes);
+    void *block = emmai_watch_alloc(instance, old, before, bytes);
     if (is_sample && bytes && !block)
         emma_sample_put(&sampler, old, before, &sample);
     else if (is_sample && bytes && bytes <= before)
@@ -226,7 +224,7 @@ static void *sample_alloc(void *instance, void *ptr, size_t osize, size_t nsize)
         return sample_change(instance, ptr, osize, nsize);
     if ((!ptr || nsize > osize) && emma_sample_is_due(&sampler, nsize))
         return drawn(instance, ptr, osize, nsize);
-    return under(instance, ptr, osize, nsize);
+    return emmai_watch_alloc(instance, ptr, osize, nsize);
 }
 
 /* ---- begin and end ---- */
@@ -248,10 +246,9 @@ static void try_place(lua_State *state, lua_Debug *event)
         table_opcode = (*saved_place(event))[-TRIED_BEFORE] & OPCODE_MASK;
 }
 
-lua_Alloc emmai_sample_start(lua_Alloc below, size_t rate_bytes)
+lua_Alloc emmai_sample_start(size_t rate_bytes)
 {
-    under = below;
-    return emma_sample_start(&sampler, rate_bytes) ? sample_alloc : below;
+    return emma_sample_start(&sampler, rate_bytes) ? sample_alloc : emmai_watch_alloc;
 }
 
 void emmai_sample_begin(lua_State *state)

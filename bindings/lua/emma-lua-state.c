@@ -179,7 +179,7 @@ bool emmai_state_open(void)
     lua_Alloc alloc =
         self->options.report_path != NULL ? emmai_watch_start(self->instance) : emma_lua_alloc;
     if (self->options.sample_bytes != 0)
-        alloc = emmai_sample_start(alloc, self->options.sample_bytes);
+        alloc = emmai_sample_start(self->options.sample_bytes);
     self->state = lua_newstate(alloc, self->instance);
     if (self->state == NULL) {
         emmai_cli_message(self->program, "cannot create state: not enough memory");

@@ -88,7 +88,7 @@ static void *watch_resized(void *instance, void *old, size_t bytes_before, size_
     return block;
 }
 
-static void *watch_alloc(void *instance, void *ptr, size_t osize, size_t nsize)
+void *emmai_watch_alloc(void *instance, void *ptr, size_t osize, size_t nsize)
 {
     if (!ptr)
         return nsize ? watch_new(instance, osize, nsize) : NULL;
@@ -115,7 +115,7 @@ lua_Alloc emmai_watch_start(emma *instance)
 {
     make_type_map(instance);
     emma_report_series_start(&series, instance);
-    return watch_alloc;
+    return emmai_watch_alloc;
 }
 
 void emmai_watch_begin(void)

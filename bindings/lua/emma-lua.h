@@ -138,6 +138,8 @@ void emmai_repl_run(lua_State *state);
 /* Starts to note down what happens in the instance; the lua_Alloc that does it. */
 lua_Alloc emmai_watch_start(emma *instance);
 
+void *emmai_watch_alloc(void *instance, void *ptr, size_t osize, size_t nsize);
+
 /* The program begins: what types take more from now on is growth. */
 void emmai_watch_begin(void);
 
@@ -149,8 +151,8 @@ void emmai_watch_tell(emma_report *report);
 
 /* emma-lua-sample.c */
 
-/* Starts to take samples; the lua_Alloc that does it, over another, which it is itself where there is no memory for it. */
-lua_Alloc emmai_sample_start(lua_Alloc below, size_t rate_bytes);
+/* Starts to take samples, over emmai_watch_alloc; the lua_Alloc that does it, or that one where there is no memory for it. */
+lua_Alloc emmai_sample_start(size_t rate_bytes);
 
 /* The program begins in this state: sites are told from now on. No-ops without samples. */
 void emmai_sample_begin(lua_State *state);

@@ -92,7 +92,7 @@ static int line_at(const char *frame, PyObject *code)
     const int offset =
         (int)(pointer_at(frame, layout->instruction) - ((const char *)code + layout->code_start));
     const int line = PyCode_Addr2Line(code, offset);
-    return line > 0 ? line : 0;
+    return line > 0 ? line : PyCode_Addr2Line(code, -1); /* it is about to begin */
 }
 
 /* Lines take a search in a table: those of places that came before are remembered. */
@@ -120,13 +120,17 @@ static uint32_t number_of(frame_place place)
     return frame;
 }
 
+/* Of a frame that Python made itself. */
+#define NO_LINE (EMMA_SAMPLE_NONE - 1)
+
 static uint32_t number_of_known(const char *frame, PyObject *code)
 {
     const char *instruction = pointer_at(frame, layout->instruction);
     known_frame *known = &known_frames[((uintptr_t)instruction >> 1) % LINES_KEPT];
     if (known->code == (const char *)code && known->instruction == instruction)
         return known->frame;
-    const uint32_t number = number_of((frame_place){ code, line_at(frame, code) });
+    const int line = line_at(frame, code);
+    const uint32_t number = line > 0 ? number_of((frame_place){ code, line }) : NO_LINE;
     if (number != EMMA_SAMPLE_NONE)
         *known = (known_frame){ (const char *)code, instruction, number };
     return number;
@@ -155,8 +159,9 @@ static size_t read_frames(const char *thread, uint32_t frames[EMMA_SAMPLE_DEPTH]
     for (const char *frame = first_frame(thread); frame && count < EMMA_SAMPLE_DEPTH;
          frame = pointer_at(frame, layout->previous)) {
         PyObject *code = code_of(frame);
-        if (code)
-            frames[count++] = number_of_known(frame, code);
+        const uint32_t number = code ? number_of_known(frame, code) : NO_LINE;
+        if (number != NO_LINE)
+            frames[count++] = number;
     }
     return count;
 }
@@ -209,28 +214,35 @@ static bool can_read_first(const char *thread, char **frame)
            (layout->indirect == NONE || (try_word(*frame + layout->indirect, frame) && *frame));
 }
 
-/* Whether the frames of this thread, by the layout, are those that Python tells. */
+/* The next frame that Python tells. */
+static PyObject *next_told(PyObject *told)
+{
+    PyObject *back = PyFrame_GetBack(told);
+    Py_DecRef(told);
+    return back;
+}
+
+static bool is_told(const char *frame, PyObject *code, PyObject *told)
+{
+    PyObject *told_code = PyFrame_GetCode(told);
+    Py_DecRef(told_code);
+    return code == told_code && line_at(frame, code) == PyFrame_GetLineNumber(told);
+}
+
+/* Whether the frames that Python tells of this thread are there by the layout, all and in their order. It leaves out those that
+ * are about to begin, and some that it made itself. */
 static bool is_layout_right(char *thread)
 {
     char *frame;
     PyObject *told = PyThreadState_GetFrame(thread);
-    bool right = told && can_read_first(thread, &frame), any = false;
-    while (right && frame && (right = can_read(frame))) {
+    bool right = told && can_read_first(thread, &frame);
+    while (right && told && frame && (right = can_read(frame))) {
         PyObject *code = code_of(frame);
-        if (code) {
-            PyObject *told_code = told ? PyFrame_GetCode(told) : NULL;
-            right = code == told_code && line_at(frame, code) == PyFrame_GetLineNumber(told);
-            any = true;
-            if (told_code)
-                Py_DecRef(told_code);
-            PyObject *back = told ? PyFrame_GetBack(told) : NULL;
-            if (told)
-                Py_DecRef(told);
-            told = back;
-        }
-        frame = right ? pointer_at(frame, layout->previous) : NULL;
+        if (code && is_told(frame, code, told))
+            told = next_told(told);
+        frame = pointer_at(frame, layout->previous);
     }
-    right = right && any && !told;
+    right = right && !told;
     if (told)
         Py_DecRef(told);
     return right;
@@ -243,6 +255,8 @@ static int try_frames(void *nothing)
     const char *version = Py_GetVersion();
     const unsigned long minor = strncmp(version, "3.", 2) == 0 ? strtoul(version + 2, NULL, 10) : 0;
     char *thread = current_thread();
+    if (reads_frames)
+        return 0;
     if (minor == FIRST_MINOR - 1) {
         reads_frames = true;
     } else if (minor >= FIRST_MINOR && minor - FIRST_MINOR < sizeof layouts / sizeof layouts[0]) {
@@ -252,13 +266,13 @@ static int try_frames(void *nothing)
     return 0;
 }
 
-/* Asks for it once, when Python is up. */
+/* Asks for it when Python is up; once more at a later sample, should it not be right at that point. */
+#define TRIES_MOST 64
 static void ask_to_try(void)
 {
-    static bool asked;
-    if (!__atomic_load_n(&asked, __ATOMIC_RELAXED) && Py_IsInitialized() &&
-        !__atomic_exchange_n(&asked, true, __ATOMIC_RELAXED))
-        __atomic_store_n(&asked, Py_AddPendingCall(try_frames, NULL) == 0, __ATOMIC_RELAXED);
+    static unsigned tries;
+    if (Py_IsInitialized() && __atomic_fetch_add(&tries, 1, __ATOMIC_RELAXED) < TRIES_MOST)
+        Py_AddPendingCall(try_frames, NULL);
 }
 
 /* ---- samples ---- */
