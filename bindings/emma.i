@@ -204,7 +204,7 @@ typedef struct control_pool {
                   size_t bytes, const char *text_name);
         void close();
         bool is_closed();
-        control_sandbox *acquire();
+        control_sandbox *acquire(uint64_t most_us);
         void prepare(size_t count);
         emma_sandbox_pool_stats stats();
     }

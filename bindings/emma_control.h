@@ -39,6 +39,9 @@ void control_end(control_error *before);
  * place before it. */
 bool control_is_text(const control_error *error, const char *text);
 
+/* Copies a text, as much of it as there is room for, without half a character of UTF-8 at its end. */
+void control_copy_text(char *copy, size_t room, const char *text);
+
 /* What the kind of an error is called: "error", "memory", ..., "closed", "corrupt", "refused". */
 const char *control_kind_text(unsigned kind);
 
@@ -149,7 +152,7 @@ control_sandbox *control_sandbox_new(const emma_sandbox_options *options, const 
                                      const control_function *print);
 void control_sandbox_close(control_sandbox *handle);
 void control_sandbox_free(control_sandbox *handle);
-bool control_sandbox_is_closed(const control_sandbox *handle);
+bool control_sandbox_is_closed(control_sandbox *handle);
 
 control_results control_sandbox_run(control_sandbox *handle, const char *text, size_t bytes,
                                     const char *name);
@@ -197,8 +200,9 @@ void control_pool_open(control_pool *handle, const emma_sandbox_pool_options *op
 bool control_pool_is_closed(const control_pool *handle);
 void control_pool_close(control_pool *handle);
 void control_pool_free(control_pool *handle);
-/* A new handle; it goes back when that is closed. */
-control_sandbox *control_pool_acquire(control_pool *handle);
+/* A new handle; it goes back when that is closed. NULL without an error: none came within so many
+ * microseconds. */
+control_sandbox *control_pool_acquire(control_pool *handle, uint64_t most_us);
 void control_pool_prepare(control_pool *handle, size_t count);
 emma_sandbox_pool_stats control_pool_stats(control_pool *handle);
 

@@ -16,6 +16,17 @@ void control_end(control_error *before)
     last_error = before;
 }
 
+/* Where the first place in a message ends, as "name:12: "; 0: there is none. */
+static size_t first_place_end(const char *message)
+{
+    for (const char *colon = strchr(message, ':'); colon; colon = strchr(colon + 1, ':')) {
+        const size_t digits = strspn(colon + 1, "0123456789");
+        if (digits && colon[1 + digits] == ':' && colon[2 + digits] == ' ')
+            return (size_t)(colon - message) + digits + 3;
+    }
+    return 0;
+}
+
 bool control_is_text(const control_error *error, const char *text)
 {
     const size_t bytes = strlen(error->message), text_bytes = strlen(text);
@@ -24,8 +35,17 @@ bool control_is_text(const control_error *error, const char *text)
     const size_t before = bytes - text_bytes;
     if (strcmp(error->message + before, text) != 0)
         return false;
-    const char *colon = strstr(error->message, ": ");
-    return before == 0 || (colon && (size_t)(colon - error->message) + 2 == before);
+    return before == 0 || first_place_end(error->message) == before;
+}
+
+void control_copy_text(char *copy, size_t room, const char *text)
+{
+    size_t bytes = strlen(text);
+    if (bytes >= room)
+        for (bytes = room - 1; bytes && ((unsigned char)text[bytes] & 0xC0) == 0x80;)
+            bytes--;
+    memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
 }
 
 const char *control_kind_text(unsigned kind)
@@ -83,19 +103,13 @@ static void note_status(enum emma_status status, const char *what)
 }
 
 /* A handle's flag: taken by the thread that uses it. */
-static bool take(atomic_flag *busy, bool is_open, const char *what)
+static bool take(atomic_flag *busy, const char *what)
 {
-    if (atomic_flag_test_and_set_explicit(busy, memory_order_acquire)) {
-        control_fail(EMMA_SANDBOX_BUSY,
-                     "this %s is in use: by another thread, or by the call that "
-                     "this one is inside of",
-                     what);
-        return false;
-    }
-    if (is_open)
+    if (!atomic_flag_test_and_set_explicit(busy, memory_order_acquire))
         return true;
-    atomic_flag_clear_explicit(busy, memory_order_release);
-    control_fail(CONTROL_CLOSED, "this %s is closed", what);
+    control_fail(EMMA_SANDBOX_BUSY,
+                 "this %s is in use: by another thread, or by the call that this one is inside of",
+                 what);
     return false;
 }
 

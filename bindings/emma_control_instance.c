@@ -46,12 +46,18 @@ static void end_instance(control_instance *handle)
 
 static bool use_instance(control_instance *handle)
 {
-    return take(&handle->busy, handle->instance != NULL, "instance");
+    if (!take(&handle->busy, "instance"))
+        return false;
+    if (handle->instance)
+        return true;
+    give_back(&handle->busy);
+    control_fail(CONTROL_CLOSED, "this instance is closed");
+    return false;
 }
 
 void control_instance_close(control_instance *handle)
 {
-    if (!handle->instance || !use_instance(handle))
+    if (!take(&handle->busy, "instance"))
         return;
     end_instance(handle);
     give_back(&handle->busy);

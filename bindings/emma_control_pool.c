@@ -117,8 +117,12 @@ void control_pool_close(control_pool *handle)
 {
     size_t users = 1;
     if (!atomic_compare_exchange_strong(&handle->users, &users, 0)) {
-        control_fail(EMMA_SANDBOX_BUSY,
-                     "this pool is in use: %zu sandboxes are leased, or about to be", users - 1);
+        if (users)
+            control_fail(EMMA_SANDBOX_BUSY,
+                         "this pool is in use: %zu sandboxes are leased, or about to be",
+                         users - 1);
+        else
+            control_fail(EMMA_SANDBOX_BUSY, "this pool is being closed");
         return;
     }
     emma_sandbox_pool_destroy(handle->pool);
@@ -139,25 +143,26 @@ static void note_preparation(control_pool *handle, enum emma_sandbox_status stat
     control_fail(status, "%s", *message ? message : emma_sandbox_status_text(status));
 }
 
-control_sandbox *control_pool_acquire(control_pool *handle)
+control_sandbox *control_pool_acquire(control_pool *handle, uint64_t most_us)
 {
     if (!join_pool(handle))
         return NULL;
     emma_sandbox *sandbox = NULL;
     control_sandbox *lease = make_handle();
     const enum emma_sandbox_status status =
-        lease ? emma_sandbox_pool_acquire(handle->pool, &sandbox) : EMMA_SANDBOX_MEMORY;
+        lease ? emma_sandbox_pool_acquire_within(handle->pool, most_us, &sandbox)
+              : EMMA_SANDBOX_MEMORY;
     if (status == EMMA_SANDBOX_DONE) {
         lease->sandbox = sandbox;
         lease->pool = handle; /* which it leaves when it is closed */
         return lease;
     }
-    if (lease) {
-        note_preparation(handle, status);
-        free_handle(lease);
-    } else {
+    if (!lease)
         fail_memory();
-    }
+    else if (status != EMMA_SANDBOX_BUSY)
+        note_preparation(handle, status);
+    if (lease)
+        free_handle(lease);
     leave_pool(handle);
     return NULL;
 }

@@ -63,7 +63,13 @@ control_sandbox *control_sandbox_new(const emma_sandbox_options *options, const 
 
 static bool use_sandbox(control_sandbox *handle)
 {
-    return take(&handle->busy, handle->sandbox != NULL, "sandbox");
+    if (!take(&handle->busy, "sandbox"))
+        return false;
+    if (handle->sandbox)
+        return true;
+    give_back(&handle->busy);
+    control_fail(CONTROL_CLOSED, "this sandbox is closed");
+    return false;
 }
 
 static void leave_pool(control_pool *handle);
@@ -88,7 +94,7 @@ static void end_sandbox(control_sandbox *handle)
 
 void control_sandbox_close(control_sandbox *handle)
 {
-    if (!handle->sandbox || !use_sandbox(handle))
+    if (!take(&handle->busy, "sandbox"))
         return;
     end_sandbox(handle);
     give_back(&handle->busy);
@@ -100,9 +106,12 @@ void control_sandbox_free(control_sandbox *handle)
     free_handle(handle);
 }
 
-bool control_sandbox_is_closed(const control_sandbox *handle)
+bool control_sandbox_is_closed(control_sandbox *handle)
 {
-    return !handle->sandbox;
+    pthread_mutex_lock(&handle->life);
+    const bool is_closed = !handle->sandbox;
+    pthread_mutex_unlock(&handle->life);
+    return is_closed;
 }
 
 /* After a run or call: the results, with the handle taken; or the error, with it given back. */
@@ -154,10 +163,13 @@ void control_sandbox_provide(control_sandbox *handle, const char *name,
         drop_function(function);
         return;
     }
+    const size_t count = handle->functions.count;
     const control_function *held = hold_function(&handle->functions, function);
-    if (held)
-        note_sandbox(handle->sandbox,
-                     emma_sandbox_provide(handle->sandbox, name, held->call, held->callable));
+    if (held &&
+        !note_sandbox(handle->sandbox,
+                      emma_sandbox_provide(handle->sandbox, name, held->call, held->callable)) &&
+        handle->functions.count > count)
+        drop_last_function(&handle->functions);
     give_back(&handle->busy);
 }
 

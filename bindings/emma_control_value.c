@@ -105,7 +105,8 @@ static const control_function *hold_function(control_functions *functions,
                                              const control_function *function)
 {
     for (size_t i = 0; i < functions->count; i++)
-        if (functions->items[i]->callable == function->callable) {
+        if (functions->items[i]->callable == function->callable &&
+            functions->items[i]->call == function->call) {
             drop_function(function);
             return functions->items[i];
         }
@@ -117,13 +118,17 @@ static const control_function *hold_function(control_functions *functions,
     return held;
 }
 
+static void drop_last_function(control_functions *functions)
+{
+    control_function *function = functions->items[--functions->count];
+    drop_function(function);
+    free(function);
+}
+
 static void drop_functions(control_functions *functions)
 {
-    while (functions->count) {
-        control_function *function = functions->items[--functions->count];
-        drop_function(function);
-        free(function);
-    }
+    while (functions->count)
+        drop_last_function(functions);
     free(functions->items);
     functions->items = NULL;
 }

@@ -53,6 +53,8 @@ function(emma_add_module target language interface folder)
         VERBATIM)
     add_library(${target} MODULE "${wrapper}" $<TARGET_OBJECTS:emma_control>)
     target_link_libraries(${target} PRIVATE emma_control)
+    # A signal handler, ends of threads and the export's thread stay when the interpreter goes.
+    target_link_options(${target} PRIVATE "LINKER:-z,nodelete")
     target_include_directories(${target} PRIVATE bindings/${language})
     # The wrapper is generated: it is not held to the developers' warnings.
     target_compile_options(${target} PRIVATE -fno-strict-aliasing

@@ -4,9 +4,10 @@
 EMMAI_LOOKS_AT_OTHERS static void map_add_slab(const emma *instance, const emmai_slab *slab,
                                                emma_chunk_stats *out)
 {
-    size_t live = emmai_min(emmai_walk_out(instance, slab), slab->carved);
+    const size_t carved = *(const volatile uint16_t *)&slab->carved; /* once: it may change */
+    size_t live = emmai_min(emmai_walk_out(instance, slab), carved);
     out->live_blocks += live;
-    out->free_blocks += slab->carved - live;
+    out->free_blocks += carved - live;
     out->live_bytes += live * emmai_class_bytes(slab->size_class);
 }
 

@@ -167,7 +167,7 @@ bool emma_get_class_stats(const emma *instance, unsigned index, emma_class_stats
     stats.struct_bytes = emmai_min(out->struct_bytes, sizeof stats);
     stats.block_bytes = emmai_class_bytes(index + 1);
     stats.live_blocks = sum.live_blocks;
-    stats.free_blocks = sum.carved_blocks - sum.live_blocks;
+    stats.free_blocks = sum.carved_blocks - emmai_min(sum.carved_blocks, sum.live_blocks);
     stats.slabs = sum.slabs;
     stats.footprint_bytes = sum.footprint_bytes;
     stats_copy(out, &stats, stats.struct_bytes);

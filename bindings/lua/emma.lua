@@ -304,9 +304,12 @@ function emma.pool(options)
     return setmetatable({ handle = handle, functions = functions }, Pool)
 end
 
---- Leases a sandbox; it goes back when it is closed (local box <close> = pool:acquire()).
+--- Leases a sandbox; it goes back when it is closed (local box <close> = pool:acquire()). An error
+-- where all are leased: nobody else could give one back meanwhile.
 function Pool:acquire()
-    return wrap(self.handle:acquire(), table.move(self.functions, 1, #self.functions, 1, {}))
+    local handle = self.handle:acquire(0)
+    if not handle then error("all sandboxes of the pool are leased", 2) end
+    return wrap(handle, table.move(self.functions, 1, #self.functions, 1, {}))
 end
 
 --- Prepares sandboxes until so many are idle.

@@ -21,6 +21,7 @@ typedef struct emma_call {
     control_error error;
     control_error *error_before;
     char text[EMMA_CALL_TEXT_BYTES]; /* of it, as the script sees it */
+    char *noted;                     /* where a function that runs leaves its error's text */
 } emma_call;
 
 static _Thread_local emma_call *emma_innermost;
@@ -210,7 +211,7 @@ static int emma_note_error(lua_State *state)
 {
     emma_call *call = emma_innermost;
     const char *text = luaL_tolstring(state, 1, NULL);
-    snprintf(call->text, sizeof call->text, "%s", text);
+    control_copy_text(call->noted, EMMA_CALL_TEXT_BYTES, text);
     lua_settop(state, 1);
     return 1;
 }
@@ -232,7 +233,9 @@ static void emma_call_function(void *number, const emma_sandbox_value *arguments
     }
     lua_State *state = call->state;
     emma_errand errand = { .number = (intptr_t)number, .arguments = arguments, .count = count };
-    snprintf(call->text, sizeof call->text, "%s", "not enough memory");
+    char text[EMMA_CALL_TEXT_BYTES] = "not enough memory";
+    char *const outer_text = call->noted;
+    call->noted = text;
     lua_pushcfunction(state, emma_note_error);
     lua_pushcfunction(state, emma_run_errand);
     lua_pushlightuserdata(state, &errand);
@@ -240,8 +243,10 @@ static void emma_call_function(void *number, const emma_sandbox_value *arguments
         lua_replace(state, call->slot);
         call->waits = true;
         call->insists = false;
+        memcpy(call->text, text, sizeof text);
         answer->error = call->text;
     }
+    call->noted = outer_text;
     lua_pop(state, 1);
     answer->values = errand.values.items;
     answer->count = errand.values.count;

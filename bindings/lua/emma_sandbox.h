@@ -33,6 +33,9 @@
  * sandboxes. What is told of time is the monotonic clock's. In a sandbox that is called by a host
  * function of another, a call ends with the other's when that is to be stopped.
  *
+ * The code stays in the process: a library that has the kit in it is linked with -z nodelete, if it is
+ * ever unloaded, as the handler and the ends of threads refer to it.
+ *
  * Memory of the host's (malloc): the sandbox's struct, results and messages, a list of resources;
  * nothing of it is counted or limited, but results and messages are bounded. One timer per thread
  * that makes calls. */

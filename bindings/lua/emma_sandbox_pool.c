@@ -137,11 +137,12 @@ static void *pool_keep_ahead(void *arg)
     pthread_mutex_lock(&pool->lock);
     while (!pool->ends) {
         size_t place;
-        if (pool->idle_count >= pool->options.ahead || pool->count >= pool->options.sandboxes_max ||
-            pool_prepare_one(pool, &place) != EMMA_SANDBOX_DONE)
-            pthread_cond_wait(&pool->changed, &pool->lock);
-        else
+        const bool is_due =
+            pool->idle_count < pool->options.ahead && pool->count < pool->options.sandboxes_max;
+        if (is_due && pool_prepare_one(pool, &place) == EMMA_SANDBOX_DONE)
             pool_put_idle(pool, place);
+        else if (!pool->ends) /* the lock was free meanwhile */
+            pthread_cond_wait(&pool->changed, &pool->lock);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -242,7 +243,11 @@ emma_sandbox_pool *emma_sandbox_pool_create(const emma_sandbox_pool_options *opt
     pool->options = *options;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_mutex_init(&pool->preparing, NULL);
-    pthread_cond_init(&pool->changed, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->changed, &clock);
+    pthread_condattr_destroy(&clock);
     pool->slots = calloc(options->sandboxes_max, sizeof pool->slots[0]);
     pool->idle = calloc(options->sandboxes_max, sizeof pool->idle[0]);
     if (pool_start(pool, message))
@@ -269,24 +274,45 @@ void emma_sandbox_pool_destroy(emma_sandbox_pool *pool)
 /* ---- Leases ---- */
 
 /* Waits until there is an idle one or room for one more; with the lock held. */
-static void pool_wait(emma_sandbox_pool *pool)
+static bool pool_has_room(const emma_sandbox_pool *pool)
 {
-    if (pool->idle_count || pool->count < pool->options.sandboxes_max)
-        return;
-    pool->stats.waited_count++;
+    return pool->idle_count || pool->count < pool->options.sandboxes_max;
+}
+
+/* Waits until there is one, or room for one; false: the time is over. */
+static bool pool_wait(emma_sandbox_pool *pool, uint64_t most_us)
+{
+    if (pool_has_room(pool))
+        return true;
+    const int64_t now_ns = emmai_stop_now_ns();
+    const int64_t most_ns = most_us < (uint64_t)(INT64_MAX - now_ns) / EMMAI_NS_PER_US
+                                ? (int64_t)most_us * EMMAI_NS_PER_US
+                                : INT64_MAX - now_ns;
+    const struct timespec until = { .tv_sec = (time_t)((now_ns + most_ns) / EMMAI_NS_PER_S),
+                                    .tv_nsec = (long)((now_ns + most_ns) % EMMAI_NS_PER_S) };
+    int error = 0;
     pool->waiting++;
-    while (!pool->idle_count && pool->count >= pool->options.sandboxes_max)
-        pthread_cond_wait(&pool->changed, &pool->lock);
+    while (!pool_has_room(pool) && error == 0)
+        error = pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
     pool->waiting--;
+    pool->stats.waited_count += pool_has_room(pool);
+    return pool_has_room(pool);
 }
 
 enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool, emma_sandbox **sandbox)
 {
+    return emma_sandbox_pool_acquire_within(pool, UINT64_MAX, sandbox);
+}
+
+enum emma_sandbox_status emma_sandbox_pool_acquire_within(emma_sandbox_pool *pool, uint64_t most_us,
+                                                          emma_sandbox **sandbox)
+{
     enum emma_sandbox_status status = EMMA_SANDBOX_DONE;
-    size_t place;
+    size_t place = 0;
     pthread_mutex_lock(&pool->lock);
-    pool_wait(pool);
-    if (pool->idle_count)
+    if (!pool_wait(pool, most_us))
+        status = EMMA_SANDBOX_BUSY;
+    else if (pool->idle_count)
         pool->slots[place = pool->idle[--pool->idle_count]].leased = true;
     else {
         pool->stats.demanded_count++;

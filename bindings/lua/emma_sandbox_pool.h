@@ -22,13 +22,14 @@
 #include "emma_sandbox.h"
 
 #ifdef EMMA_PREFIX
-#define emma_sandbox_pool_acquire   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_acquire)
-#define emma_sandbox_pool_create    EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_create)
-#define emma_sandbox_pool_destroy   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_destroy)
-#define emma_sandbox_pool_get_stats EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_get_stats)
-#define emma_sandbox_pool_message   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_message)
-#define emma_sandbox_pool_prepare   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_prepare)
-#define emma_sandbox_pool_release   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_release)
+#define emma_sandbox_pool_acquire        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_acquire)
+#define emma_sandbox_pool_acquire_within EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_acquire_within)
+#define emma_sandbox_pool_create         EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_create)
+#define emma_sandbox_pool_destroy        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_destroy)
+#define emma_sandbox_pool_get_stats      EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_get_stats)
+#define emma_sandbox_pool_message        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_message)
+#define emma_sandbox_pool_prepare        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_prepare)
+#define emma_sandbox_pool_release        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_release)
 #endif
 
 #ifdef __cplusplus
@@ -77,6 +78,11 @@ EMMA_API void emma_sandbox_pool_destroy(emma_sandbox_pool *pool);
  * be released. What the preparation ends with otherwise, or MEMORY; *sandbox is NULL then. */
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool,
                                                             emma_sandbox **sandbox);
+
+/* The same, but it waits for so many microseconds at most: BUSY when none was released; 0: it does not
+ * wait. */
+EMMA_API enum emma_sandbox_status
+emma_sandbox_pool_acquire_within(emma_sandbox_pool *pool, uint64_t most_us, emma_sandbox **sandbox);
 
 /* Copies what the last preparation that failed has to say; "" if none did. */
 EMMA_API void emma_sandbox_pool_message(emma_sandbox_pool *pool,

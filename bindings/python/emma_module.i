@@ -118,6 +118,23 @@
         SWIG_fail;
 }
 %enddef
+/* Of those with results, the sandbox is given back where they are not looked at. */
+%define EMMA_RUNS(method)
+%exception method
+{
+    emma_call call;
+    emma_call_begin(&call);
+    $action
+    emma_call_end(&call);
+    if (!emma_call_succeeded(&call)) {
+        if (result.sandbox)
+            control_sandbox_done(result.sandbox);
+        SWIG_fail;
+    }
+}
+%enddef
+EMMA_RUNS(control_sandbox::run)
+EMMA_RUNS(control_sandbox::call)
 %define EMMA_HANDLES_END
 %exception;
 %enddef

@@ -48,12 +48,18 @@ static void emma_call_drop_exception(emma_call *call)
     Py_CLEAR(call->traceback);
 }
 
+/* A str, whatever is in it: messages are cut somewhere. */
+static PyObject *emma_message_to_python(const char *text)
+{
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+}
+
 /* Raises what the record says, as emma/_errors.py makes an exception of it. */
 static void emma_raise(const control_error *error, PyObject *cause)
 {
     PyObject *module = PyImport_ImportModule("emma._errors");
-    PyObject *message = emma_text_to_python(error->message, strlen(error->message));
-    PyObject *traceback = emma_text_to_python(error->traceback, strlen(error->traceback));
+    PyObject *message = emma_message_to_python(error->message);
+    PyObject *traceback = emma_message_to_python(error->traceback);
     PyObject *exception =
         module && message && traceback
             ? PyObject_CallMethod(module, "make", "sOO", control_kind_text(error->kind), message,
@@ -79,7 +85,8 @@ static bool emma_call_succeeded(emma_call *call)
         return false;
     }
     if (error->kind) {
-        const bool is_cause = call->type && strstr(error->message, call->text);
+        const bool is_cause =
+            call->type && (error->kind != EMMA_SANDBOX_ERROR || strstr(error->message, call->text));
         emma_raise(error, is_cause ? call->value : NULL);
     }
     emma_call_drop_exception(call);
@@ -115,10 +122,11 @@ static void emma_keep_exception(bool insists, emma_sandbox_answer *answer)
     if (traceback)
         PyException_SetTraceback(value, traceback);
     PyObject *name = PyObject_GetAttrString(type, "__name__");
-    PyObject *described = PyUnicode_FromFormat("%U: %S", name, value);
+    PyObject *described =
+        name && PyUnicode_Check(name) ? PyUnicode_FromFormat("%U: %S", name, value) : NULL;
     const char *utf8 = described ? PyUnicode_AsUTF8AndSize(described, NULL) : NULL;
     if (text)
-        snprintf(text, EMMA_CALL_TEXT_BYTES, "%s", utf8 ? utf8 : "an exception");
+        control_copy_text(text, EMMA_CALL_TEXT_BYTES, utf8 ? utf8 : "an exception");
     answer->error = text ? text : "no memory for an exception";
     PyErr_Clear();
     Py_XDECREF(described);

@@ -13,7 +13,9 @@
 /* Where values go to. */
 typedef struct emma_reading {
     control_arena *arena;
-    bool copies; /* texts, too: their objects may be gone when the values are used */
+    bool
+        copies; /* texts, too: their objects may be gone when the values are used; those in containers
+                    are copied in any case, as other threads can take them out */
 } emma_reading;
 
 static bool emma_value_from_python(PyObject *object, emma_reading *reading, unsigned depth,
@@ -127,9 +129,13 @@ static bool emma_value_from_table(PyObject *object, emma_reading *reading, unsig
                      EMMA_SANDBOX_VALUE_DEPTH_MAX);
         return false;
     }
-    if (PyDict_Check(object))
-        return emma_value_from_dict(object, reading, depth - 1, value);
-    return emma_value_from_list(object, reading, depth - 1, value);
+    const bool copied = reading->copies;
+    reading->copies = true;
+    const bool good = PyDict_Check(object)
+                          ? emma_value_from_dict(object, reading, depth - 1, value)
+                          : emma_value_from_list(object, reading, depth - 1, value);
+    reading->copies = copied;
+    return good;
 }
 
 static bool emma_value_from_python(PyObject *object, emma_reading *reading, unsigned depth,

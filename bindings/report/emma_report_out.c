@@ -72,6 +72,8 @@ static size_t utf8_length(const unsigned char *text)
     if ((text[0] == 0xE0 && text[1] < 0xA0) || (text[0] == 0xED && text[1] > 0x9F) ||
         (text[0] == 0xF0 && text[1] < 0x90) || (text[0] == 0xF4 && text[1] > 0x8F))
         return 0; /* longer than needed, a surrogate, or beyond the last code point */
+    if (text[0] == 0xEF && text[1] == 0xBF && text[2] >= 0xBE)
+        return 0; /* no character, and not allowed in XML */
     return length;
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import os
 import subprocess
 import sys
@@ -106,6 +107,45 @@ class Pools(unittest.TestCase):
                     return box.call("hit", 2)
 
         self.assertEqual(asyncio.run(main()), (1, 2))
+
+    def test_waits_are_bounded(self) -> None:
+        with emma.Pool(PRELUDE, size=1) as pool, pool.lease():
+            started = time.monotonic()
+            with self.assertRaises(TimeoutError):
+                pool.acquire(timeout=0.1)
+            self.assertLess(time.monotonic() - started, 5)
+            with self.assertRaises(TimeoutError):
+                pool.acquire(timeout=0)
+
+    def test_waits_do_not_hold_up_the_end(self) -> None:
+        code = """
+import asyncio, emma, os, signal, threading
+async def main():
+    pool = emma.Pool("x = 1", size=1)
+    async with pool.lease():
+        try:
+            await asyncio.wait_for(pool.lease().__aenter__(), 0.1)
+        except asyncio.TimeoutError:
+            print("nobody waits any more")
+asyncio.run(main())
+pool = emma.Pool("x = 1", size=1)
+leased = pool.acquire()
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    pool.acquire()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PACKAGE)}, capture_output=True,
+                              text=True, check=False, timeout=60)
+        self.assertEqual((done.stdout, done.stderr), ("nobody waits any more\ninterrupted\n", ""))
+
+    def test_ends_while_preparations_fail(self) -> None:
+        for _ in range(5):
+            with emma.Pool("if made() > 1 then while true do end end", size=4, ahead=2, prelude_deadline=0.05,
+                           functions={"made": itertools.count(1).__next__}) as pool:
+                time.sleep(0.03)
+            self.assertTrue(pool.closed)
 
     def test_prelude_fails(self) -> None:
         for prelude, text in (("x =", "unexpected symbol"), ("error('no')", "prelude:1: no"),

@@ -356,6 +356,106 @@ class Functions(unittest.TestCase):
                 box.load("pcall(fail) error('another')")
             self.assertIsNone(other.exception.__cause__)
 
+    def test_places_before_an_exception(self) -> None:
+        class Odd(Exception):
+            pass
+
+        def fail() -> None:
+            raise Odd("x")
+
+        with box_of() as box:
+            box.register("fail", fail)
+            for name in ("script", "a: b", "a:1: b", "\u0436:7"):
+                with self.subTest(name=name), self.assertRaises(emma.ScriptError if name == "a:1: b" else Odd):
+                    box.load("local x = fail()", name)
+
+    def test_odd_exceptions(self) -> None:
+        class Meta(type):
+            @property
+            def __name__(cls) -> str:  # type: ignore[override]
+                raise KeyError("no name")
+
+        class Nameless(Exception, metaclass=Meta):
+            pass
+
+        class Textless(Exception):
+            def __str__(self) -> str:
+                raise KeyError("no text")
+
+        for kind in (Nameless, Textless):
+            def fail() -> None:
+                raise kind()
+
+            with box_of() as box:
+                box.register("fail", fail)
+                with self.assertRaises(kind):
+                    box.load("fail()")
+                self.assertFalse(box.load("return (pcall(fail))"))
+
+    def test_printed_by_what_is_called(self) -> None:
+        """A function that is print, too, is a function where it is called as one."""
+        def double(value: Any) -> Any:
+            if value == "fail":
+                raise KeyError(value)
+            return value * 2
+
+        with emma.Sandbox(print=double) as box:
+            box.register("double", double)
+            self.assertEqual(box.load("print('x') return double(21)"), 42)
+            self.assertEqual(box.load("return (pcall(double, 'fail'))"), False)
+            self.assertEqual(box.load("return 1"), 1)
+
+    def test_late_exception(self) -> None:
+        def late() -> None:
+            time.sleep(0.05)
+            raise KeyError("late")
+
+        with box_of(deadline=0.02) as box:
+            box.register("late", late)
+            with self.assertRaises(emma.Deadline) as caught:
+                box.load("late()")
+            self.assertIsInstance(caught.exception.__cause__, KeyError)
+
+    def test_messages_are_text(self) -> None:
+        with box_of() as box:
+            with self.assertRaises(emma.ScriptError) as caught:
+                box.load("error(('\u00e9'):rep(1000) .. '\\xff')")
+            self.assertIs(type(caught.exception.message), str)
+            self.assertIs(type(caught.exception.traceback), str)
+            with self.assertRaises(TypeError) as wrong:
+                box.set(1, 2)  # type: ignore[arg-type]
+            self.assertEqual(str(wrong.exception), "name: a str, not int")
+
+    def test_registered_in_vain(self) -> None:
+        with box_of() as box:
+            for _ in range(3):
+                with self.assertRaises(ValueError):
+                    box.register("id.x", print)
+            box.register("f", len)
+            self.assertEqual(box.load("return f({1, 2})"), 2)
+
+    def test_containers_change_meanwhile(self) -> None:
+        """Another thread empties the list while its texts go in: what was in it when the call began counts."""
+        with box_of() as box:
+            box.load("function bytes(t) local n = 0 for _, s in ipairs(t) do n = n + #s end return n end")
+            running = True
+            shared: List[str] = []
+
+            def change() -> None:
+                while running:
+                    shared.extend(chr(97 + i % 26) * 5000 for i in range(50))
+                    time.sleep(0)
+                    shared.clear()
+
+            thread = threading.Thread(target=change)
+            thread.start()
+            try:
+                for _ in range(300):
+                    self.assertEqual(box.call("bytes", shared) % 5000, 0)
+            finally:
+                running = False
+                thread.join()
+
     def test_exceptions_are_let_go(self) -> None:
         class Heavy:
             pass
@@ -543,6 +643,37 @@ class Asyncio(unittest.TestCase):
                 return box.call("id", 4)
 
         self.assertEqual(asyncio.run(main()), 4)
+
+    def test_cancelled_late(self) -> None:
+        """A task that is cancelled when its call is over has nothing to stop."""
+        async def main() -> Any:
+            async with emma.Sandbox() as box:
+                box.load(PRELUDE)
+                task = asyncio.ensure_future(box.call_async("id", 1))
+                await asyncio.sleep(0)
+                time.sleep(0.1)  # the call ends, and the loop does not see it yet
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
+                return box.call("id", 5)
+
+        self.assertEqual(asyncio.run(main()), 5)
+
+    def test_cancelled_twice(self) -> None:
+        async def main() -> Any:
+            async with emma.Sandbox() as box:
+                box.load(PRELUDE)
+                box.register("nap", lambda: time.sleep(0.3))
+                task = asyncio.ensure_future(box.load_async("nap() while true do end"))
+                await asyncio.sleep(0.1)
+                task.cancel()
+                await asyncio.sleep(0.05)
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
+                return box.call("id", 6)
+
+        self.assertEqual(asyncio.run(main()), 6)
 
 
 class Process(EmmaTest):

@@ -1,6 +1,8 @@
 """Sandboxes that stand ready."""
 
 import asyncio
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Type, Union
@@ -8,6 +10,10 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Type, Union
 from . import _control
 from ._heap import callable_of
 from ._sandbox import Functions, Sandbox, SandboxSettings, microseconds_of, print_line, text_of
+
+
+# Microseconds that the pool is waited for in one go.
+_SLICE_US = 50_000
 
 
 class PoolStats(NamedTuple):
@@ -45,12 +51,15 @@ class Lease:
             self._box = None
 
     async def __aenter__(self) -> Sandbox:
-        waiting = asyncio.get_running_loop().run_in_executor(self._pool._waiter(), self._pool.acquire)
+        gone = threading.Event()
+        waiting = asyncio.get_running_loop().run_in_executor(self._pool._waiter(), self._pool._acquire_unless, gone)
         try:
             self._box = await asyncio.shield(waiting)
         except asyncio.CancelledError:
+            gone.set()
             waiting.add_done_callback(_give_back)
             raise
+        assert self._box is not None
         return self._box
 
     async def __aexit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
@@ -58,10 +67,11 @@ class Lease:
         self.__exit__(kind, value, traceback)
 
 
-def _give_back(waiting: "asyncio.Future[Sandbox]") -> None:
+def _give_back(waiting: "asyncio.Future[Optional[Sandbox]]") -> None:
     """A sandbox that came when nobody waited for it any more."""
-    if not waiting.cancelled() and waiting.exception() is None:
-        waiting.result().close()
+    box = None if waiting.cancelled() or waiting.exception() is not None else waiting.result()
+    if box is not None:
+        box.close()
 
 
 class Pool:
@@ -105,9 +115,25 @@ class Pool:
     def __repr__(self) -> str:
         return f"<emma.Pool {'closed' if self.closed else 'open'}>"
 
-    def acquire(self) -> Sandbox:
-        """Leases a sandbox; it goes back by its ``close()``. Waits while all are leased."""
-        return Sandbox._leased(self._handle.acquire(), self._functions, self._options)
+    def acquire(self, timeout: Optional[float] = None) -> Sandbox:
+        """Leases a sandbox; it goes back by its ``close()``. Waits while all are leased, `timeout` seconds at most:
+        TimeoutError."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:  # Python looks at signals in between
+            slice_us = _SLICE_US if until is None else min(_SLICE_US, max(0, round((until - time.monotonic()) * 1e6)))
+            handle = self._handle.acquire(slice_us)
+            if handle is not None:
+                return Sandbox._leased(handle, self._functions, self._options)
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError("all sandboxes of the pool are leased")
+
+    def _acquire_unless(self, gone: threading.Event) -> Optional[Sandbox]:
+        """The same, until nobody waits any more: None."""
+        while not gone.is_set():
+            handle = self._handle.acquire(_SLICE_US)
+            if handle is not None:
+                return Sandbox._leased(handle, self._functions, self._options)
+        return None
 
     def _waiter(self) -> ThreadPoolExecutor:
         """A thread in which tasks wait for sandboxes, in turn: in the loop's own, they would keep those from being used

@@ -1,12 +1,14 @@
 """Lua 5.4 for scripts that are not trusted."""
 
 import asyncio
+import contextlib
 import functools
 import sys
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple, Type, TypeVar, Union
 
 from . import _control
+from ._errors import SandboxClosed
 from ._heap import Heap, callable_of
 from ._size import parse_size
 
@@ -156,15 +158,10 @@ class Functions:
     sees what holds what."""
 
     def __init__(self) -> None:
-        self._held: List[Tuple[Callable[..., Any], Callable[..., Any]]] = []
+        self._held: Dict[int, Callable[..., Any]] = {}  # by the function's id, which it keeps
 
     def hold(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        for known, held in self._held:
-            if known is function:
-                return held
-        held = functools.partial(function)
-        self._held.append((function, held))
-        return held
+        return self._held.setdefault(id(function), functools.partial(function))
 
 
 class Sandbox(Heap):
@@ -247,9 +244,13 @@ class Sandbox(Heap):
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
-            self.kill()
-            await asyncio.wait([done])
-            done.exception()  # it is looked at, so that nobody complains
+            while not done.done():  # and whoever cancels again waits for the end of it, too
+                with contextlib.suppress(SandboxClosed):
+                    self.kill()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([done])
+            if not done.cancelled():
+                done.exception()  # it is looked at, so that nobody complains
             raise
 
     def kill(self) -> None:
@@ -260,8 +261,9 @@ class Sandbox(Heap):
 
     def set(self, name: str, value: Any) -> None:
         """Sets a global, or a field (``"game.config"``; tables on the way are made)."""
+        text_of("name", name)
         try:
-            self._handle.set(text_of("name", name), value)
+            self._handle.set(name, value)
         except (TypeError, OverflowError) as error:
             raise type(error)(f"value: {error}") from None
 

@@ -1,0 +1,89 @@
+/* Pools: a wait for a sandbox ends when its time is over, or one comes back; and a pool that ends while its thread is in a
+ * preparation that fails ends. */
+#include "sandbox_test.h"
+
+#include "emma_sandbox_pool.h"
+
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NAP_US 50000
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+typedef struct lease {
+    emma_sandbox_pool *pool;
+    emma_sandbox *sandbox;
+} lease;
+
+static void *give_back(void *arg)
+{
+    lease *given = arg;
+    usleep(NAP_US);
+    CHECK_EQ(emma_sandbox_pool_release(given->pool, given->sandbox), EMMA_SANDBOX_DONE);
+    return NULL;
+}
+
+static void check_waits(void)
+{
+    emma_sandbox_pool_options options = EMMA_SANDBOX_POOL_OPTIONS_INIT;
+    options.sandboxes_max = 1;
+    emma_sandbox_pool *pool = emma_sandbox_pool_create(&options, NULL);
+    CHECK(pool != NULL);
+    lease first = { .pool = pool };
+    emma_sandbox *second = (emma_sandbox *)&first;
+    CHECK_EQ(emma_sandbox_pool_acquire_within(pool, 0, &first.sandbox), EMMA_SANDBOX_DONE);
+    CHECK_EQ(emma_sandbox_pool_acquire_within(pool, 0, &second), EMMA_SANDBOX_BUSY);
+    CHECK(second == NULL);
+    const int64_t before = now_us();
+    CHECK_EQ(emma_sandbox_pool_acquire_within(pool, NAP_US, &second), EMMA_SANDBOX_BUSY);
+    CHECK_GE(now_us() - before, NAP_US);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, give_back, &first), 0);
+    CHECK_EQ(emma_sandbox_pool_acquire_within(pool, UINT64_MAX, &second), EMMA_SANDBOX_DONE);
+    CHECK(second != NULL);
+    pthread_join(thread, NULL);
+    emma_sandbox_pool_stats stats = { .struct_bytes = sizeof stats };
+    emma_sandbox_pool_get_stats(pool, &stats);
+    CHECK_EQ(stats.acquired_count, 2);
+    CHECK_EQ(stats.waited_count, 1);
+    CHECK_EQ(emma_sandbox_pool_release(pool, second), EMMA_SANDBOX_DONE);
+    emma_sandbox_pool_destroy(pool);
+}
+
+/* The first one succeeds, those that the pool's thread prepares take their time and fail. */
+static enum emma_sandbox_status prepare(void *arg, emma_sandbox *sandbox)
+{
+    (void)sandbox;
+    if (++*(int *)arg == 1)
+        return EMMA_SANDBOX_DONE;
+    usleep(NAP_US);
+    return EMMA_SANDBOX_ERROR;
+}
+
+static void check_ends(void)
+{
+    int count = 0;
+    emma_sandbox_pool_options options = EMMA_SANDBOX_POOL_OPTIONS_INIT;
+    options.ahead = 2;
+    options.prepare = prepare;
+    options.prepare_arg = &count;
+    emma_sandbox_pool *pool = emma_sandbox_pool_create(&options, NULL);
+    CHECK(pool != NULL);
+    usleep(NAP_US / 5);
+    emma_sandbox_pool_destroy(pool); /* while it prepares */
+    CHECK_EQ(count, 2);
+}
+
+int main(void)
+{
+    check_waits();
+    check_ends();
+    return 0;
+}
