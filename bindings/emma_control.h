@@ -54,11 +54,16 @@ struct control_piece;
 /* Memory that is freed as a whole. */
 typedef struct control_arena {
     struct control_piece *pieces;
+    size_t taken_bytes;
+    size_t most_bytes; /* that may be taken; 0: any */
 } control_arena;
 
-/* NULL: the host has no memory. */
+/* NULL: the host has no memory, or it is more than may be taken. */
 void *control_arena_take(control_arena *arena, size_t bytes);
 void control_arena_free(control_arena *arena);
+
+/* Whether more was asked for than may be taken. */
+bool control_arena_is_full(const control_arena *arena);
 
 /* Values and what they lie in. */
 typedef struct control_values {
@@ -144,7 +149,15 @@ typedef struct control_sandbox {
     control_functions functions;
     atomic_flag busy;
     pthread_mutex_t life; /* held to kill it, and as it ends */
+    unsigned value_depth; /* as its options say */
+    atomic_size_t limit_bytes;
 } control_sandbox;
+
+/* How deep tables may lie in tables that go into a sandbox; NULL: none. */
+unsigned control_sandbox_depth(const control_sandbox *handle);
+
+/* Bounds what is taken for values that go into a sandbox by what can be in it. NULL: nothing happens. */
+void control_sandbox_bound(control_sandbox *handle, control_arena *arena);
 
 /* `name` NULL: "sandbox". `print`, unless its callable is NULL, is called for each line that the script prints, and dropped
  * with the handle; it is when this fails, too. */
@@ -187,7 +200,9 @@ typedef struct control_pool {
     control_functions functions;
     char **names;                    /* of the functions; NULL: of none */
     const control_function *printer; /* of the functions; NULL: none */
-    atomic_size_t users;             /* the handle itself, and leases; the last one frees it */
+    unsigned value_depth;            /* of its sandboxes */
+    size_t limit_bytes;
+    atomic_size_t users; /* the handle itself, and leases; the last one frees it */
 } control_pool;
 
 /* A pool is made in steps: functions that its sandboxes have, then it is opened. */

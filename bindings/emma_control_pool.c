@@ -88,6 +88,20 @@ static enum emma_sandbox_status prepare_sandbox(void *arg, emma_sandbox *sandbox
     return status;
 }
 
+/* What a pool says begins with a status; without one, an option is wrong. */
+static void fail_as_told(const char *message)
+{
+    for (unsigned kind = EMMA_SANDBOX_ERROR; kind <= EMMA_SANDBOX_UNSUPPORTED; kind++) {
+        const char *status = emma_sandbox_status_text((enum emma_sandbox_status)kind);
+        const size_t bytes = strlen(status);
+        if (strncmp(message, status, bytes) == 0 && strncmp(message + bytes, ": ", 2) == 0) {
+            control_fail(kind, "%s", message + bytes + 2);
+            return;
+        }
+    }
+    control_fail(EMMA_SANDBOX_INVALID, "%s", message);
+}
+
 void control_pool_open(control_pool *handle, const emma_sandbox_pool_options *options,
                        const char *name, const char *prelude, size_t bytes,
                        const char *prelude_name)
@@ -103,9 +117,11 @@ void control_pool_open(control_pool *handle, const emma_sandbox_pool_options *op
     set_print(&given.sandbox, handle->printer);
     given.prepare = prepare_sandbox;
     given.prepare_arg = handle;
+    handle->value_depth = given.sandbox.value_depth;
+    handle->limit_bytes = given.sandbox.limit_bytes;
     handle->pool = emma_sandbox_pool_create(&given, message);
     if (!handle->pool)
-        control_fail(EMMA_SANDBOX_ERROR, "%s", message);
+        fail_as_told(message);
 }
 
 bool control_pool_is_closed(const control_pool *handle)
@@ -140,7 +156,10 @@ static void note_preparation(control_pool *handle, enum emma_sandbox_status stat
 {
     char message[EMMA_SANDBOX_MESSAGE_BYTES];
     emma_sandbox_pool_message(handle->pool, message);
-    control_fail(status, "%s", *message ? message : emma_sandbox_status_text(status));
+    if (*message)
+        fail_as_told(message);
+    else
+        control_fail(status, "%s", emma_sandbox_status_text(status));
 }
 
 control_sandbox *control_pool_acquire(control_pool *handle, uint64_t most_us)
@@ -148,7 +167,7 @@ control_sandbox *control_pool_acquire(control_pool *handle, uint64_t most_us)
     if (!join_pool(handle))
         return NULL;
     emma_sandbox *sandbox = NULL;
-    control_sandbox *lease = make_handle();
+    control_sandbox *lease = make_handle(handle->value_depth, handle->limit_bytes);
     const enum emma_sandbox_status status =
         lease ? emma_sandbox_pool_acquire_within(handle->pool, most_us, &sandbox)
               : EMMA_SANDBOX_MEMORY;

@@ -22,12 +22,31 @@ static bool options_are_valid(const emma_sandbox_options *options)
 }
 
 /* Nothing in it yet; NULL: no memory. */
-static control_sandbox *make_handle(void)
+static control_sandbox *make_handle(unsigned value_depth, size_t limit_bytes)
 {
     control_sandbox *handle = calloc(1, sizeof *handle);
-    if (handle)
-        pthread_mutex_init(&handle->life, NULL);
+    if (!handle)
+        return NULL;
+    pthread_mutex_init(&handle->life, NULL);
+    handle->value_depth = value_depth;
+    atomic_init(&handle->limit_bytes, limit_bytes);
     return handle;
+}
+
+unsigned control_sandbox_depth(const control_sandbox *handle)
+{
+    return handle ? handle->value_depth : 0;
+}
+
+/* A pair takes three times what Lua has for an entry of a list. */
+#define BOUND_TIMES      4
+#define BOUND_MORE_BYTES ((size_t)1024 * 1024)
+
+void control_sandbox_bound(control_sandbox *handle, control_arena *arena)
+{
+    const size_t limit_bytes = handle ? atomic_load(&handle->limit_bytes) : EMMA_UNLIMITED;
+    if (limit_bytes < PTRDIFF_MAX / BOUND_TIMES)
+        arena->most_bytes = limit_bytes * BOUND_TIMES + BOUND_MORE_BYTES;
 }
 
 static void free_handle(control_sandbox *handle)
@@ -41,7 +60,8 @@ control_sandbox *control_sandbox_new(const emma_sandbox_options *options, const 
 {
     emma_sandbox_options given = *options;
     given.name = name;
-    control_sandbox *handle = options_are_valid(options) ? make_handle() : NULL;
+    control_sandbox *handle =
+        options_are_valid(options) ? make_handle(options->value_depth, options->limit_bytes) : NULL;
     if (!handle) {
         if (!last_error->kind)
             fail_memory();
@@ -222,7 +242,8 @@ void control_sandbox_set_limit(control_sandbox *handle, size_t limit_bytes)
 {
     if (!use_sandbox(handle))
         return;
-    note_sandbox(handle->sandbox, emma_sandbox_set_limit(handle->sandbox, limit_bytes));
+    if (note_sandbox(handle->sandbox, emma_sandbox_set_limit(handle->sandbox, limit_bytes)))
+        atomic_store(&handle->limit_bytes, limit_bytes);
     give_back(&handle->busy);
 }
 

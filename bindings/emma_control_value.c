@@ -15,6 +15,9 @@ void *control_arena_take(control_arena *arena, size_t bytes)
 {
     if (bytes > PTRDIFF_MAX)
         return NULL;
+    arena->taken_bytes += bytes;
+    if (control_arena_is_full(arena))
+        return NULL;
     bytes = (bytes + PIECE_ALIGN_BYTES - 1) & ~(PIECE_ALIGN_BYTES - 1);
     struct control_piece *piece = arena->pieces;
     if (!piece || piece->size_bytes - piece->used_bytes < bytes) {
@@ -28,6 +31,11 @@ void *control_arena_take(control_arena *arena, size_t bytes)
     void *room = piece->bytes + piece->used_bytes;
     piece->used_bytes += bytes;
     return room;
+}
+
+bool control_arena_is_full(const control_arena *arena)
+{
+    return arena->most_bytes && arena->taken_bytes > arena->most_bytes;
 }
 
 void control_arena_free(control_arena *arena)

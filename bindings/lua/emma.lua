@@ -14,7 +14,7 @@
 -- those, by copy. A sandbox belongs to the thread of the process that uses it.
 local core = require "emma.core"
 
-local emma = { version = core.version(), UNLIMITED = math.huge }
+local emma = { version = core.version() }
 
 local SHIFTS = { [""] = 0, K = 10, M = 20, G = 30 }
 
@@ -69,15 +69,17 @@ function readers.microseconds(value)
     return math.floor(value * 1e6 + 0.5)
 end
 
+local LIBRARIES = {}
+for _, name in ipairs { "base", "coroutine", "table", "string", "math", "utf8", "io", "os", "package", "debug" } do
+    LIBRARIES[name] = core["EMMA_SANDBOX_" .. name:upper()]
+end
+
 function readers.libraries(value)
     if type(value) ~= "table" then error("a list of names, not " .. type(value), 0) end
     local bits = 0
     for _, name in ipairs(value) do
-        local bit = type(name) == "string" and core["EMMA_SANDBOX_" .. name:upper()]
-        if not bit or name ~= name:lower() or bit > core.EMMA_SANDBOX_DEBUG then
-            error(("%s is no library"):format(tostring(name)), 0)
-        end
-        bits = bits | bit
+        if not LIBRARIES[name] then error(("%s is no library"):format(tostring(name)), 0) end
+        bits = bits | LIBRARIES[name]
     end
     return bits
 end

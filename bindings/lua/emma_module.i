@@ -88,13 +88,13 @@ static bool emma_is_object(lua_State *L, int index, const swig_type_info *type)
 /* A table as table.pack makes it. */
 %typemap(in) const control_values *arguments (control_values values = { 0 })
 %{
-    if (!emma_values_from_lua(L, $input, &values))
+    if (!emma_values_from_lua(L, $input, &values, arg1))
         SWIG_fail;
     $1 = &values;
 %}
 %typemap(in) const control_values *value (control_values values = { 0 })
 %{
-    if (!emma_values_from_one(L, $input, &values))
+    if (!emma_values_from_one(L, $input, &values, arg1))
         SWIG_fail;
     $1 = &values;
 %}

@@ -201,7 +201,7 @@ static int emma_run_errand(lua_State *state)
     lua_call(state, (int)errand->count, LUA_MULTRET);
     const int count = lua_gettop(state);
     luaL_checkstack(state, EMMA_VALUE_SLOTS, "tables in tables");
-    if (!emma_values_take(state, 1, count, &errand->values))
+    if (!emma_values_take(state, 1, count, EMMA_SANDBOX_VALUE_DEPTH_MAX, &errand->values))
         return lua_error(state);
     return 0;
 }

@@ -20,6 +20,12 @@ static bool emma_refuse(lua_State *state, const char *what)
 
 /* ---- From Lua ---- */
 
+static const char *emma_no_memory(const control_arena *arena)
+{
+    return control_arena_is_full(arena) ? "it is more than the sandbox has memory for"
+                                        : "the system refuses memory";
+}
+
 static const char *emma_value_from_lua(lua_State *state, int index, control_arena *arena,
                                        unsigned depth, emma_sandbox_value *value);
 
@@ -36,7 +42,7 @@ static const char *emma_table_from_lua(lua_State *state, int index, control_aren
                                        unsigned depth, emma_sandbox_value *value)
 {
     if (depth == 0)
-        return "too many tables in tables";
+        return "more tables in tables than value_depth allows";
     if (!lua_checkstack(state, EMMA_VALUE_SLOTS))
         return "no room on the stack";
     size_t count = 0;
@@ -44,7 +50,7 @@ static const char *emma_table_from_lua(lua_State *state, int index, control_aren
         count++;
     emma_sandbox_pair *pairs = control_begin_pairs(arena, value, count);
     if (!pairs)
-        return "the system refuses memory";
+        return emma_no_memory(arena);
     const int top = lua_gettop(state);
     const char *wrong = NULL;
     size_t i = 0;
@@ -78,7 +84,7 @@ static const char *emma_value_from_lua(lua_State *state, int index, control_aren
         return NULL;
     case LUA_TSTRING:
         text = lua_tolstring(state, index, &bytes);
-        return control_set_text(arena, value, text, bytes) ? NULL : "the system refuses memory";
+        return control_set_text(arena, value, text, bytes) ? NULL : emma_no_memory(arena);
     case LUA_TTABLE:
         return emma_table_from_lua(state, index, arena, depth, value);
     default:
@@ -87,14 +93,15 @@ static const char *emma_value_from_lua(lua_State *state, int index, control_aren
 }
 
 /* Values from stack index `first` on, `count` of them; false: a message is on the stack. */
-static bool emma_values_take(lua_State *state, int first, int count, control_values *values)
+static bool emma_values_take(lua_State *state, int first, int count, unsigned depth,
+                             control_values *values)
 {
     values->items = control_arena_take(&values->arena, (size_t)count * sizeof *values->items);
     if (!values->items)
         return emma_refuse(state, "the system refuses memory");
     for (int i = 0; i < count; i++) {
-        const char *wrong = emma_value_from_lua(state, first + i, &values->arena,
-                                                EMMA_SANDBOX_VALUE_DEPTH_MAX, &values->items[i]);
+        const char *wrong =
+            emma_value_from_lua(state, first + i, &values->arena, depth, &values->items[i]);
         if (wrong) {
             lua_pushfstring(state, "argument %d: %s", i + 1, wrong);
             return false;
@@ -105,8 +112,10 @@ static bool emma_values_take(lua_State *state, int first, int count, control_val
 }
 
 /* A table as table.pack makes it. May raise an error for want of memory, with nothing taken yet. */
-static bool emma_values_from_lua(lua_State *state, int index, control_values *values)
+static bool emma_values_from_lua(lua_State *state, int index, control_values *values,
+                                 control_sandbox *sandbox)
 {
+    control_sandbox_bound(sandbox, &values->arena);
     if (!lua_istable(state, index))
         return emma_refuse(state, "arguments: not a table");
     lua_getfield(state, index, "n");
@@ -117,19 +126,22 @@ static bool emma_values_from_lua(lua_State *state, int index, control_values *va
     const int first = lua_gettop(state) + 1;
     for (lua_Integer i = 1; i <= count; i++)
         lua_rawgeti(state, index, i);
-    const bool good = emma_values_take(state, first, (int)count, values);
+    const bool good =
+        emma_values_take(state, first, (int)count, control_sandbox_depth(sandbox), values);
     if (good)
         lua_settop(state, first - 1);
     return good;
 }
 
-static bool emma_values_from_one(lua_State *state, int index, control_values *values)
+static bool emma_values_from_one(lua_State *state, int index, control_values *values,
+                                 control_sandbox *sandbox)
 {
+    control_sandbox_bound(sandbox, &values->arena);
     const char *wrong = "the system refuses memory";
     values->items = control_arena_take(&values->arena, sizeof *values->items);
     values->count = 1;
     if (values->items)
-        wrong = emma_value_from_lua(state, index, &values->arena, EMMA_SANDBOX_VALUE_DEPTH_MAX,
+        wrong = emma_value_from_lua(state, index, &values->arena, control_sandbox_depth(sandbox),
                                     values->items);
     if (wrong)
         lua_pushfstring(state, "value: %s", wrong);

@@ -23,8 +23,8 @@
  * instructions alone does not bound time, as one instruction can be such a search.
  *
  * The signal is SIGURG (EMMA_SANDBOX_SIGNAL when the kit is compiled); each call unblocks it. The
- * handler passes signals of others to the one that it found; who sets another later must call this
- * one. It interrupts host functions, too, once each millisecond, when their call is to be stopped:
+ * handler passes signals of others to the one that it found; one that is set later is found by the
+ * next call with a deadline, or kill. It interrupts host functions, too, once each millisecond, when their call is to be stopped:
  * poll() and the like return EINTR then. In a program that Lua is linked into statically, other
  * signals' handlers must block it (sa_mask), as their code cannot be told from Lua's.
  *
@@ -158,7 +158,7 @@ typedef struct emma_sandbox_options {
     size_t spare_bytes;      /* beside the limit: for messages and tracebacks */
     size_t reserve_bytes;    /* address space; 0: chosen from the limit */
     uint64_t instructions; /* that a call may execute, as Lua's count hook counts; 0: any number */
-    /* Microseconds that a call may take; 0: any time, and two system calls less per call. */
+    /* Microseconds that a call may take; 0: any time, and three system calls less per call. */
     uint64_t deadline_us;
     unsigned libraries; /* emma_sandbox_libraries, or-ed */
     unsigned flags;     /* emma_sandbox_flags, or-ed */

@@ -42,6 +42,7 @@ typedef struct stop_thread {
     pid_t id;
     timer_t timer;
     bool has_timer;
+    bool passes;         /* a signal on to the handler of others, which may call this one */
     unsigned generation; /* of the process that the timer is of */
 } stop_thread;
 
@@ -50,9 +51,10 @@ static __thread stop_thread stop_self __attribute__((tls_model("initial-exec")))
 static struct {
     pthread_once_t once;
     bool ready;
-    uintptr_t text_low; /* of the object that Lua's code lies in */
-    size_t text_bytes;  /* 0: the C library lies there, too */
-    struct sigaction former;
+    uintptr_t text_low;         /* of the object that Lua's code lies in */
+    size_t text_bytes;          /* 0: the C library lies there, too */
+    struct sigaction former[2]; /* handlers of others: the last one found, and room for the next */
+    atomic_uint last;           /* which of them */
     pthread_key_t key;
     atomic_uint generation; /* forks that led here */
 } stop_process = { .once = PTHREAD_ONCE_INIT };
@@ -116,6 +118,24 @@ static void stop_thread_ends(void *self)
 
 static void stop_forked(void);
 
+/* Has the signal's handler be this one, whoever set another since; that one gets what is not the
+ * kit's. */
+static void stop_hold_signal(void)
+{
+    struct sigaction now, own;
+    if (sigaction(EMMA_SANDBOX_SIGNAL, NULL, &now) != 0 ||
+        ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == stop_on_signal))
+        return;
+    const unsigned next = 1 - atomic_load(&stop_process.last);
+    stop_process.former[next] = now;
+    atomic_store(&stop_process.last, next);
+    memset(&own, 0, sizeof own);
+    own.sa_sigaction = stop_on_signal;
+    own.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    sigemptyset(&own.sa_mask);
+    sigaction(EMMA_SANDBOX_SIGNAL, &own, NULL);
+}
+
 static void stop_prepare_process(void)
 {
     const emma_options options = EMMA_LUA_OPTIONS_INIT;
@@ -126,14 +146,9 @@ static void stop_prepare_process(void)
         lua_pcall(state, 0, 0, 0);
     }
     emma_destroy(instance);
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_sigaction = stop_on_signal;
-    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-    sigemptyset(&action.sa_mask);
     stop_process.ready = pthread_key_create(&stop_process.key, stop_thread_ends) == 0 &&
-                         pthread_atfork(NULL, NULL, stop_forked) == 0 &&
-                         sigaction(EMMA_SANDBOX_SIGNAL, &action, &stop_process.former) == 0;
+                         pthread_atfork(NULL, NULL, stop_forked) == 0;
+    stop_hold_signal();
 }
 
 static bool emmai_stop_can_escape(void)
@@ -227,8 +242,10 @@ static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us)
     stop_self.running = sandbox;
     atomic_store(&sandbox->thread, stop_self.id);
     stop_unblock();
-    if (sandbox->deadline_ns)
+    if (sandbox->deadline_ns) {
+        stop_hold_signal();
         stop_set_timer(sandbox->deadline_ns);
+    }
 }
 
 static void emmai_stop_leave(emma_sandbox *sandbox)
@@ -255,6 +272,7 @@ void emma_sandbox_kill(emma_sandbox *sandbox)
     const pid_t thread = atomic_load(&sandbox->thread);
     if (!thread)
         return;
+    stop_hold_signal();
     siginfo_t
         info; /* as sigqueue would have it, for one thread: the handler knows it by the value */
     memset(&info, 0, sizeof info);
@@ -373,11 +391,13 @@ static void stop_on_signal(int number, siginfo_t *info, void *context)
     if (stop_self.running)
         stop_tick(stop_self.running, context);
     errno = saved_errno;
-    if (is_own)
+    if (is_own || stop_self.passes)
         return;
-    const struct sigaction *former = &stop_process.former;
+    const struct sigaction *former = &stop_process.former[atomic_load(&stop_process.last)];
+    stop_self.passes = true;
     if (former->sa_flags & SA_SIGINFO)
         former->sa_sigaction(number, info, context);
     else if (former->sa_handler != SIG_DFL && former->sa_handler != SIG_IGN)
         former->sa_handler(number);
+    stop_self.passes = false;
 }

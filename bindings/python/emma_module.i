@@ -25,13 +25,13 @@
 
 %typemap(in) const control_values *arguments (control_values values = { 0 })
 {
-    if (!emma_values_from_tuple($input, &values))
+    if (!emma_values_from_tuple($input, &values, arg1))
         SWIG_fail;
     $1 = &values;
 }
 %typemap(in) const control_values *value (control_values values = { 0 })
 {
-    if (!emma_values_from_one($input, &values, false))
+    if (!emma_values_from_one($input, &values, false, arg1))
         SWIG_fail;
     $1 = &values;
 }

@@ -125,6 +125,8 @@ static void emma_keep_exception(bool insists, emma_sandbox_answer *answer)
     PyObject *described =
         name && PyUnicode_Check(name) ? PyUnicode_FromFormat("%U: %S", name, value) : NULL;
     const char *utf8 = described ? PyUnicode_AsUTF8AndSize(described, NULL) : NULL;
+    if (!utf8 && name && PyUnicode_Check(name))
+        utf8 = PyUnicode_AsUTF8AndSize(name, NULL); /* its text cannot be had */
     if (text)
         control_copy_text(text, EMMA_CALL_TEXT_BYTES, utf8 ? utf8 : "an exception");
     answer->error = text ? text : "no memory for an exception";
@@ -147,7 +149,7 @@ static void emma_keep_exception(bool insists, emma_sandbox_answer *answer)
 static bool emma_answer_from_python(PyObject *object, emma_sandbox_answer *answer)
 {
     control_values values = { 0 };
-    if (!emma_values_from_one(object, &values, true))
+    if (!emma_values_from_one(object, &values, true, NULL))
         return false;
     answer->values = values.items;
     answer->count = values.count;

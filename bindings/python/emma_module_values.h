@@ -21,9 +21,12 @@ typedef struct emma_reading {
 static bool emma_value_from_python(PyObject *object, emma_reading *reading, unsigned depth,
                                    emma_sandbox_value *value);
 
-static bool emma_no_memory(void)
+static bool emma_no_memory(const control_arena *arena)
 {
-    PyErr_NoMemory();
+    if (control_arena_is_full(arena))
+        PyErr_SetString(PyExc_ValueError, "it is more than the sandbox has memory for");
+    else
+        PyErr_NoMemory();
     return false;
 }
 
@@ -62,7 +65,8 @@ static bool emma_value_from_text(PyObject *object, emma_reading *reading, emma_s
     if (!data)
         return false;
     if (reading->copies)
-        return control_set_text(reading->arena, value, data, bytes) || emma_no_memory();
+        return control_set_text(reading->arena, value, data, bytes) ||
+               emma_no_memory(reading->arena);
     value->type = EMMA_SANDBOX_TEXT;
     value->as.text.data = data;
     value->as.text.bytes = bytes;
@@ -89,7 +93,7 @@ static bool emma_value_from_list(PyObject *object, emma_reading *reading, unsign
     const Py_ssize_t count = is_tuple ? PyTuple_Size(object) : PyList_Size(object);
     emma_sandbox_pair *pairs = control_begin_pairs(reading->arena, value, (size_t)count);
     if (!pairs)
-        return emma_no_memory();
+        return emma_no_memory(reading->arena);
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = is_tuple ? PyTuple_GetItem(object, i) : PyList_GetItem(object, i);
         if (!item || !emma_value_add_item(item, i, reading, depth, value, pairs))
@@ -104,7 +108,7 @@ static bool emma_value_from_dict(PyObject *object, emma_reading *reading, unsign
     const size_t room = (size_t)PyDict_Size(object);
     emma_sandbox_pair *pairs = control_begin_pairs(reading->arena, value, room);
     if (!pairs)
-        return emma_no_memory();
+        return emma_no_memory(reading->arena);
     Py_ssize_t place = 0;
     PyObject *key, *item;
     while (value->as.pairs.count < room && PyDict_Next(object, &place, &key, &item)) {
@@ -125,8 +129,7 @@ static bool emma_value_from_table(PyObject *object, emma_reading *reading, unsig
                                   emma_sandbox_value *value)
 {
     if (depth == 0) {
-        PyErr_Format(PyExc_ValueError, "more than %d containers in containers",
-                     EMMA_SANDBOX_VALUE_DEPTH_MAX);
+        PyErr_Format(PyExc_ValueError, "more containers in containers than value_depth allows");
         return false;
     }
     const bool copied = reading->copies;
@@ -176,28 +179,34 @@ static void emma_name_argument(Py_ssize_t number)
     PyObject *text = value ? PyObject_Str(value) : NULL;
     if (text && PyErr_GivenExceptionMatches(type, PyExc_UnicodeError))
         type = (Py_DECREF(type), Py_NewRef(PyExc_ValueError));
-    if (text)
-        PyErr_Format(type, "argument %zd: %U", number, text);
-    Py_XDECREF(text);
+    if (!text) {
+        PyErr_Restore(type, value, traceback);
+        return;
+    }
+    PyErr_Format(type, "argument %zd: %U", number, text);
+    Py_DECREF(text);
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);
 }
 
-static bool emma_values_from_tuple(PyObject *tuple, control_values *values)
+static bool emma_values_from_tuple(PyObject *tuple, control_values *values,
+                                   control_sandbox *sandbox)
 {
     if (!PyTuple_Check(tuple)) {
         PyErr_SetString(PyExc_TypeError, "arguments: not a tuple");
         return false;
     }
     const Py_ssize_t count = PyTuple_Size(tuple);
+    const unsigned depth = control_sandbox_depth(sandbox);
+    control_sandbox_bound(sandbox, &values->arena);
     values->items = control_arena_take(&values->arena, (size_t)count * sizeof *values->items);
     if (!values->items)
-        return emma_no_memory();
+        return emma_no_memory(&values->arena);
     emma_reading reading = { .arena = &values->arena };
     for (Py_ssize_t i = 0; i < count; i++) {
-        if (!emma_value_from_python(PyTuple_GetItem(tuple, i), &reading,
-                                    EMMA_SANDBOX_VALUE_DEPTH_MAX, &values->items[i])) {
+        if (!emma_value_from_python(PyTuple_GetItem(tuple, i), &reading, depth,
+                                    &values->items[i])) {
             control_arena_free(&values->arena);
             emma_name_argument(i + 1);
             return false;
@@ -207,14 +216,17 @@ static bool emma_values_from_tuple(PyObject *tuple, control_values *values)
     return true;
 }
 
-static bool emma_values_from_one(PyObject *object, control_values *values, bool copies)
+static bool emma_values_from_one(PyObject *object, control_values *values, bool copies,
+                                 control_sandbox *sandbox)
 {
     emma_reading reading = { .arena = &values->arena, .copies = copies };
+    const unsigned depth = sandbox ? control_sandbox_depth(sandbox) : EMMA_SANDBOX_VALUE_DEPTH_MAX;
+    control_sandbox_bound(sandbox, &values->arena);
     values->items = control_arena_take(&values->arena, sizeof *values->items);
     if (!values->items)
-        return emma_no_memory();
+        return emma_no_memory(&values->arena);
     values->count = 1;
-    if (emma_value_from_python(object, &reading, EMMA_SANDBOX_VALUE_DEPTH_MAX, values->items))
+    if (emma_value_from_python(object, &reading, depth, values->items))
         return true;
     control_arena_free(&values->arena);
     return false;
@@ -318,6 +330,11 @@ static PyObject *emma_dict_to_python(const emma_sandbox_value *value)
             Py_CLEAR(dict);
         Py_XDECREF(key);
         Py_XDECREF(item);
+    }
+    if (dict && (size_t)PyDict_Size(dict) < value->as.pairs.count) {
+        PyErr_SetString(PyExc_ValueError,
+                        "a table has keys that are the same in Python, as 1 and true are");
+        Py_CLEAR(dict);
     }
     return dict;
 }

@@ -150,9 +150,24 @@ except KeyboardInterrupt:
     def test_prelude_fails(self) -> None:
         for prelude, text in (("x =", "unexpected symbol"), ("error('no')", "prelude:1: no"),
                               ("return ('x'):rep({})", "bad argument"), ("while true do end", "time is over")):
-            with self.subTest(prelude=prelude), self.assertRaises(emma.ScriptError) as caught:
+            kind = emma.Deadline if "while" in prelude else emma.ScriptError
+            with self.subTest(prelude=prelude), self.assertRaises(kind) as caught:
                 emma.Pool(prelude, prelude_deadline=0.05)
             self.assertIn(text, str(caught.exception))
+
+        def fail() -> None:
+            raise KeyError("of the host")
+
+        with self.assertRaises(KeyError):
+            emma.Pool("fail()", functions={"fail": fail})
+
+    def test_registered_in_leases(self) -> None:
+        with emma.Pool(PRELUDE, functions={"f": lambda: 1}) as pool:
+            for i in range(50):
+                with pool.lease() as box:
+                    box.register("own", lambda number=i: number)
+                    self.assertEqual(box.load("return own(), f()"), (i, 1))
+            self.assertLessEqual(len(pool._functions._held), 2)
 
     def test_closing(self) -> None:
         pool = emma.Pool(PRELUDE)
@@ -195,7 +210,9 @@ except KeyboardInterrupt:
             ({"size": 0}, ValueError, "size: 0"), ({"size": "x"}, TypeError, "size: "), ({"ahead": -1}, ValueError, "ahead: "),
             ({"prelude": 3}, TypeError, "prelude: "), ({"functions": {"f": 3}}, TypeError, "functions['f']"),
             ({"functions": {3: print}}, TypeError, "functions: "), ({"prelude_deadline": 0}, ValueError, "prelude_deadline: "),
-            ({"memory": "?"}, ValueError, "memory: "), ({"checkpoints": False}, Exception, "EMMA_SANDBOX_CHECKPOINTS"),
+            ({"memory": "?"}, ValueError, "memory: "), ({"checkpoints": False}, ValueError, "checkpoints: "),
+            ({"memory": 1}, ValueError, "memory: less than 16 KiB"), ({"size": 1, "ahead": 2}, ValueError, "ahead: 2"),
+            ({"functions": 5}, TypeError, "functions: "), ({"functions": {"a..b": len}}, ValueError, "name"),
             ({"print": 3}, TypeError, "print: "), ({"colour": 3}, TypeError, "colour")]
         for settings, kind, text in cases:
             with self.subTest(settings=settings), self.assertRaises(kind) as caught:
@@ -257,7 +274,7 @@ class Instances(unittest.TestCase):
 
     def test_bad_input(self) -> None:
         cases: List[Any] = [({"limit": "x"}, ValueError), ({"limit": 1}, ValueError), ({"limit": []}, TypeError),
-                            ({"spare": "2M", "limit": "1M"}, ValueError), ({"shared": True, "checkpoints": True}, NotImplementedError),
+                            ({"spare": "2M", "limit": "1M"}, ValueError), ({"shared": True, "checkpoints": True}, ValueError), ({"reserve": 5}, ValueError),
                             ({"name": 5}, TypeError), ({"decay": "x"}, TypeError)]
         for settings, kind in cases:
             with self.subTest(settings=settings), self.assertRaises(kind):

@@ -6,9 +6,13 @@ from typing import Any, List, NamedTuple, Optional
 from . import _control
 from ._figures import Stats, stats_of
 from ._heap import Heap
+from ._size import format_size
 from ._sandbox import Size, bytes_of, microseconds_of, size_of, text_of
 
 
+# Of emma.h.
+_LEAST_BYTES = 16 << 10
+_LEAST_RESERVE_BYTES = 512 << 10
 # EMMA_DECAY_NEVER.
 _NEVER = 2**64 - 1
 
@@ -47,6 +51,14 @@ class Instance(Heap):
     def __init__(self, limit: Optional[Size] = None, *, soft_limit: Optional[Size] = None, spare: Size = 0,
                  reserve: Size = 0, shared: bool = False, checkpoints: bool = False, align8: bool = False,
                  decay: Optional[float] = 0.5, name: str = "python") -> None:
+        if limit is not None and bytes_of("limit", limit) < _LEAST_BYTES:
+            raise ValueError(f"limit: less than {format_size(_LEAST_BYTES)}")
+        if bytes_of("spare", spare) and limit is not None and bytes_of("spare", spare) + _LEAST_BYTES > bytes_of("limit", limit):
+            raise ValueError(f"spare: it leaves less than {format_size(_LEAST_BYTES)} of the limit")
+        if 0 < bytes_of("reserve", reserve) < _LEAST_RESERVE_BYTES:
+            raise ValueError(f"reserve: less than {format_size(_LEAST_RESERVE_BYTES)}")
+        if shared and checkpoints:
+            raise ValueError("checkpoints: not of a shared instance")
         options = _control.Options()
         options.limit_bytes = size_of("limit", limit)
         options.soft_limit_bytes = size_of("soft_limit", soft_limit)

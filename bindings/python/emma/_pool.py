@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Type, Union
 
 from . import _control
 from ._heap import callable_of
-from ._sandbox import Functions, Sandbox, SandboxSettings, microseconds_of, print_line, text_of
+from ._sandbox import Functions, Sandbox, SandboxSettings, in_python, microseconds_of, print_line, text_of
 
 
 # Microseconds that the pool is waited for in one go.
@@ -102,6 +102,12 @@ class Pool:
         options.sandbox = self._options
         options.sandboxes_max = _whole("size", size, 1)
         options.ahead = _whole("ahead", ahead, 0)
+        if ahead > size:
+            raise ValueError(f"ahead: {ahead} is more than size, {size}")
+        if not settings.get("checkpoints", True):
+            raise ValueError("checkpoints: a pool needs them")
+        if functions is not None and not isinstance(functions, Mapping):
+            raise TypeError(f"functions: names and functions, not {type(functions).__name__}")
         options.prelude_us = microseconds_of("prelude_deadline", prelude_deadline)
         self._waiting: Optional[ThreadPoolExecutor] = None
         self._functions = Functions()
@@ -110,7 +116,12 @@ class Pool:
         for title, function in (functions or {}).items():
             held = self._functions.hold(callable_of(f"functions[{title!r}]", function))
             self._handle.provide(text_of("functions", title), held)
-        self._handle.open(options, text_of("name", name), prelude, text_of("prelude_name", prelude_name))
+        text_of("name", name)
+        text_of("prelude_name", prelude_name)
+        try:
+            self._handle.open(options, name, prelude, prelude_name)
+        except ValueError as error:
+            raise in_python(error) from None
 
     def __repr__(self) -> str:
         return f"<emma.Pool {'closed' if self.closed else 'open'}>"
@@ -179,6 +190,6 @@ class Pool:
 def _whole(name: str, number: Any, least: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{name}: an int, not {type(number).__name__}")
-    if not least <= number < 1 << 32:
-        raise ValueError(f"{name}: {number} is not from {least} to 2**32 - 1")
+    if not least <= number < 1 << 31:
+        raise ValueError(f"{name}: {number} is not from {least} to 2**31 - 1")
     return number

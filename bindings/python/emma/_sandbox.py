@@ -96,7 +96,7 @@ def _libraries_of(libraries: Optional[Iterable[str]]) -> int:
         raise TypeError(f"libraries: several names, not {type(libraries).__name__}")
     bits = 0
     for name in libraries:
-        if name not in _LIBRARIES:
+        if not isinstance(name, str) or name not in _LIBRARIES:
             raise ValueError(f"libraries: {name!r} is none: use {', '.join(_LIBRARIES)}")
         bits |= _LIBRARIES[name]
     return bits
@@ -109,6 +109,22 @@ def text_of(name: str, text: Any, optional: bool = False) -> Any:
     if text is not None and "\0" in text:
         raise ValueError(f"{name}: it has a null character")
     return text
+
+
+# What the kit calls the parameters, and its constants.
+_IN_PYTHON = {
+    "soft_limit_bytes": "soft_limit", "limit_bytes": "memory", "spare_bytes": "spare", "reserve_bytes": "reserve",
+    "deadline_us": "deadline", "EMMA_LIMIT_MIN_BYTES": "16 KiB", "EMMA_RESERVE_MIN_BYTES": "512 KiB",
+    "EMMA_SANDBOX_FINALIZERS": "finalizers",
+}
+
+
+def in_python(error: ValueError) -> ValueError:
+    """The same with parameters' names as they are here."""
+    text = str(error)
+    for theirs, ours in _IN_PYTHON.items():
+        text = text.replace(theirs, ours)
+    return ValueError(text)
 
 
 class SandboxSettings(NamedTuple):
@@ -197,20 +213,26 @@ class Sandbox(Heap):
         asked.fill(options)
         functions = Functions()
         printer = functions.hold(print_line if print is None else callable_of("print", print))
-        self._adopt(_control.Sandbox(options, text_of("name", name), printer), functions, options)
+        text_of("name", name)
+        try:
+            self._adopt(_control.Sandbox(options, name, printer), functions, options)
+        except ValueError as error:
+            raise in_python(error) from None
 
     def _adopt(self, handle: Any, functions: Functions, options: Any) -> None:
         self._handle = handle
         self._call = handle.call
         self._functions = functions
+        self._of_pool: Optional[Functions] = None
         self._memory: Optional[int] = options.limit_bytes
         self._budget: Tuple[int, int] = (options.instructions, options.deadline_us)
 
     @classmethod
     def _leased(cls, handle: Any, functions: Functions, options: Any) -> "Sandbox":
-        """One of a pool's."""
+        """One of a pool's, whose functions it keeps; what is registered in it goes with it."""
         box = cls.__new__(cls)
-        box._adopt(handle, functions, options)
+        box._adopt(handle, Functions(), options)
+        box._of_pool = functions
         return box
 
     def __repr__(self) -> str:
