@@ -4,8 +4,12 @@ import json
 import math
 import os
 import unittest
+from typing import Any
 
-from support import EmmaTest
+from support import Done, EmmaTest, environment
+
+Report = dict[str, Any]
+Rows = dict[str, dict[str, int]]
 
 LEAK = """import sys
 keep = []
@@ -25,17 +29,21 @@ STRING_BYTES = 1000 + 54 # and one of the results of str()
 
 
 class SitesTest(EmmaTest):
-    def run_sampled(self, code, *arguments, rate="16K", name="r.json"):
+    def run_sampled(self, code: str, *arguments: object, rate: str | None = "16K", name: str = "r.json") -> Report:
         script = self.script(code)
         option = f"--sample={rate}" if rate else "--sample"
         done = self.emma(option, "--report", self.folder / name, script, *arguments)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        return json.loads((self.folder / name).read_text())
+        return self.read(name)
 
-    def rows(self, report):
+    def read(self, name: str) -> Report:
+        report: Report = json.loads((self.folder / name).read_text())
+        return report
+
+    def rows(self, report: Report) -> Rows:
         """Text of a stack, outermost first, to its figures."""
         sites = report["sites"]
-        totals = {}
+        totals: Rows = {}
         for row in (dict(zip(sites["columns"], row)) for row in sites["rows"]):
             stack = " ".join("{}@{}:{}".format(frame[0].split(".")[-1], os.path.basename(frame[1]), frame[2])
                              for frame in (sites["frames"][number] for number in row["stack"]))
@@ -44,18 +52,18 @@ class SitesTest(EmmaTest):
                 total[figure] += row[figure]
         return totals
 
-    def at(self, rows, text, figure):
+    def at(self, rows: Rows, text: str, figure: str) -> int:
         return sum(row[figure] for stack, row in rows.items() if text in stack)
 
-    def assert_estimate(self, found, expected, rate):
+    def assert_estimate(self, found: int, expected: int, rate: int) -> None:
         self.assertLess(abs(found - expected), 6 * math.sqrt(expected * rate) + expected * 0.02, (found, expected))
 
 
 class Sampled(SitesTest):
-    def test_off(self):
+    def test_off(self) -> None:
         self.assertIsNone(self.report("x = [0] * 1000")["sites"])
 
-    def test_leak_is_at_the_top(self):
+    def test_leak_is_at_the_top(self) -> None:
         for rate, size in (("4K", 4 << 10), ("64K", 64 << 10)):
             report = self.run_sampled(LEAK, 20000, rate=rate)
             self.assertEqual((report["sites"]["rate_bytes"], report["sites"]["missed"]), (size, 0))
@@ -67,12 +75,12 @@ class Sampled(SitesTest):
             self.assert_estimate(churned, 20000 * (2033 + 72 + 32), size)
             self.assertLess(self.at(rows, "churn@", "live_bytes"), 200_000)
 
-    def test_default_rate(self):
+    def test_default_rate(self) -> None:
         report = self.run_sampled(LEAK, 40000, rate=None)
         self.assertEqual(report["sites"]["rate_bytes"], 512 << 10)
         self.assert_estimate(self.at(self.rows(report), "leak@", "live_bytes"), 40000 * STRING_BYTES, 512 << 10)
 
-    def test_every_thread(self):
+    def test_every_thread(self) -> None:
         code = """import threading
 keep = []
 def fill():
@@ -86,7 +94,7 @@ for thread in threads: thread.join()
         self.assert_estimate(self.at(rows, "fill@script.py:5", "live_bytes"), 80000 * 555 + 700_000, 16 << 10)
         self.assertTrue(all("run@threading.py" in stack for stack in rows if "fill@script.py:5" in stack), list(rows))
 
-    def test_generators_classes_comprehensions(self):
+    def test_generators_classes_comprehensions(self) -> None:
         code = """def numbers(n):
     for i in range(n):
         yield "g" * 300 + str(i)
@@ -106,7 +114,7 @@ kept = [list(numbers(9000)), [Thing(i) for i in range(9000)], list(map(run, rang
         for place in ("numbers@script.py:3", "__init__@script.py:6", "later@script.py:8"):
             self.assert_estimate(self.at(rows, place, "live_bytes"), 9000 * 355, 16 << 10)
 
-    def test_every_block(self):
+    def test_every_block(self) -> None:
         """With a collector that runs all the time, code that comes and goes, and a fork."""
         code = """import gc, os, sys, weakref
 gc.set_threshold(3, 2, 2)
@@ -132,20 +140,20 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(gc.get_objects()) 
         plain = self.python(self.script(code))
         done = self.emma("--sample=1", "--report", self.folder / "r.json", self.script(code))
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, plain.stdout, plain.stderr))
-        report = json.loads((self.folder / "r.json").read_text())
+        report = self.read("r.json")
         self.assertGreater(len([stack for stack in self.rows(report) if "f@<made" in stack]), 100)
         live = sum(row["live_bytes"] for row in self.rows(report).values())
         self.assertLessEqual(live, report["live_bytes"])
         self.assertGreater(live, report["live_bytes"] / 2)
 
-    def test_report_while_it_runs(self):
+    def test_report_while_it_runs(self) -> None:
         code = LEAK.replace("work(int(sys.argv[1]))", "work(20000)\n    import emma\n    emma.report('now.json')\n    keep.clear()")
         self.run_sampled(code)
-        now = json.loads((self.folder / "now.json").read_text())
+        now = self.read("now.json")
         self.assertGreater(self.at(self.rows(now), f"leak@script.py:{LEAK_LINE}", "live_bytes"), 10_000_000)
-        self.assertLess(self.at(self.rows(json.loads((self.folder / "r.json").read_text())), "leak@", "live_bytes"), 1_000_000)
+        self.assertLess(self.at(self.rows(self.read("r.json")), "leak@", "live_bytes"), 1_000_000)
 
-    def test_options(self):
+    def test_options(self) -> None:
         for options, why in ((["--sample"], "it needs --report"), (["--sample=x", "--report", "r.json"], "'x' is not a size"),
                              (["--sample=0", "--report", "r.json"], "0 bytes")):
             done = self.emma(*options, "-c", "")
@@ -154,14 +162,14 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(gc.get_objects()) 
 
 
 class Diff(SitesTest):
-    def two(self, **options):
-        self.run_sampled(LEAK, 3000, name="a.json", **options)
-        self.run_sampled(LEAK, 13000, name="b.json", **options)
+    def two(self) -> None:
+        self.run_sampled(LEAK, 3000, name="a.json")
+        self.run_sampled(LEAK, 13000, name="b.json")
 
-    def diff(self, *arguments):
+    def diff(self, *arguments: str) -> Done:
         return self.python("-m", "emma", "diff", *arguments)
 
-    def test_what_grew(self):
+    def test_what_grew(self) -> None:
         self.two()
         told = json.loads(self.diff("--json", "a.json", "b.json").stdout)
         self.assertEqual(told["notes"], [])
@@ -178,7 +186,7 @@ class Diff(SitesTest):
         back = json.loads(self.diff("--json", "b.json", "a.json").stdout)
         self.assertEqual(back["sites"][-1]["growth_bytes"], -site["growth_bytes"])
 
-    def test_text(self):
+    def test_text(self) -> None:
         self.two()
         done = self.diff("a.json", "b.json")
         self.assert_ok(done)
@@ -188,19 +196,19 @@ class Diff(SitesTest):
         back = self.diff("b.json", "a.json")
         self.assertRegex(back.stdout, r"-1[23]\.\d MiB +live_bytes")
 
-    def test_same(self):
+    def test_same(self) -> None:
         self.run_sampled(LEAK, 100, name="a.json")
         done = self.diff("a.json", "a.json")
         self.assert_ok(done)
         self.assertIn("by allocation site, estimated: no difference", done.stdout)
 
-    def test_colour_on_a_terminal_only(self):
+    def test_colour_on_a_terminal_only(self) -> None:
         self.two()
-        code = f"import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'emma', 'diff', 'a.json', 'b.json']))"
-        done = self.python("-c", code, env={**__import__("support").environment(), "TERM": "xterm"})
+        code = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'emma', 'diff', 'a.json', 'b.json']))"
+        done = self.python("-c", code, env=environment(TERM="xterm"))
         self.assertIn("\033[31m", done.stdout)
 
-    def test_without_sites(self):
+    def test_without_sites(self) -> None:
         self.run_sampled(LEAK, 100, name="a.json")
         self.assert_ok(self.code("pass", "--report", "b.json"))
         done = self.diff("a.json", "b.json")
@@ -209,9 +217,9 @@ class Diff(SitesTest):
         self.assertIn("note: program differs", done.stdout)
         self.assertIsNone(json.loads(self.diff("--json", "a.json", "b.json").stdout)["sites"])
 
-    def test_versions_and_missing_keys(self):
+    def test_versions_and_missing_keys(self) -> None:
         self.run_sampled(LEAK, 100, name="a.json")
-        report = json.loads((self.folder / "a.json").read_text())
+        report = self.read("a.json")
         report["emma"] = "0.0.1"
         del report["classes"], report["metadata_bytes"]
         (self.folder / "b.json").write_text(json.dumps(report))
@@ -220,11 +228,11 @@ class Diff(SitesTest):
         for note in ("note: emma differs", "note: no classes in b.json", "note: no metadata_bytes in b.json"):
             self.assertIn(note, done.stdout)
 
-    def test_no_report(self):
+    def test_no_report(self) -> None:
         (self.folder / "text").write_text("no JSON")
         (self.folder / "other.json").write_text('{"a": 1}')
         self.run_sampled(LEAK, 100, name="a.json")
-        broken = json.loads((self.folder / "a.json").read_text())
+        broken = self.read("a.json")
         broken["sites"]["rows"][0][-1] = [10 ** 6]
         (self.folder / "broken.json").write_text(json.dumps(broken))
         for name, why in (("text", "not JSON"), ("other.json", "not a report of emma's"), ("none.json", "No such file"),
@@ -236,23 +244,23 @@ class Diff(SitesTest):
 
 
 class Flame(SitesTest):
-    def make(self, end):
+    def make(self, end: str) -> tuple[Report, str]:
         report = self.run_sampled(LEAK, 5000)
         self.assert_ok(self.python("-m", "emma", "flame", "r.json", f"out{end}"))
         return report, (self.folder / f"out{end}").read_text()
 
-    def test_collapsed(self):
+    def test_collapsed(self) -> None:
         for end in (".collapsed", ".folded", ".txt"):
             report, text = self.make(end)
             lines = [line.rsplit(" ", 1) for line in text.splitlines()]
             self.assertEqual(len({stack for stack, _ in lines}), len(lines))
             totals = {stack: int(count) for stack, count in lines}
             self.assertEqual(sum(totals.values()), sum(row["live_bytes"] for row in self.rows(report).values()))
-            top = max(totals, key=totals.get)
+            top = max(totals, key=lambda stack: totals[stack])
             script = self.folder / "script.py"
             self.assertTrue(top.endswith(f"<module> ({script}:12);work ({script}:9);leak ({script}:4)"), top)
 
-    def test_speedscope(self):
+    def test_speedscope(self) -> None:
         """By the specification of the format: file-format-spec.ts of speedscope."""
         report, text = self.make(".speedscope.json")
         file = json.loads(text)
@@ -274,7 +282,7 @@ class Flame(SitesTest):
         top = live["samples"][live["weights"].index(max(live["weights"]))]
         self.assertEqual([file["shared"]["frames"][number]["name"] for number in top][-2:], ["work", "leak"])
 
-    def test_refused(self):
+    def test_refused(self) -> None:
         self.assert_ok(self.code("pass", "--report", "plain.json"))
         before = sorted(os.listdir(self.folder))
         for arguments, why in ((["plain.json", "out.folded"], "has no sites"), (["plain.json", "out.svg"], "ends in none of"),

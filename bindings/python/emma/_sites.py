@@ -3,16 +3,21 @@
 import json
 import os
 import tempfile
+from typing import Any, Callable
 
 _SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 _COLLAPSED = (".collapsed", ".folded", ".txt")
+
+Report = dict[str, Any]
+Frame = tuple[str, str, int]  # function, file, line
+Stack = tuple[Frame, ...]  # outermost frame first
 
 
 class BadReport(Exception):
     """Why a file is no report, or not one for what it is asked."""
 
 
-def load(path):
+def load(path: str) -> Report:
     """A report of emma's, as JSON has it."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -27,9 +32,9 @@ def load(path):
 
 
 class Site:
-    """A stack, outermost frame first, each ``(function, file, line)``, and what was allocated there."""
+    """A stack, and what was allocated there."""
 
-    def __init__(self, stack, figures):
+    def __init__(self, stack: Stack, figures: list[int]) -> None:
         self.stack = stack
         self.live_bytes, self.live_blocks, self.allocated_bytes, self.allocated_blocks = figures
 
@@ -37,7 +42,7 @@ class Site:
 _FIGURES = ("live_bytes", "live_blocks", "allocated_bytes", "allocated_blocks")
 
 
-def sites_of(report, path):
+def sites_of(report: Report, path: str) -> list[Site] | None:
     """The sites of a report; None if nothing was sampled."""
     sites = report.get("sites")
     if sites is None:
@@ -50,30 +55,30 @@ def sites_of(report, path):
         raise BadReport(f"{path}: its sites cannot be read: {type(error).__name__}: {error}") from None
 
 
-def frame_text(frame):
+def frame_text(frame: Frame) -> str:
     """``function (file:line)``; what has no line, without it."""
     function, file, line = frame
     place = f"{file}:{line}" if line else file
     return f"{function} ({place})" if place else function
 
 
-def _collapsed(report, path):
+def _collapsed(sites: list[Site]) -> str:
     """Brendan Gregg's format: a line for each stack, frames by semicolons, a space, and live bytes."""
-    lines = {}
-    for site in sites_of(report, path):
+    lines: dict[str, int] = {}
+    for site in sites:
         text = ";".join(" ".join(frame_text(frame).replace(";", ":").split()) for frame in site.stack)
         lines[text] = lines.get(text, 0) + site.live_bytes
     return "".join(f"{text} {count}\n" for text, count in sorted(lines.items()) if count)
 
 
-def _profile(name, sites, weight):
+def _profile(name: str, sites: list[Site], weight: Callable[[Site], int]) -> dict[str, object]:
     weights = [weight(site) for site in sites]
     return {"type": "sampled", "name": name, "unit": "bytes", "startValue": 0, "endValue": sum(weights), "weights": weights}
 
 
-def _speedscope(report, path):
+def _speedscope(report: Report, sites: list[Site]) -> str:
     """Live and allocated bytes, as the viewer at speedscope.app opens them."""
-    sites, numbers = sites_of(report, path), {}
+    numbers: dict[Frame, int] = {}
     samples = [[numbers.setdefault(frame, len(numbers)) for frame in site.stack] for site in sites]
     frames = [{"name": function, **({"file": file} if file else {}), **({"line": line} if line else {})}
               for function, file, line in numbers]
@@ -85,7 +90,7 @@ def _speedscope(report, path):
                        "name": report.get("program") or "emma", "activeProfileIndex": 0, "exporter": f"emma {report['emma']}"})
 
 
-def _write(path, text):
+def _write(path: str, text: str) -> None:
     """Whole or not at all; into what is no file, as it is."""
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "w", encoding="utf-8") as file:
@@ -104,15 +109,13 @@ def _write(path, text):
         raise
 
 
-def flame(report_path, out_path):
+def flame(report_path: str, out_path: str) -> None:
     """Writes a flame graph of the sites in a report; the end of the name tells the format. BadReport, OSError, ValueError."""
-    if out_path.endswith(".json"):
-        make = _speedscope
-    elif out_path.endswith(_COLLAPSED):
-        make = _collapsed
-    else:
+    is_speedscope = out_path.endswith(".json")
+    if not is_speedscope and not out_path.endswith(_COLLAPSED):
         raise ValueError(f"{out_path}: the name ends in none of {', '.join(_COLLAPSED)} and .json (speedscope)")
     report = load(report_path)
-    if report.get("sites") is None:
+    sites = sites_of(report, report_path)
+    if sites is None:
         raise BadReport(f"{report_path}: has no sites: it was made without --sample")
-    _write(out_path, make(report, report_path))
+    _write(out_path, _speedscope(report, sites) if is_speedscope else _collapsed(sites))
