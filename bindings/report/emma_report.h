@@ -62,6 +62,12 @@ typedef struct emma_report_chunks {
     size_t repeat;
 } emma_report_chunks;
 
+/* The region's parts in order. Zeros at first; emma_report_release_map. */
+typedef struct emma_report_map {
+    emma_report_chunks *chunks; /* NULL: there was no memory for them */
+    size_t count, room;
+} emma_report_map;
+
 #define EMMA_REPORT_VERDICTS      5
 #define EMMA_REPORT_VERDICT_BYTES 160
 
@@ -85,8 +91,7 @@ typedef struct emma_report {
     emma_stats stats;
     emma_class_stats classes[EMMA_REPORT_CLASSES]; /* those in use */
     size_t class_count;
-    emma_report_chunks *chunks; /* emma_report_release; NULL: there was no memory for them */
-    size_t chunk_count, chunk_room;
+    emma_report_map map; /* emma_report_release */
     /* emma_report_write's */
     char verdicts[EMMA_REPORT_VERDICTS][EMMA_REPORT_VERDICT_BYTES];
     size_t verdict_count;
@@ -96,6 +101,11 @@ typedef struct emma_report {
 void emma_report_gather(emma_report *report, const emma *instance);
 
 void emma_report_release(emma_report *report);
+
+/* The map alone; room that it has is used again. */
+void emma_report_gather_map(emma_report_map *map, const emma *instance);
+
+void emma_report_release_map(emma_report_map *map);
 
 /* Bytes of a class's slabs that no live block has. */
 size_t emma_report_waste(const emma_class_stats *class);
@@ -161,6 +171,30 @@ void emmai_out_xml(emma_report_out *out, const char *text);
 void emmai_out_seconds(emma_report_out *out, uint64_t nanoseconds);
 void emmai_out_flush(emma_report_out *out);
 
+/* What a page is made of: names that stand in it as {{name}}, and what comes there, a text or what a function writes. */
+typedef struct emma_report_part {
+    const char *name;
+    const char *text; /* as it is; NULL: write(out, arg) */
+    void (*write)(emma_report_out *out, const void *arg);
+    const void *arg;
+} emma_report_part;
+
+/* Writes the page. {{nonce}} and the styles and scripts of reports are there besides `parts`. `nonce` is one of
+ * emmai_out_nonce. */
+#define EMMA_REPORT_NONCE_BYTES 33
+void emmai_out_nonce(char nonce[EMMA_REPORT_NONCE_BYTES]);
+void emmai_out_page(emma_report_out *out, const char *page, const char *nonce,
+                    const emma_report_part *parts, size_t count);
+
+/* Takes a file into the program as the text emmai_part_<name>. */
+#define EMMA_REPORT_PART(name, path)                                                \
+    __asm__(".pushsection .rodata\n"                                                \
+            ".globl emmai_part_" #name "\n.hidden emmai_part_" #name "\n"           \
+            ".type emmai_part_" #name ", @object\n"                                 \
+            "emmai_part_" #name ":\n.incbin \"" path "\"\n.byte 0\n"                \
+            ".size emmai_part_" #name ", . - emmai_part_" #name "\n.popsection\n"); \
+    extern const char emmai_part_##name[] __attribute__((visibility("hidden")))
+
 /* Puts the figures into words. */
 void emmai_report_judge(emma_report *report);
 
@@ -170,6 +204,9 @@ void emmai_out_head(emma_report_out *out, enum emma_report_format format);
 
 /* What the JSON has of sites: a value. */
 void emmai_report_sites(emma_report_out *out, const emma_sampler *sampler);
+
+/* A map as JSON, as emmaReport.renderMap of emma-report.js takes it. */
+void emmai_out_map(emma_report_out *out, const emma_report_map *map);
 
 void emmai_report_as_json(emma_report_out *out, const emma_report *report);
 void emmai_report_as_page(emma_report_out *out, const emma_report *report);

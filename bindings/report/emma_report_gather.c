@@ -19,59 +19,61 @@ static bool is_alike(const emma_chunk_stats *a, const emma_chunk_stats *b)
 /* Counts what there is no room for, too. */
 static bool note_chunk(void *arg, const emma_chunk_stats *chunk)
 {
-    emma_report *report = arg;
-    emma_report_chunks *last = report->chunk_count && report->chunk_count <= report->chunk_room
-                                   ? &report->chunks[report->chunk_count - 1]
-                                   : NULL;
+    emma_report_map *map = arg;
+    emma_report_chunks *last =
+        map->count && map->count <= map->room ? &map->chunks[map->count - 1] : NULL;
     if (last && is_alike(&last->part, chunk) &&
         last->part.offset_bytes + last->repeat * chunk->bytes == chunk->offset_bytes) {
         last->repeat++;
         return true;
     }
-    if (report->chunk_count < report->chunk_room)
-        report->chunks[report->chunk_count] = (emma_report_chunks){ *chunk, 1 };
-    report->chunk_count++;
+    if (map->count < map->room)
+        map->chunks[map->count] = (emma_report_chunks){ *chunk, 1 };
+    map->count++;
     return true;
 }
 
 /* Memory of the kernel's own: malloc may be served from the instance that is looked at. */
-static bool make_room(emma_report *report, size_t room)
+static bool make_room(emma_report_map *map, size_t room)
 {
-    emma_report_release(report);
-    void *chunks = mmap(NULL, room * sizeof *report->chunks, PROT_READ | PROT_WRITE,
+    emma_report_release_map(map);
+    void *chunks = mmap(NULL, room * sizeof *map->chunks, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (chunks == MAP_FAILED)
         return false;
-    report->chunks = chunks;
-    report->chunk_room = room;
+    map->chunks = chunks;
+    map->room = room;
     return true;
 }
 
 #define CHUNKS_LEAST 1024
 #define CHUNKS_SLACK 64 /* for what comes to be between the count and the look */
 
-static void gather_chunks(emma_report *report, const emma *instance)
+void emma_report_gather_map(emma_report_map *map, const emma *instance)
 {
-    if (!report->chunks && !make_room(report, CHUNKS_LEAST))
+    if (!map->chunks && !make_room(map, CHUNKS_LEAST))
         return;
     for (int attempt = 0; attempt < 2; attempt++) {
-        report->chunk_count = 0;
-        emma_walk_chunks(instance, note_chunk, report);
-        if (report->chunk_count <= report->chunk_room)
+        map->count = 0;
+        emma_walk_chunks(instance, note_chunk, map);
+        if (map->count <= map->room)
             return;
-        if (attempt == 0 &&
-            !make_room(report, report->chunk_count + report->chunk_count / 8 + CHUNKS_SLACK))
+        if (attempt == 0 && !make_room(map, map->count + map->count / 8 + CHUNKS_SLACK))
             return;
     }
-    report->chunk_count = report->chunk_room;
+    map->count = map->room;
+}
+
+void emma_report_release_map(emma_report_map *map)
+{
+    if (map->chunks)
+        munmap(map->chunks, map->room * sizeof *map->chunks);
+    *map = (emma_report_map){ .chunks = NULL };
 }
 
 void emma_report_release(emma_report *report)
 {
-    if (report->chunks)
-        munmap(report->chunks, report->chunk_room * sizeof *report->chunks);
-    report->chunks = NULL;
-    report->chunk_count = report->chunk_room = 0;
+    emma_report_release_map(&report->map);
 }
 
 /* ---- classes ---- */
@@ -180,7 +182,7 @@ void emma_report_gather(emma_report *report, const emma *instance)
     report->stats = (emma_stats){ .struct_bytes = sizeof report->stats };
     emma_get_stats(instance, &report->stats);
     gather_classes(report, instance);
-    gather_chunks(report, instance);
+    emma_report_gather_map(&report->map, instance);
 }
 
 void emmai_report_judge(emma_report *report)

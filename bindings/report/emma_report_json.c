@@ -144,23 +144,22 @@ static void series(emma_report_out *out, const emma_report_series *points)
     emmai_out_text(out, "\n  },\n");
 }
 
-static void chunks(emma_report_out *out, const emma_report *report)
+void emmai_out_map(emma_report_out *out, const emma_report_map *map)
 {
-    emmai_out_format(out, "  \"chunks\": {\n    \"unit_bytes\": %zu,\n    \"kinds\": [",
-                     UNIT_BYTES);
+    emmai_out_format(out, "{\n    \"unit_bytes\": %zu,\n    \"kinds\": [", UNIT_BYTES);
     for (size_t i = 0; i < KIND_COUNT; i++)
         emmai_out_format(out, i ? ", \"%s\"" : "\"%s\"", kind_names[i]);
     emmai_out_text(
         out, "],\n    \"columns\": [\"first\", \"units\", \"repeat\", \"kind\", \"block_bytes\", "
              "\"live_blocks\", \"free_blocks\", \"resident\"],\n    \"rows\": [");
-    for (size_t i = 0; i < report->chunk_count; i++) {
-        const emma_chunk_stats *part = &report->chunks[i].part;
+    for (size_t i = 0; i < map->count; i++) {
+        const emma_chunk_stats *part = &map->chunks[i].part;
         emmai_out_format(out, "%s\n[%zu,%zu,%zu,%d,%zu,%zu,%zu,%zu]", i ? "," : "",
                          part->offset_bytes / UNIT_BYTES, part->bytes / UNIT_BYTES,
-                         report->chunks[i].repeat, (int)part->kind, part->block_bytes,
+                         map->chunks[i].repeat, (int)part->kind, part->block_bytes,
                          part->live_blocks, part->free_blocks, part->resident_bytes / UNIT_BYTES);
     }
-    emmai_out_text(out, "]\n  }\n");
+    emmai_out_text(out, "]\n  }");
 }
 
 void emmai_report_as_json(emma_report_out *out, const emma_report *report)
@@ -184,6 +183,7 @@ void emmai_report_as_json(emma_report_out *out, const emma_report *report)
     emmai_report_sites(out, report->sampler);
     emmai_out_text(out, ",\n");
     series(out, report->series);
-    chunks(out, report);
-    emmai_out_text(out, "}\n");
+    emmai_out_text(out, "  \"chunks\": ");
+    emmai_out_map(out, &report->map);
+    emmai_out_text(out, "\n}\n");
 }

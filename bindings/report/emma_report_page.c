@@ -9,13 +9,7 @@
 #include <sys/random.h>
 
 /* EMMA_REPORT_DIR: the folder of this file. */
-#define PART(name, file)                                                                 \
-    __asm__(".pushsection .rodata\n"                                                     \
-            ".globl emmai_part_" #name "\n.hidden emmai_part_" #name "\n"                \
-            ".type emmai_part_" #name ", @object\n"                                      \
-            "emmai_part_" #name ":\n.incbin \"" EMMA_REPORT_DIR "/" file "\"\n.byte 0\n" \
-            ".size emmai_part_" #name ", . - emmai_part_" #name "\n.popsection\n");      \
-    extern const char emmai_part_##name[] __attribute__((visibility("hidden")))
+#define PART(name, file) EMMA_REPORT_PART(name, EMMA_REPORT_DIR "/" file)
 
 PART(page, "emma-report.html");
 PART(style, "emma-report.css");
@@ -27,14 +21,9 @@ PART(tablesort_number, "vendor/tablesort.number.min.js");
 PART(uplot_licence, "vendor/uPlot.LICENSE");
 PART(tablesort_licence, "vendor/tablesort.LICENCE");
 
-#define NONCE_BYTES 16
+#define NONCE_BYTES ((EMMA_REPORT_NONCE_BYTES - 1) / 2)
 
-typedef struct page_part {
-    const char *name;
-    const char *text;
-} page_part;
-
-static void make_nonce(char nonce[2 * NONCE_BYTES + 1])
+void emmai_out_nonce(char nonce[EMMA_REPORT_NONCE_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
     unsigned char random[NONCE_BYTES];
@@ -48,43 +37,69 @@ static void make_nonce(char nonce[2 * NONCE_BYTES + 1])
     nonce[2 * NONCE_BYTES] = '\0';
 }
 
-static const char *find_part(const page_part *parts, size_t count, const char *name, size_t length)
+static const emma_report_part common_parts[] = {
+    { .name = "style", .text = emmai_part_style },
+    { .name = "script", .text = emmai_part_script },
+    { .name = "uplot", .text = emmai_part_uplot },
+    { .name = "uplot_style", .text = emmai_part_uplot_style },
+    { .name = "tablesort", .text = emmai_part_tablesort },
+    { .name = "tablesort_number", .text = emmai_part_tablesort_number },
+    { .name = "uplot_licence", .text = emmai_part_uplot_licence },
+    { .name = "tablesort_licence", .text = emmai_part_tablesort_licence },
+};
+
+/* Whether the part of that name is among them; it is written then. */
+static bool out_part(emma_report_out *out, const emma_report_part *parts, size_t count,
+                     const char *name, size_t length)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strlen(parts[i].name) == length && memcmp(parts[i].name, name, length) == 0)
-            return parts[i].text;
-    return NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (strlen(parts[i].name) != length || memcmp(parts[i].name, name, length) != 0)
+            continue;
+        if (parts[i].text)
+            emmai_out_text(out, parts[i].text);
+        else
+            parts[i].write(out, parts[i].arg);
+        return true;
+    }
+    return false;
+}
+
+void emmai_out_page(emma_report_out *out, const char *page, const char *nonce,
+                    const emma_report_part *parts, size_t count)
+{
+    const emma_report_part nonce_part = { .name = "nonce", .text = nonce };
+    const char *open;
+    while ((open = strstr(page, "{{"))) {
+        const char *name = open + 2, *close = strstr(name, "}}");
+        const size_t length = (size_t)(close - name);
+        emmai_out_bytes(out, page, (size_t)(open - page));
+        if (!out_part(out, parts, count, name, length) &&
+            !out_part(out, &nonce_part, 1, name, length))
+            out_part(out, common_parts, sizeof common_parts / sizeof common_parts[0], name, length);
+        page = close + 2;
+    }
+    emmai_out_text(out, page);
+}
+
+static void out_data(emma_report_out *out, const void *report)
+{
+    emmai_report_as_json(out, report);
+}
+
+static void out_title(emma_report_out *out, const void *report)
+{
+    const char *program = ((const emma_report *)report)->program;
+    emmai_out_xml(out, program ? program : "");
 }
 
 void emmai_report_as_page(emma_report_out *out, const emma_report *report)
 {
-    char nonce[2 * NONCE_BYTES + 1];
-    make_nonce(nonce);
-    const page_part parts[] = {
-        { "nonce", nonce },
-        { "style", emmai_part_style },
-        { "script", emmai_part_script },
-        { "uplot", emmai_part_uplot },
-        { "uplot_style", emmai_part_uplot_style },
-        { "tablesort", emmai_part_tablesort },
-        { "tablesort_number", emmai_part_tablesort_number },
-        { "uplot_licence", emmai_part_uplot_licence },
-        { "tablesort_licence", emmai_part_tablesort_licence },
+    char nonce[EMMA_REPORT_NONCE_BYTES];
+    const emma_report_part parts[] = {
+        { .name = "data", .write = out_data, .arg = report },
+        { .name = "title", .write = out_title, .arg = report },
     };
+    emmai_out_nonce(nonce);
     emmai_out_head(out, EMMA_REPORT_AS_PAGE);
-    const char *at = emmai_part_page, *open;
-    while ((open = strstr(at, "{{"))) {
-        const char *name = open + 2, *close = strstr(name, "}}");
-        const size_t length = (size_t)(close - name);
-        const char *text = find_part(parts, sizeof parts / sizeof parts[0], name, length);
-        emmai_out_bytes(out, at, (size_t)(open - at));
-        if (text)
-            emmai_out_text(out, text);
-        else if (length == 4 && memcmp(name, "data", 4) == 0)
-            emmai_report_as_json(out, report);
-        else if (length == 5 && memcmp(name, "title", 5) == 0)
-            emmai_out_xml(out, report->program ? report->program : "");
-        at = close + 2;
-    }
-    emmai_out_text(out, at);
+    emmai_out_page(out, emmai_part_page, nonce, parts, sizeof parts / sizeof parts[0]);
 }

@@ -132,8 +132,8 @@ static void end_squares(map_plot *row, size_t to)
 static size_t map_bytes(const emma_report *report)
 {
     size_t bytes = 0;
-    for (size_t i = 0; i < report->chunk_count; i++)
-        bytes += report->chunks[i].part.bytes * report->chunks[i].repeat;
+    for (size_t i = 0; i < report->map.count; i++)
+        bytes += report->map.chunks[i].part.bytes * report->map.chunks[i].repeat;
     return bytes;
 }
 
@@ -184,8 +184,8 @@ void emmai_svg_map(emma_report_out *out, const emma_report *report, int y)
     map_plot row = { .out = out, .top = y + 60 };
     choose_colours(&row, report);
     map_key(&row, y + 46);
-    for (size_t i = 0; i < report->chunk_count; i++) {
-        const emma_report_chunks *chunks = &report->chunks[i];
+    for (size_t i = 0; i < report->map.count; i++) {
+        const emma_report_chunks *chunks = &report->map.chunks[i];
         at += chunks->part.bytes * chunks->repeat;
         /* The squares that begin in them. */
         for (; square * square_bytes < at; square++) {
