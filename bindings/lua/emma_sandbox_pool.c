@@ -424,3 +424,13 @@ void emma_sandbox_pool_get_stats(emma_sandbox_pool *pool, emma_sandbox_pool_stat
     stats.struct_bytes = bytes;
     memcpy(out, &stats, bytes);
 }
+
+void emma_sandbox_pool_visit(emma_sandbox_pool *pool, emma_sandbox_visit_fn visit, void *arg)
+{
+    for (size_t i = 0; i < pool->options.sandboxes_max; i++) {
+        pthread_mutex_lock(&pool->lock);
+        if (pool->slots[i].sandbox && !pool->slots[i].leased)
+            visit(arg, pool->slots[i].sandbox);
+        pthread_mutex_unlock(&pool->lock);
+    }
+}

@@ -30,6 +30,7 @@
 #define emma_sandbox_pool_message        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_message)
 #define emma_sandbox_pool_prepare        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_prepare)
 #define emma_sandbox_pool_release        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_release)
+#define emma_sandbox_pool_visit          EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_visit)
 #endif
 
 #ifdef __cplusplus
@@ -116,6 +117,14 @@ typedef struct emma_sandbox_pool_stats {
 
 /* Fills in the figures. Does nothing if out->struct_bytes is 0. */
 EMMA_API void emma_sandbox_pool_get_stats(emma_sandbox_pool *pool, emma_sandbox_pool_stats *out);
+
+/* Looks at an idle sandbox, which nobody can lease meanwhile. It may ask for its figures, and walk the chunks of its
+ * instance, but neither run nor change anything, nor call the pool. */
+typedef void (*emma_sandbox_visit_fn)(void *arg, emma_sandbox *sandbox);
+
+/* Visits those that are idle when their turn comes. Leases of others wait for one visit at most. */
+EMMA_API void emma_sandbox_pool_visit(emma_sandbox_pool *pool, emma_sandbox_visit_fn visit,
+                                      void *arg);
 
 #ifdef __cplusplus
 }

@@ -68,6 +68,23 @@ static void lease(test_rng *rng)
     emma_sandbox_pool_release(pool, sandbox);
 }
 
+/* Visits change nothing, so whoever leases the sandbox finds it as it was prepared. */
+static void count_visit(void *arg, emma_sandbox *sandbox)
+{
+    emma_sandbox_stats stats = { .struct_bytes = sizeof stats };
+    emma_sandbox_get_stats(sandbox, &stats);
+    CHECK_GT(stats.live_bytes, 0);
+    CHECK_EQ(emma_check(emma_sandbox_instance(sandbox)), EMMA_OK);
+    ++*(size_t *)arg;
+}
+
+static size_t visits(void)
+{
+    size_t count = 0;
+    emma_sandbox_pool_visit(pool, count_visit, &count);
+    return count;
+}
+
 static void *lease_often(void *arg)
 {
     test_thread *self = arg;
@@ -77,6 +94,7 @@ static void *lease_often(void *arg)
             const emma_sandbox_pool_stats stats = pool_stats(pool);
             CHECK_LE(stats.sandboxes, SANDBOXES);
             CHECK_LE(stats.idle, stats.sandboxes);
+            CHECK_LE(visits(), SANDBOXES);
         }
     }
     return NULL;
@@ -133,8 +151,10 @@ static void wait_for_one(void)
     CHECK_EQ(pthread_create(&thread, NULL, lease_last, NULL), 0);
     while (pool_stats(pool).waited_count == 0)
         usleep(100);
+    CHECK_EQ(visits(), 0); /* of leased ones none */
     emma_sandbox_pool_release(pool, leased[0]);
     CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(visits(), 1);
     for (size_t i = 1; i < SANDBOXES; i++)
         emma_sandbox_pool_release(pool, leased[i]);
     CHECK_EQ(pool_stats(pool).idle, SANDBOXES);
