@@ -2,6 +2,10 @@
  *
  *     emmaReport.renderPage(report)            the whole page, from the JSON of a report
  *     emmaReport.renderMap(element, chunks)    a map alone, from its "chunks"; returns { update(chunks) }
+ *     emmaReport.renderMap(element, chunks, { blocks })     one of several maps: they share the colours of `blocks`,
+ *     emmaReport.renderLegend(element, list, blocks)        and a legend; blocks = topBlocks(list of "chunks")
+ *
+ * The rest of what it returns at the end is for pages that show other figures in the same form.
  *
  * Text from a report is put in as text, never as markup. */
 "use strict";
@@ -71,7 +75,7 @@ const emmaReport = (() => {
   const redraws = [];
 
   /* A chart that is drawn anew when the theme or the width changes. The arrow keys move its cursor; `tell` puts what
-   * is there into words. */
+   * is there into words. Returns { update(data) }. */
   function chart(parent, label, options, data, tell) {
     const element = add(parent, "div", { class: "chart", tabindex: "0", role: "group", "aria-label": `${label}. Arrow keys read it.` });
     const said = add(parent, "p", { class: "said", "aria-live": "polite" });
@@ -90,6 +94,7 @@ const emmaReport = (() => {
     });
     draw();
     redraws.push(draw);
+    return { update(next) { data = next; plot.setData(data); } };
   }
   const axis = more => ({ stroke: colour("text"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 },
     font: "13px system-ui, sans-serif", ...more });
@@ -220,11 +225,27 @@ const emmaReport = (() => {
   }
 
   /* The block sizes with the most memory, in rising order. */
-  function topBlocks(rows) {
+  function topBlocks(list) {
     const sums = new Map();
-    for (const row of rows)
+    for (const row of list.flatMap(readRows))
       if (row.kind === "slab") sums.set(row.block, (sums.get(row.block) ?? 0) + row.resident * row.repeat);
     return [...sums].sort((a, b) => b[1] - a[1]).slice(0, OWN_COLOURS).map(([block]) => block).sort((a, b) => a - b);
+  }
+
+  function renderLegend(element, list, blocks) {
+    const rows = list.flatMap(readRows), has = kind => rows.some(row => row.kind === kind);
+    const entry = (name, text) => {
+      const item = add(element, "li");
+      add(item, "span", { class: "swatch" }).style.background = `var(--${name})`;
+      item.append(text);
+    };
+    element.textContent = "";
+    blocks.forEach((block, i) => entry(`block-${i}`, `${block} bytes`));
+    if (rows.some(row => row.kind === "slab" && !blocks.includes(row.block))) entry("block-other", "other sizes");
+    if (has("run")) entry("kind-run", "a large block");
+    if (has("young")) entry("kind-young", "many sizes");
+    if (has("heap")) entry("kind-heap", "emma's own");
+    entry("kind-free", "free (within a chunk: its free part)");
   }
 
   /* Cells of equal length; `parts` of neighbours. owner[i] is the row that cell i belongs to, -1: none. */
@@ -247,7 +268,7 @@ const emmaReport = (() => {
       end = row.first + row.units * row.repeat;
     });
     close();
-    return { rows, cell, parts, top: topBlocks(rows), unit: chunks.unit_bytes, total: parts.reduce((sum, part) => sum + part.owner.length, 0) };
+    return { rows, cell, parts, unit: chunks.unit_bytes, total: parts.reduce((sum, part) => sum + part.owner.length, 0) };
   }
 
   function kindWords(row) {
@@ -261,38 +282,38 @@ const emmaReport = (() => {
   }
   const usedShare = row => row.kind === "slab" || row.kind === "young" ? row.live / (row.live + row.free || 1) : 1;
 
-  function renderMap(element, chunks) {
+  function renderMap(element, chunks, { blocks } = {}) {
     element.textContent = "";
-    const legend = add(element, "ul", { class: "legend" });
+    const legend = blocks ? null : add(element, "ul", { class: "legend" });
     const frame = add(element, "div", { class: "map", tabindex: "0", role: "application", "aria-label":
       "Map of the heap. Arrow keys go from chunk to chunk, Home and End to the ends, Page Up and Page Down ten lines." });
     const canvas = add(frame, "canvas", { "aria-hidden": "true" });
     const mark = add(frame, "div", { class: "mark" }), tip = add(frame, "div", { class: "tip" });
     const said = add(element, "p", { class: "said", "aria-live": "polite" });
-    add(element, "p", { class: "note keys" }, "Point at a chunk, or focus the map and use the arrow keys.");
+    if (legend) add(element, "p", { class: "note keys" }, "Point at a chunk, or focus the map and use the arrow keys.");
     const detail = add(element, "details");
     add(detail, "summary", {}, "The map in words");
     const words = add(detail, "div");
-    let map, places, pixels, columns, at = 0;
+    let map, top, places, pixels, columns, at = 0;
 
     const LABEL = 18, MOST_HEIGHT = 12000;
     function arrange() {
       const width = frame.clientWidth;
-      pixels = map.total <= 3000 ? 14 : map.total <= 20000 ? 9 : map.total <= 150000 ? 6 : 3;
+      pixels = map.total <= 100 ? 22 : map.total <= 3000 ? 14 : map.total <= 20000 ? 9 : map.total <= 150000 ? 6 : 3;
       while (pixels > 1 && map.total / Math.floor(width / pixels) * pixels > MOST_HEIGHT) pixels--;
       columns = Math.max(1, Math.floor(width / pixels));
-      let top = 0, first = 0;
+      let height = 0, first = 0;
       places = map.parts.map((part, i) => {
-        const place = { part, first, top: top + (i ? LABEL : 0), lines: Math.ceil(part.owner.length / columns) };
-        top = place.top + place.lines * pixels;
+        const place = { part, first, top: height + (i ? LABEL : 0), lines: Math.ceil(part.owner.length / columns) };
+        height = place.top + place.lines * pixels;
         first += part.owner.length;
         return place;
       });
-      return { width, height: Math.max(top, pixels) };
+      return { width, height: Math.max(height, pixels) };
     }
     function rowColour(row) {
       if (row.kind !== "slab") return colour(`kind-${row.kind}`);
-      const place = map.top.indexOf(row.block);
+      const place = top.indexOf(row.block);
       return colour(place < 0 ? "block-other" : `block-${place}`);
     }
     function draw() {
@@ -320,22 +341,6 @@ const emmaReport = (() => {
           context.fillRect(x, y + side - used, side, used);
         });
       });
-      drawLegend();
-    }
-    function drawLegend() {
-      legend.textContent = "";
-      const entry = (background, text) => {
-        const item = add(legend, "li");
-        add(item, "span", { class: "swatch" }).style.background = background;
-        item.append(text);
-      };
-      map.top.forEach((block, i) => entry(colour(`block-${i}`), `${block} bytes`));
-      const has = kind => map.rows.some(row => row.kind === kind);
-      if (map.rows.some(row => row.kind === "slab" && !map.top.includes(row.block))) entry(colour("block-other"), "other sizes");
-      if (has("run")) entry(colour("kind-run"), "a large block");
-      if (has("young")) entry(colour("kind-young"), "many sizes");
-      if (has("heap")) entry(colour("kind-heap"), "emma's own");
-      entry(colour("kind-free"), "free (within a chunk: its free part)");
     }
     function writeWords() {
       const sums = new Map();
@@ -401,6 +406,7 @@ const emmaReport = (() => {
     });
     frame.addEventListener("focus", () => { if (map.total && frame.matches(":focus-visible")) go(at); });
     frame.addEventListener("blur", hide);
+    if (!legend) detail.addEventListener("toggle", () => { if (detail.open) writeWords(); });
     canvas.addEventListener("pointermove", event => {
       const box = canvas.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
       const place = places.find(one => y >= one.top && y < one.top + one.lines * pixels);
@@ -410,14 +416,19 @@ const emmaReport = (() => {
       else hide();
     });
     canvas.addEventListener("pointerleave", hide);
-    function update(next) {
+    /* What was pointed at stays so; the words are written when they are seen. */
+    function update(next, nextBlocks) {
+      const isShown = tip.classList.contains("shown");
       map = readChunks(next);
+      top = nextBlocks ?? topBlocks([next]);
+      if (legend) renderLegend(legend, [next], top);
       at = Math.min(at, Math.max(0, map.total - 1));
-      hide();
       draw();
-      writeWords();
+      if (isShown && map.total) show(at);
+      else hide();
+      if (legend || detail.open && !words.contains(document.activeElement)) writeWords();
     }
-    update(chunks);
+    update(chunks, blocks);
     redraws.push(draw);
     return { update };
   }
@@ -457,14 +468,8 @@ const emmaReport = (() => {
     for (const redraw of redraws) redraw();
   }
 
-  function renderPage(report) {
-    renderHead(report);
-    renderTime(document.getElementById("time"), report.series);
-    renderClasses(document.getElementById("classes"), report.classes);
-    renderMap(document.getElementById("map"), report.chunks);
-    renderTypes(document.getElementById("types"), report);
-    renderSites(document.getElementById("sites"), report.sites);
-    renderAll(document.getElementById("all"), report);
+  /* Draws all anew when the width or the theme changes. */
+  function watchLook() {
     let timer = 0, width = innerWidth;
     addEventListener("resize", () => {
       if (innerWidth === width) return;
@@ -473,10 +478,22 @@ const emmaReport = (() => {
       timer = setTimeout(redrawAll, 100);
     });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+  }
+
+  function renderPage(report) {
+    renderHead(report);
+    renderTime(document.getElementById("time"), report.series);
+    renderClasses(document.getElementById("classes"), report.classes);
+    renderMap(document.getElementById("map"), report.chunks);
+    renderTypes(document.getElementById("types"), report);
+    renderSites(document.getElementById("sites"), report.sites);
+    renderAll(document.getElementById("all"), report);
+    watchLook();
     // On paper, dark ink on white.
     addEventListener("beforeprint", () => { document.documentElement.dataset.theme = "light"; redrawAll(); });
     addEventListener("afterprint", () => { delete document.documentElement.dataset.theme; redrawAll(); });
   }
 
-  return { renderPage, renderMap, size };
+  return { renderPage, renderMap, renderLegend, topBlocks, chart, axis, bytesAxis, table, countColumn, add, colour, size, exact, count,
+    seconds, share, watchLook };
 })();
