@@ -4,6 +4,8 @@
  *
  *     pool_server [OPTION...] [HANDLER.lua]        (examples/lua/handler.lua)
  *         --port N           0: any free one; it is printed (8080)
+ *         --page N           a port for the live page, with a thread of its own, which answers also
+ *                            when all others are at work (the page is at / of the one port)
  *         --threads N        of the server (2)
  *         --limit SIZE       memory that a request may take, with K, M or G (1M)
  *         --deadline MS      time that it may take (100)
@@ -13,12 +15,15 @@
  *         --no-isolation     for comparison: a plain lua_State per thread, no limits, no rollback
  *
  * A handler's error is answered by 500; one that needs more memory, instructions or time than it
- * may have, by 503; a body of more than 64 KiB, by 413. /stats tells the figures as JSON. SIGINT
- * and SIGTERM end it.
+ * may have, by 503; a body of more than 64 KiB, by 413. / is a live page of the pool, each
+ * sandbox's map, requests and how they ended; it asks for /emma/status.json. With --page those two
+ * are there only. /stats tells the counters alone. The handler gets all other paths, and all that
+ * is neither GET nor HEAD. SIGINT and SIGTERM end it.
  *
  * Build, in the project's top folder (Debian: liblua5.4-dev, libmicrohttpd-dev):
- *     cc -O2 -Icore -Ibindings -Ibindings/lua $(pkg-config --cflags lua5.4 libmicrohttpd) \
- *         examples/pool_server.c examples/pool_server_handler.c \
+ *     cc -O2 -Icore -Ibindings -Ibindings/lua -Ibindings/report \
+ *         -DEMMA_REPORT_DIR='"bindings/report"' $(pkg-config --cflags lua5.4 libmicrohttpd) \
+ *         examples/pool_server*.c bindings/report/emma_report*.c \
  *         bindings/lua/emma_sandbox.c bindings/lua/emma_lua.c core/emma.c \
  *         $(pkg-config --libs lua5.4 libmicrohttpd) -pthread -o pool_server
  *
@@ -26,6 +31,7 @@
  */
 #define _GNU_SOURCE
 #include "pool_server_handler.h"
+#include "pool_server_page.h"
 
 #include "emma_export.h"
 
@@ -46,19 +52,21 @@
 #define IDLE_SECONDS   30u
 #define US_PER_MS      1000
 #define EXIT_USAGE     2
+#define PORT_MAX       65535
 
 static const char text_type[] = "text/plain; charset=utf-8";
 
 /* ---- Options ---- */
 
-enum { PORT, THREADS, LIMIT, DEADLINE, INSTRUCTIONS, SANDBOXES, EXPORT, NO_ISOLATION };
+enum { PORT, PAGE, THREADS, LIMIT, DEADLINE, INSTRUCTIONS, SANDBOXES, EXPORT, NO_ISOLATION };
 
 /* The number that an option has, and its range. */
 static struct setting {
     const char *name;
     uint64_t least, most, value;
 } settings[] = {
-    [PORT] = { "port", 0, 65535, 8080 },
+    [PORT] = { "port", 0, PORT_MAX, 8080 },
+    [PAGE] = { "page", 0, PORT_MAX, PORT_MAX + 1 }, /* none of its own */
     [THREADS] = { "threads", 1, 64, 2 },
     [LIMIT] = { "limit", EMMA_LIMIT_MIN_BYTES, (uint64_t)1 << 40, (uint64_t)1 << 20 },
     [DEADLINE] = { "deadline", 1, 3600000, 100 },
@@ -68,6 +76,7 @@ static struct setting {
 
 static const struct option long_options[] = {
     { "port", required_argument, NULL, PORT },
+    { "page", required_argument, NULL, PAGE },
     { "threads", required_argument, NULL, THREADS },
     { "limit", required_argument, NULL, LIMIT },
     { "deadline", required_argument, NULL, DEADLINE },
@@ -130,6 +139,11 @@ static handler_options parse_options(int count, char **arguments)
 }
 
 /* ---- Requests ---- */
+
+/* What is served at a port. */
+typedef struct service {
+    bool has_page, has_handler;
+} service;
 
 /* The body of a request as it comes in. */
 typedef struct upload {
@@ -210,14 +224,34 @@ static struct MHD_Response *run_handler(struct MHD_Connection *connection, const
     return handler_answer(&request, code);
 }
 
+static struct MHD_Response *answer(const service *what, struct MHD_Connection *connection,
+                                   const char *path, const char *method, const upload *body,
+                                   unsigned *code)
+{
+    static const char too_large[] = "the body is too large\n", nothing[] = "there is only /\n";
+    if (body->too_large) {
+        *code = MHD_HTTP_CONTENT_TOO_LARGE;
+        return handler_text(too_large, sizeof too_large - 1, text_type);
+    }
+    const bool reads =
+        strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+    if (what->has_page && reads && page_has(path))
+        return page_answer(path);
+    if (strcmp(path, "/stats") == 0)
+        return handler_stats();
+    if (what->has_handler)
+        return run_handler(connection, path, method, body, code);
+    *code = MHD_HTTP_NOT_FOUND;
+    return handler_text(nothing, sizeof nothing - 1, text_type);
+}
+
 /* Called with the head of a request, with each part of its body, and once more at its end. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
                                   const char *method, const char *version, const char *data,
                                   size_t *data_bytes, void **context)
 {
-    static const char too_large[] = "the body is too large\n";
     upload *body = *context;
-    (void)arg, (void)version;
+    (void)version;
     if (!body) {
         *context = calloc(1, sizeof *body);
         return *context ? MHD_YES : MHD_NO;
@@ -228,14 +262,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     unsigned code = MHD_HTTP_OK;
-    struct MHD_Response *response;
-    if (body->too_large) {
-        code = MHD_HTTP_CONTENT_TOO_LARGE;
-        response = handler_text(too_large, sizeof too_large - 1, text_type);
-    } else if (strcmp(path, "/stats") == 0)
-        response = handler_stats();
-    else
-        response = run_handler(connection, path, method, body, &code);
+    struct MHD_Response *response = answer(arg, connection, path, method, body, &code);
     if (!response)
         return MHD_NO;
     const enum MHD_Result result = MHD_queue_response(connection, code, response);
@@ -245,11 +272,11 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 
 /* ---- The server ---- */
 
-/* Opens the port on the loopback interface; settings[PORT] is the one that it got. */
-static int listen_on_port(void)
+/* Opens the port on the loopback interface; the setting is the one that it got. */
+static int listen_on_port(struct setting *port)
 {
     struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_port = htons((uint16_t)settings[PORT].value),
+                                   .sin_port = htons((uint16_t)port->value),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t bytes = sizeof address;
     const int on = 1;
@@ -257,21 +284,21 @@ static int listen_on_port(void)
     setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(file, (struct sockaddr *)&address, bytes) != 0 || listen(file, SOMAXCONN) != 0 ||
         getsockname(file, (struct sockaddr *)&address, &bytes) != 0) {
-        fprintf(stderr, "pool_server: port %d of 127.0.0.1: %s\n", (int)settings[PORT].value,
+        fprintf(stderr, "pool_server: port %d of 127.0.0.1: %s\n", (int)port->value,
                 strerror(errno));
         exit(EXIT_FAILURE);
     }
-    settings[PORT].value = ntohs(address.sin_port);
+    port->value = ntohs(address.sin_port);
     return file;
 }
 
-static struct MHD_Daemon *start_daemon(int file)
+static struct MHD_Daemon *start_daemon(int file, unsigned threads, const service *what)
 {
-    const unsigned threads = (unsigned)settings[THREADS].value;
     struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET,
-        file, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0, MHD_OPTION_CONNECTION_TIMEOUT,
-        IDLE_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+        MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, (void *)(uintptr_t)what,
+        MHD_OPTION_LISTEN_SOCKET, file, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0,
+        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        NULL, MHD_OPTION_END);
     if (!daemon) {
         fputs("pool_server: the server cannot be started\n", stderr);
         exit(EXIT_FAILURE);
@@ -313,11 +340,23 @@ int main(int count, char **arguments)
         fprintf(stderr, "pool_server: %s: %s\n", options.file, message);
         return EXIT_FAILURE;
     }
-    struct MHD_Daemon *daemon = start_daemon(listen_on_port());
+    const bool has_own_page = settings[PAGE].value <= PORT_MAX;
+    const service main_service = { .has_page = !has_own_page, .has_handler = true };
+    const service page_service = { .has_page = true };
+    const int file = listen_on_port(&settings[PORT]);
+    const int page_file = has_own_page ? listen_on_port(&settings[PAGE]) : -1;
+    struct MHD_Daemon *daemon =
+        start_daemon(file, (unsigned)settings[THREADS].value, &main_service);
+    struct MHD_Daemon *page_daemon =
+        has_own_page ? start_daemon(page_file, 1, &page_service) : NULL;
     printf("http://127.0.0.1:%d/\n", (int)settings[PORT].value);
+    if (has_own_page)
+        printf("live page: http://127.0.0.1:%d/\n", (int)settings[PAGE].value);
     fflush(stdout);
     wait_for_end(&ends);
     MHD_stop_daemon(daemon);
+    if (page_daemon)
+        MHD_stop_daemon(page_daemon);
     handler_stop();
     return 0;
 }

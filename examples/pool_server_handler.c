@@ -1,11 +1,15 @@
 /* pool_server_handler.c - see pool_server.c, of which it is a part. */
 #include "pool_server_handler.h"
 
+#include "pool_server_watch.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -27,8 +31,10 @@ typedef struct handler_page {
 } handler_page;
 
 static struct {
+    const handler_options *options;
     emma_sandbox_pool *pool; /* NULL: not isolated */
-    char *text;              /* the file's */
+    struct timespec start;
+    char *text; /* the file's */
     size_t bytes;
     pthread_key_t plain_key;          /* a thread's lua_State */
     atomic_ullong ends[STATUS_COUNT]; /* how calls ended */
@@ -64,8 +70,23 @@ static unsigned handler_code(enum emma_sandbox_status status)
                                         : MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
+/* A text of a request's. */
+static const char *request_text(const emma_sandbox_value *request, const char *name)
+{
+    const emma_sandbox_pair *pair = request->as.pairs.items;
+    while (strcmp(pair->key.as.text.data, name) != 0)
+        pair++;
+    return pair->value.as.text.data;
+}
+
+static void note_failure(const emma_sandbox_value *request, const char *reason, const char *message)
+{
+    watch_failure(reason, request_text(request, "method"), request_text(request, "path"), message);
+}
+
 /* Makes a response of how a call ended, and counts it. */
-static struct MHD_Response *handler_finish(enum emma_sandbox_status status, const char *message,
+static struct MHD_Response *handler_finish(const emma_sandbox_value *request,
+                                           enum emma_sandbox_status status, const char *message,
                                            const handler_page *page, unsigned *code)
 {
     if (status == EMMA_SANDBOX_DONE &&
@@ -78,14 +99,17 @@ static struct MHD_Response *handler_finish(enum emma_sandbox_status status, cons
         *code = (unsigned)page->code;
         return handler_text(page->body, page->bytes, page->type);
     }
+    note_failure(request, emma_sandbox_status_text(status), message);
     *code = handler_code(status);
     return handler_failure(status, message);
 }
 
-static struct MHD_Response *handler_unavailable(unsigned *code)
+static struct MHD_Response *handler_unavailable(const emma_sandbox_value *request,
+                                                const char *message, unsigned *code)
 {
     static const char text[] = "there is nothing to run it in\n";
     atomic_fetch_add(&handler.unavailable, 1);
+    note_failure(request, "unavailable", message);
     *code = MHD_HTTP_SERVICE_UNAVAILABLE;
     return handler_text(text, sizeof text - 1, TYPE_DEFAULT);
 }
@@ -110,13 +134,17 @@ static handler_page sandbox_page(const emma_sandbox *sandbox)
 
 static struct MHD_Response *sandbox_answer(const emma_sandbox_value *request, unsigned *code)
 {
+    char why[EMMA_SANDBOX_MESSAGE_BYTES];
     emma_sandbox *sandbox;
-    if (emma_sandbox_pool_acquire(handler.pool, &sandbox) != EMMA_SANDBOX_DONE)
-        return handler_unavailable(code);
+    if (emma_sandbox_pool_acquire(handler.pool, &sandbox) != EMMA_SANDBOX_DONE) {
+        emma_sandbox_pool_message(handler.pool, why);
+        return handler_unavailable(request, why, code);
+    }
     const enum emma_sandbox_status status = emma_sandbox_call(sandbox, "handle", request, 1);
     const handler_page page = sandbox_page(sandbox);
     struct MHD_Response *response =
-        handler_finish(status, emma_sandbox_message(sandbox), &page, code);
+        handler_finish(request, status, emma_sandbox_message(sandbox), &page, code);
+    watch_leave(sandbox);
     emma_sandbox_pool_release(handler.pool, sandbox);
     return response;
 }
@@ -131,6 +159,7 @@ static bool sandbox_start(const handler_options *options, char *message)
     pool.prelude = handler.text;
     pool.prelude_bytes = handler.bytes;
     pool.prelude_name = options->file;
+    pool.prepare = watch_prepare;
     handler.pool = emma_sandbox_pool_create(&pool, message);
     if (!handler.pool)
         return false;
@@ -213,14 +242,15 @@ static struct MHD_Response *plain_answer(const emma_sandbox_value *request, unsi
 {
     lua_State *state = plain_state();
     if (!state)
-        return handler_unavailable(code);
+        return handler_unavailable(request, "no memory for a state", code);
     lua_getglobal(state, "handle");
     plain_push(state, request);
     const bool done = lua_pcall(state, 1, 3, 0) == LUA_OK;
     const char *message = done ? NULL : lua_tostring(state, -1);
     const handler_page page = plain_page(state);
-    struct MHD_Response *response = handler_finish(done ? EMMA_SANDBOX_DONE : EMMA_SANDBOX_ERROR,
-                                                   message ? message : "(no message)", &page, code);
+    struct MHD_Response *response =
+        handler_finish(request, done ? EMMA_SANDBOX_DONE : EMMA_SANDBOX_ERROR,
+                       message ? message : "(no message)", &page, code);
     lua_settop(state, 0);
     return response;
 }
@@ -243,6 +273,8 @@ static bool handler_read(const char *name, char *message)
 
 bool handler_start(const handler_options *options, char message[EMMA_SANDBOX_MESSAGE_BYTES])
 {
+    handler.options = options;
+    clock_gettime(CLOCK_MONOTONIC, &handler.start);
     if (!handler_read(options->file, message))
         return false;
     return options->isolated ? sandbox_start(options, message) : plain_start(message);
@@ -256,8 +288,12 @@ void handler_stop(void)
 
 struct MHD_Response *handler_answer(const emma_sandbox_value *request, unsigned *code)
 {
+    const uint64_t begin = watch_begin();
     atomic_fetch_add(&handler.requests, 1);
-    return handler.pool ? sandbox_answer(request, code) : plain_answer(request, code);
+    struct MHD_Response *response =
+        handler.pool ? sandbox_answer(request, code) : plain_answer(request, code);
+    watch_end(begin);
+    return response;
 }
 
 static void stats_pool(char *text, size_t room)
@@ -288,14 +324,46 @@ static void stats_server(char *text, size_t room)
     snprintf(text + bytes, room - bytes, "}");
 }
 
-struct MHD_Response *handler_stats(void)
+/* Two members of an object: server and pool. */
+#define FIGURES_BYTES (2 * STATS_BYTES + 32)
+static size_t write_figures(char text[FIGURES_BYTES])
 {
     char server[STATS_BYTES];
     char pool[STATS_BYTES] = "null";
-    char text[2 * STATS_BYTES + 32];
     stats_server(server, sizeof server);
     if (handler.pool)
         stats_pool(pool, sizeof pool);
-    const int bytes = snprintf(text, sizeof text, "{\"server\": %s, \"pool\": %s}\n", server, pool);
+    return (size_t)snprintf(text, FIGURES_BYTES, "\"server\": %s, \"pool\": %s", server, pool);
+}
+
+struct MHD_Response *handler_stats(void)
+{
+    char figures[FIGURES_BYTES];
+    char text[FIGURES_BYTES + 4];
+    write_figures(figures);
+    const int bytes = snprintf(text, sizeof text, "{%s}\n", figures);
     return handler_text(text, (size_t)bytes, "application/json");
+}
+
+void handler_status(emma_report_out *out)
+{
+    const handler_options *options = handler.options;
+    char figures[FIGURES_BYTES];
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    emmai_out_format(out, "{\"emma\": \"%s\", \"process\": %ld, \"seconds\": %.3f, \"file\": ",
+                     emma_version(), (long)getpid(),
+                     (double)(now.tv_sec - handler.start.tv_sec) +
+                         (double)(now.tv_nsec - handler.start.tv_nsec) / 1e9);
+    emmai_out_json(out, options->file);
+    emmai_out_format(out,
+                     ",\n\"limit_bytes\": %zu, \"instructions\": %ju, \"deadline_us\": %ju, "
+                     "\"threads\": %zu,\n",
+                     options->limit_bytes, (uintmax_t)options->instructions,
+                     (uintmax_t)options->deadline_us, options->threads);
+    const size_t bytes = write_figures(figures);
+    emmai_out_bytes(out, figures, bytes);
+    emmai_out_text(out, ",\n");
+    watch_look(out, handler.pool);
+    emmai_out_text(out, "}\n");
 }

@@ -5,6 +5,7 @@
 
 #include <microhttpd.h>
 
+#include "emma_report.h"
 #include "emma_sandbox_pool.h"
 
 typedef struct handler_options {
@@ -18,7 +19,7 @@ typedef struct handler_options {
     bool isolated;    /* false: no sandboxes, a lua_State per thread */
 } handler_options;
 
-/* Loads the file; false: `message` tells why it could not be. */
+/* Loads the file; the options are not copied. false: `message` tells why it could not be. */
 bool handler_start(const handler_options *options, char message[EMMA_SANDBOX_MESSAGE_BYTES]);
 
 /* After the last request, and after the threads that made requests have ended. */
@@ -30,7 +31,10 @@ struct MHD_Response *handler_answer(const emma_sandbox_value *request, unsigned 
 /* A response that is a text of the server's own. */
 struct MHD_Response *handler_text(const char *text, size_t bytes, const char *type);
 
-/* All figures, as JSON. */
+/* All that is counted, as JSON. */
 struct MHD_Response *handler_stats(void);
+
+/* The same and what the live page shows beside it, as JSON; the page counts as looked at then. */
+void handler_status(emma_report_out *out);
 
 #endif

@@ -16,7 +16,7 @@ local served = 0
 local routes = {}
 
 -- A small page, as most requests want: 50 rows, one of them marked.
-routes["/"] = function(request)
+routes["/fruit"] = function(request)
     local rows, sum = {}, 0
     for i = 1, 50 do
         local item = { name = names[i % #names + 1], price = i * 0.25, marked = i == tonumber(request.query.mark) }
@@ -68,7 +68,7 @@ end
 
 routes["/tamper"] = function()
     getmetatable("").__index = function() return error end
-    table.concat, tostring, names, routes["/"] = nil, nil, nil, nil -- luacheck: ignore 121 122
+    table.concat, tostring, names, routes["/fruit"] = nil, nil, nil, nil -- luacheck: ignore 121 122
     handle = function() return 200, "mine" end
     return 200, "tampered"
 end

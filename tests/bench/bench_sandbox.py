@@ -51,6 +51,7 @@ QUICK_COUNTS = {"rollback": 20, "garbage": 5, "push": 2, "growth": 5, "pool": 20
 
 SERVER_SOURCE = "examples/pool_server.c"
 SERVER_HANDLER = "examples/lua/handler.lua"
+SERVER_PATH = "fruit"  # of the small page that is asked for
 SERVER_TARGET = "example_pool_server"
 SERVER_SECONDS, QUICK_SERVER_SECONDS = 5, 1
 SERVER_PATIENCE_SECONDS = 10  # until it has started, or ended
@@ -295,7 +296,7 @@ class Bench(Rounds):
         load = [*LOAD, "-d", f"{self.plan.server_seconds}s"]
         try:
             with Server(self.server, arguments) as server:
-                told = subprocess.run([*load, server.address], capture_output=True, text=True, check=True).stdout
+                told = subprocess.run([*load, server.address + SERVER_PATH], capture_output=True, text=True, check=True).stdout
                 cpu_ns = server.cpu_ns()
         except (BenchError, subprocess.CalledProcessError) as error:
             self.fail(f"server, {key}: {error}")

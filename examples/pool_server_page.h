@@ -1,0 +1,14 @@
+/* pool_server_page.h - the live page of pool_server: / and what it asks for, /emma/status.json. */
+#ifndef POOL_SERVER_PAGE_H
+#define POOL_SERVER_PAGE_H
+
+#include <microhttpd.h>
+#include <stdbool.h>
+
+/* Whether the page has that path. */
+bool page_has(const char *path);
+
+/* A response for such a path, from any thread; NULL: no memory. */
+struct MHD_Response *page_answer(const char *path);
+
+#endif
