@@ -38,6 +38,7 @@ if(TARGET emma-lua)
     install(FILES docs/man/emma-lua.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 endif()
 # What README.md links to, at the same places beside it.
+file(GLOB pool_server_files RELATIVE "${PROJECT_SOURCE_DIR}" CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/pool_server*")
 foreach(file IN ITEMS core/emma.h bindings/emma_export.h docs/internals.md examples/embed_lua.c examples/embed_python.c
         examples/embed_python_and_lua.c bindings/lua/emma_sandbox.h bindings/lua/emma_sandbox_pool.h
         bindings/report/vendor/README.md
@@ -45,7 +46,7 @@ foreach(file IN ITEMS core/emma.h bindings/emma_export.h docs/internals.md examp
         examples/python/measure.py examples/python/pool.py examples/python/sandbox.py examples/lua/showcase.lua
         examples/two_emmas.c docs/guides/embed-lua.md docs/guides/embed-python.md docs/guides/sandbox.md
         docs/guides/whole-process.md
-        examples/pool_server.c examples/pool_server_handler.c examples/pool_server_handler.h examples/lua/handler.lua)
+        ${pool_server_files} examples/lua/handler.lua)
     cmake_path(GET file PARENT_PATH folder)
     install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_DOCDIR}/${folder}")
 endforeach()
