@@ -49,6 +49,23 @@ void emmai_python_sample_end(void);
 /* What was found; NULL: nothing was sampled. */
 const emma_sampler *emmai_python_sampler(void);
 
+/* ---- emma-python-frames.c ---- */
+
+/* How a frame is told from others: no name begins with a zero. */
+typedef struct emmai_python_frame {
+    uint64_t zero;
+    struct _object *code;
+    int64_t line;
+} emmai_python_frame;
+
+/* Whether Python has the functions for it. */
+bool emmai_python_has_frames(void);
+
+/* The numbers of the calling thread's frames, innermost first, each of which the sampler knows by an emmai_python_frame; how many,
+ * or why none. */
+enum { EMMAI_FRAMES_NOT_YET = -1, EMMAI_FRAMES_NO_LOCK = -2 };
+ptrdiff_t emmai_python_frames(emma_sampler *sampler, uint32_t frames[EMMA_SAMPLE_DEPTH]);
+
 /* ---- emma-python-types.c ---- */
 
 /* Sees to it that Python is asked about its types, from now on and at its end; false: it is not there yet. */
