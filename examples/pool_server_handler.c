@@ -1,4 +1,5 @@
 /* pool_server_handler.c - see pool_server.c, of which it is a part. */
+#define _GNU_SOURCE
 #include "pool_server_handler.h"
 
 #include "pool_server_watch.h"

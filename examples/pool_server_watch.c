@@ -1,5 +1,6 @@
 /* pool_server_watch.c - see pool_server_watch.h. Locks: watch.looking comes before the pool's, and that before
  * watch.lock, which is held for one sandbox's map at a time. */
+#define _GNU_SOURCE
 #include "pool_server_watch.h"
 
 #include <pthread.h>
