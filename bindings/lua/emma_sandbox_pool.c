@@ -291,12 +291,14 @@ static bool pool_wait(emma_sandbox_pool *pool, uint64_t most_us)
     const struct timespec until = { .tv_sec = (time_t)((now_ns + most_ns) / EMMAI_NS_PER_S),
                                     .tv_nsec = (long)((now_ns + most_ns) % EMMAI_NS_PER_S) };
     int error = 0;
+    pool->stats.waited_count++;
     pool->waiting++;
     while (!pool_has_room(pool) && error == 0)
         error = pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
     pool->waiting--;
-    pool->stats.waited_count += pool_has_room(pool);
-    return pool_has_room(pool);
+    const bool has_room = pool_has_room(pool);
+    pool->stats.waited_count -= !has_room; /* it is of leases */
+    return has_room;
 }
 
 enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool, emma_sandbox **sandbox)

@@ -887,7 +887,7 @@ def group_bad_options(suite):
         suite.check(ran.status == 1 and ran.out == "", "%r is refused" % (arguments,), ran)
         first = ran.err.split("\n")[0]
         suite.check(first == "emma-lua: " + message, "%r: the message" % (arguments,), "expected: " + message, "printed: " + first)
-        suite.check(("usage: emma-lua " in ran.err) == usage and ran.err.count("\n") == 1 + 17 * usage, "%r: usage" % (arguments,), ran.err)
+        suite.check(("usage: emma-lua " in ran.err) == usage and ran.err.count("\n") == 1 + 18 * usage, "%r: usage" % (arguments,), ran.err)
 
     for size in ("12Q", "", "M", "-", "1.5M", "12 M", " 12M", "12M ", "0x1000", "1e6", "12MM", "12KiBs", "12i", "12MiBB", "+5M", "12M5"):
         refused(["--limit=" + size], "--limit: '%s' is not a size (use bytes or K, M, G)" % size)
