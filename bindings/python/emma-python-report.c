@@ -14,6 +14,7 @@
 
 bool emmai_python_watched;
 static emma_report_series series;
+static bool asks_for_types; /* once, at a tick */
 
 void emmai_python_watch_start(void)
 {
@@ -24,14 +25,19 @@ void emmai_python_watch_start(void)
 void emmai_python_watch(size_t bytes)
 {
     static ptrdiff_t bytes_left;
-    static bool asks_for_types;
     if (__atomic_sub_fetch(&bytes_left, (ptrdiff_t)bytes, __ATOMIC_RELAXED) > 0)
         return;
     __atomic_store_n(&bytes_left, EMMA_REPORT_TICK_BYTES, __ATOMIC_RELAXED);
     emma_report_series_tick(&series);
     if (!__atomic_load_n(&asks_for_types, __ATOMIC_RELAXED) &&
-        !__atomic_exchange_n(&asks_for_types, true, __ATOMIC_RELAXED))
-        __atomic_store_n(&asks_for_types, emmai_python_types_begin(), __ATOMIC_RELAXED);
+        !__atomic_exchange_n(&asks_for_types, true, __ATOMIC_RELAXED) &&
+        !emmai_python_types_begin())
+        emmai_python_report_ask_again();
+}
+
+void emmai_python_report_ask_again(void)
+{
+    __atomic_store_n(&asks_for_types, false, __ATOMIC_RELAXED);
 }
 
 /* ---- figures ---- */

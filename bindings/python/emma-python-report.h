@@ -71,6 +71,9 @@ ptrdiff_t emmai_python_frames(emma_sampler *sampler, uint32_t frames[EMMA_SAMPLE
 /* Sees to it that Python is asked about its types, from now on and at its end; false: it is not there yet. */
 bool emmai_python_types_begin(void);
 
+/* It could not be now: at a later tick. */
+void emmai_python_report_ask_again(void);
+
 /* Adds what Python told in `text`, which is cut up, and what there was at the start, to a report. The report's rows are
  * the caller's to free. */
 void emmai_python_types_tell(emma_report *report, char *text);

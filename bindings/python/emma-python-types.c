@@ -124,11 +124,39 @@ static bool make_snapshot_function(void)
     return snapshot_function != NULL;
 }
 
+/* Up to 3.11, an import within importlib's own waiting for a lock takes away what that is about to take away. Then
+ * the text sets `waits`. Both modules are there from Python's start on. */
+static const char waits_source[] =
+    "import sys, _thread\n"
+    "_waits = getattr(sys.modules['_frozen_importlib'], '_blocking_on', "
+    "{}).get(_thread.get_ident())\n"
+    "if _waits is not None and not isinstance(_waits, list): waits = True\n";
+
+static bool is_waiting_to_import(void)
+{
+    PyObject *names = PyDict_New();
+    bool waits = !names || PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins()) != 0;
+    PyObject *done =
+        waits ? NULL : PyRun_StringFlags(waits_source, PY_FILE_INPUT, names, names, NULL);
+    waits = !done || PyDict_GetItemString(names, "waits") != NULL;
+    if (done)
+        Py_DecRef(done);
+    if (names)
+        Py_DecRef(names);
+    if (PyErr_Occurred())
+        PyErr_Clear();
+    return waits;
+}
+
 /* At a safe point of the main thread's, with Python's lock held. */
 static int begin_types(void *nothing)
 {
     static py_method method = { "emma_report_types", take_last, PY_METH_NOARGS, NULL };
     (void)nothing;
+    if (is_waiting_to_import()) {
+        emmai_python_report_ask_again();
+        return 0;
+    }
     PyObject *atexit_module = PyImport_ImportModule("atexit");
     PyObject *last = PyCFunction_NewEx(&method, NULL, NULL);
     if (atexit_module && last && make_snapshot_function()) {
