@@ -35,10 +35,10 @@ class Pools(unittest.TestCase):
             for _ in range(2):
                 with pool.lease() as box:
                     self.assertEqual((box.memory, box.deadline), (1 << 20, 0.05))
-                    with self.assertRaises(emma.Deadline):
-                        box.call("spin")
                     with self.assertRaises(emma.MemoryLimit):
                         box.load("x = ('x'):rep(2 << 20)")
+                    with self.assertRaises(emma.Deadline):
+                        box.call("spin")
                     box.memory = "8M"
                     box.deadline = None
 
