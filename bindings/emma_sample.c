@@ -239,7 +239,8 @@ static size_t block_place(const emma_sampler *sampler, uintptr_t address)
 
 static void filter_count(emma_sampler *sampler, uintptr_t address, int change)
 {
-    uint8_t *count = (uint8_t *)(uintptr_t)sampler->filter + (address >> 4 & sampler->filter_mask);
+    uint8_t *count = (uint8_t *)(uintptr_t)sampler->filter +
+                     (address >> EMMA_SAMPLE_GRAIN_SHIFT & sampler->filter_mask);
     if (*count != FILTER_FULL)
         *count = (uint8_t)(*count + change);
 }

@@ -90,11 +90,14 @@ static inline bool emma_sample_is_due(emma_sampler *sampler, size_t bytes)
     return false;
 }
 
+/* What one byte of the filter stands for: few samples share so much, and what a program works with needs few of its lines. */
+#define EMMA_SAMPLE_GRAIN_SHIFT 10
+
 /* Whether a block could be a sample: mostly not. */
 static inline bool emma_sample_may_have(const emma_sampler *sampler, const void *block)
 {
     const size_t mask = __atomic_load_n(&sampler->filter_mask, __ATOMIC_RELAXED);
-    return __builtin_expect(sampler->filter[(uintptr_t)block >> 4 & mask], 0);
+    return __builtin_expect(sampler->filter[(uintptr_t)block >> EMMA_SAMPLE_GRAIN_SHIFT & mask], 0);
 }
 
 /* The weight of a new block; 0: it is no sample. */

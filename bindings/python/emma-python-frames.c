@@ -46,7 +46,9 @@ extern int PyFrame_GetLineNumber(PyObject *frame);
 extern int PyCode_Addr2Line(PyObject *code, int offset);
 extern char PyCode_Type[];
 
-static bool reads_frames; /* it was found that frames are read right; with Python's lock */
+/* With Python's lock. */
+static bool tried_frames; /* it was tried whether frames are read right */
+static bool reads_frames; /* they are */
 
 /* ---- frames as they lie in memory ---- */
 
@@ -232,30 +234,35 @@ static bool is_layout_right(char *thread)
     return right;
 }
 
-/* At a safe point of the main thread's, with the lock held. */
-static int try_frames(void *nothing)
+void emmai_python_try_frames(void)
 {
-    (void)nothing;
     const char *version = Py_GetVersion();
     const unsigned long minor = strncmp(version, "3.", 2) == 0 ? strtoul(version + 2, NULL, 10) : 0;
     char *thread = current_thread();
+    tried_frames = true;
     if (reads_frames)
-        return 0;
+        return;
     if (minor == FIRST_MINOR - 1) {
         reads_frames = true;
     } else if (minor >= FIRST_MINOR && minor - FIRST_MINOR < sizeof layouts / sizeof layouts[0]) {
         layout = &layouts[minor - FIRST_MINOR];
         reads_frames = thread && is_layout_right(thread);
     }
+}
+
+static int try_frames(void *nothing)
+{
+    (void)nothing;
+    emmai_python_try_frames();
     return 0;
 }
 
-/* Asks for it when Python is up; once more at a later sample, should it not be right at that point. */
+/* Asks for it once more, should it not have been right at that point. */
 #define TRIES_MOST 64
 static void ask_to_try(void)
 {
     static unsigned tries;
-    if (Py_IsInitialized() && __atomic_fetch_add(&tries, 1, __ATOMIC_RELAXED) < TRIES_MOST)
+    if (tried_frames && __atomic_fetch_add(&tries, 1, __ATOMIC_RELAXED) < TRIES_MOST)
         Py_AddPendingCall(try_frames, NULL);
 }
 

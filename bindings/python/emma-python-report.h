@@ -61,6 +61,9 @@ typedef struct emmai_python_frame {
 /* Whether Python has the functions for it. */
 bool emmai_python_has_frames(void);
 
+/* Finds out whether frames are read right, at a safe point of the main thread's, with the lock held. Until then none is. */
+void emmai_python_try_frames(void);
+
 /* The numbers of the calling thread's frames, innermost first, each of which the sampler knows by an emmai_python_frame; how many,
  * or why none. */
 enum { EMMAI_FRAMES_NOT_YET = -1, EMMAI_FRAMES_NO_LOCK = -2 };

@@ -49,10 +49,11 @@ static MALLOC_NOINLINE void *drawn(void *block, size_t bytes)
     return block;
 }
 
-static MALLOC_NOINLINE void forget(const void *block)
+static MALLOC_NOINLINE void forget_and_free(void *ctx, void *block, int domain)
 {
     emma_sample_block gone;
     emma_sample_lift(&sampler, block, &gone);
+    below[domain].free(ctx, block);
 }
 
 static MALLOC_NOINLINE void *resize_sample(const PyMemAllocatorEx *functions, void *old,
@@ -101,8 +102,9 @@ static inline void *resize(const PyMemAllocatorEx *functions, void *old, size_t 
     static void name##_free(void *ctx, void *block)                               \
     {                                                                             \
         if (emma_sample_may_have(&sampler, block))                                \
-            forget(block);                                                        \
-        below[domain].free(ctx, block);                                           \
+            forget_and_free(ctx, block, domain);                                  \
+        else                                                                      \
+            below[domain].free(ctx, block);                                       \
     }
 
 enum { RAW, MEM, OBJ };

@@ -153,6 +153,8 @@ static int begin_types(void *nothing)
 {
     static py_method method = { "emma_report_types", take_last, PY_METH_NOARGS, NULL };
     (void)nothing;
+    if (emmai_python_sampler()) /* as a pending call of its own it would slow down the code that runs in this one */
+        emmai_python_try_frames();
     if (is_waiting_to_import()) {
         emmai_python_report_ask_again();
         return 0;
