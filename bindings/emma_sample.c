@@ -2,7 +2,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #endif
-#include "emma_sample.h"
+#include "emma_sample_texts.h"
 
 #include <sched.h>
 #include <string.h>
@@ -26,13 +26,6 @@ static const uint8_t no_filter[1];
 /* Where nothing is due, ever. */
 #define LEFT_FOREVER SIZE_MAX
 
-static void *take_pages(size_t bytes)
-{
-    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return pages == MAP_FAILED ? NULL : pages;
-}
-
 /* False: it stays as it is; what was to be done is not. */
 static bool enter(emma_sampler *sampler)
 {
@@ -52,65 +45,13 @@ static void leave(emma_sampler *sampler)
     __atomic_store_n(&sampler->locked, false, __ATOMIC_RELEASE);
 }
 
-/* ---- byte strings ---- */
-
-static bool make_texts(emma_sample_texts *texts, uint32_t room, size_t byte_room)
-{
-    texts->room = room;
-    texts->byte_room = byte_room;
-    texts->bytes = take_pages(byte_room);
-    texts->ends = take_pages(room * sizeof *texts->ends);
-    texts->index = take_pages(2 * room * sizeof *texts->index);
-    return texts->bytes && texts->ends && texts->index;
-}
-
-static const char *text_of(const emma_sample_texts *texts, uint32_t number, size_t *bytes)
-{
-    const size_t start = number ? texts->ends[number - 1] : 0;
-    *bytes = texts->ends[number] - start;
-    return texts->bytes + start;
-}
-
-/* FNV-1a. */
-static uint32_t hash_text(const unsigned char *text, size_t bytes)
-{
-    uint64_t hash = 0xcbf29ce484222325;
-    for (size_t i = 0; i < bytes; i++)
-        hash = (hash ^ text[i]) * 0x100000001b3;
-    return (uint32_t)(hash ^ hash >> 32);
-}
-
-static uint32_t append(emma_sample_texts *texts, const void *text, size_t bytes)
-{
-    if (texts->count == texts->room || texts->byte_room - texts->used < bytes)
-        return EMMA_SAMPLE_NONE;
-    memcpy(texts->bytes + texts->used, text, bytes);
-    texts->used += bytes;
-    texts->ends[texts->count] = (uint32_t)texts->used;
-    return texts->count++;
-}
-
-static uint32_t intern(emma_sample_texts *texts, const void *text, size_t bytes)
-{
-    const uint32_t mask = 2 * texts->room - 1;
-    uint32_t place = hash_text(text, bytes) & mask;
-    for (; texts->index[place]; place = (place + 1) & mask) {
-        size_t length;
-        const char *found = text_of(texts, texts->index[place] - 1, &length);
-        if (length == bytes && memcmp(found, text, bytes) == 0)
-            return texts->index[place] - 1;
-    }
-    const uint32_t number = append(texts, text, bytes);
-    if (number != EMMA_SAMPLE_NONE)
-        texts->index[place] = number + 1;
-    return number;
-}
+/* ---- frames and stacks ---- */
 
 uint32_t emma_sample_frame(emma_sampler *sampler, const void *key, size_t key_bytes)
 {
     if (!enter(sampler))
         return EMMA_SAMPLE_NONE;
-    const uint32_t frame = intern(&sampler->frames, key, key_bytes);
+    const uint32_t frame = emmai_sample_intern(&sampler->frames, key, key_bytes);
     leave(sampler);
     return frame;
 }
@@ -127,7 +68,8 @@ uint32_t emma_sample_stack(emma_sampler *sampler, const uint32_t *frames, size_t
     }
     if (!count || !enter(sampler))
         return EMMA_SAMPLE_OTHER;
-    const uint32_t site = intern(&sampler->stacks, outermost_first, count * sizeof *frames);
+    const uint32_t site =
+        emmai_sample_intern(&sampler->stacks, outermost_first, count * sizeof *frames);
     leave(sampler);
     return site == EMMA_SAMPLE_NONE ? EMMA_SAMPLE_OTHER : site;
 }
@@ -155,14 +97,14 @@ size_t emma_sample_name(char out[EMMA_SAMPLE_NAME_BYTES], const char *function, 
 
 const char *emma_sample_frame_key(const emma_sampler *sampler, uint32_t frame, size_t *bytes)
 {
-    return text_of(&sampler->frames, frame, bytes);
+    return emmai_sample_text_of(&sampler->frames, frame, bytes);
 }
 
 bool emma_sample_name_next(emma_sampler *sampler, const char *name, size_t bytes)
 {
     emma_sample_texts *names = &sampler->names;
-    return (names->room || make_texts(names, FRAMES_MOST, FRAME_BYTES_MOST)) &&
-           append(names, name, bytes) != EMMA_SAMPLE_NONE;
+    return (names->room || emmai_sample_texts_make(names, FRAMES_MOST, FRAME_BYTES_MOST)) &&
+           emmai_sample_append(names, name, bytes) != EMMA_SAMPLE_NONE;
 }
 
 emma_sample_frame_name emma_sample_frame_of(const emma_sampler *sampler, uint32_t frame)
@@ -172,7 +114,7 @@ emma_sample_frame_name emma_sample_frame_of(const emma_sampler *sampler, uint32_
     if (frame >= texts->count)
         return name;
     size_t bytes;
-    name.function = text_of(texts, frame, &bytes);
+    name.function = emmai_sample_text_of(texts, frame, &bytes);
     name.file = name.function + strlen(name.function) + 1;
     memcpy(&name.line, name.file + strlen(name.file) + 1, sizeof name.line);
     return name;
@@ -181,7 +123,7 @@ emma_sample_frame_name emma_sample_frame_of(const emma_sampler *sampler, uint32_
 size_t emma_sample_frames_of(const emma_sampler *sampler, uint32_t site, const uint32_t **frames)
 {
     size_t bytes;
-    *frames = (const uint32_t *)(const void *)text_of(&sampler->stacks, site, &bytes);
+    *frames = (const uint32_t *)(const void *)emmai_sample_text_of(&sampler->stacks, site, &bytes);
     return bytes / sizeof **frames;
 }
 
@@ -261,7 +203,8 @@ static bool grow_blocks(emma_sampler *sampler)
 {
     emma_sample_block *before = sampler->blocks;
     const size_t room = sampler->block_room;
-    emma_sample_block *blocks = room < BLOCKS_MOST ? take_pages(2 * room * sizeof *blocks) : NULL;
+    emma_sample_block *blocks =
+        room < BLOCKS_MOST ? emmai_sample_pages(2 * room * sizeof *blocks) : NULL;
     if (!blocks)
         return false;
     sampler->blocks = blocks;
@@ -392,13 +335,13 @@ uint32_t emma_sample_fixed_site(emma_sampler *sampler, const char *name)
 
 static bool make_tables(emma_sampler *sampler)
 {
-    sampler->sites = take_pages(SITES_MOST * sizeof *sampler->sites);
+    sampler->sites = emmai_sample_pages(SITES_MOST * sizeof *sampler->sites);
     sampler->block_room = BLOCKS_LEAST;
-    sampler->blocks = take_pages(BLOCKS_LEAST * sizeof *sampler->blocks);
-    sampler->filter = take_pages(BLOCKS_MOST * FILTER_PER_BLOCK);
+    sampler->blocks = emmai_sample_pages(BLOCKS_LEAST * sizeof *sampler->blocks);
+    sampler->filter = emmai_sample_pages(BLOCKS_MOST * FILTER_PER_BLOCK);
     return sampler->sites && sampler->blocks && sampler->filter &&
-           make_texts(&sampler->frames, FRAMES_MOST, FRAME_BYTES_MOST) &&
-           make_texts(&sampler->stacks, SITES_MOST, STACK_BYTES_MOST);
+           emmai_sample_texts_make(&sampler->frames, FRAMES_MOST, FRAME_BYTES_MOST) &&
+           emmai_sample_texts_make(&sampler->stacks, SITES_MOST, STACK_BYTES_MOST);
 }
 
 bool emma_sample_start(emma_sampler *sampler, size_t rate_bytes)

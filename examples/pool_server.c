@@ -23,7 +23,7 @@
  * Build, in the project's top folder (Debian: liblua5.4-dev, libmicrohttpd-dev):
  *     cc -O2 -Icore -Ibindings -Ibindings/lua -Ibindings/report \
  *         -DEMMA_REPORT_DIR='"bindings/report"' $(pkg-config --cflags lua5.4 libmicrohttpd) \
- *         examples/pool_server*.c bindings/report/emma_report*.c bindings/emma_sample.c \
+ *         examples/pool_server*.c bindings/report/emma_report*.c bindings/emma_sample*.c \
  *         bindings/lua/emma_sandbox.c bindings/lua/emma_lua.c core/emma.c \
  *         $(pkg-config --libs lua5.4 libmicrohttpd) -pthread -o pool_server
  *
