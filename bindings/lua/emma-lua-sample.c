@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
-static emma_sampler sampler;
+emma_sampler emmai_sampler;
 static lua_State *running; /* NULL: not sampled */
 static lua_State
     *asked; /* its hook is sample_hook, for samples that wait; only compared: it may be gone */
@@ -93,7 +93,7 @@ static uint32_t frame_of(lua_State *state, lua_Debug *level, int event)
                                              : "function";
     const size_t bytes = emma_sample_name(key, name, is_c ? "[C]" : level->short_src,
                                           level->currentline > 0 ? level->currentline : 0);
-    return emma_sample_frame(&sampler, key, bytes);
+    return emma_sample_frame(&emmai_sampler, key, bytes);
 }
 
 /* `first`: the level that allocated, at the earliest. */
@@ -106,7 +106,7 @@ static uint32_t site_of(lua_State *state, int first, int event)
         frames[count] = frame_of(state, &level, count == 0 ? event : -1);
         count++;
     }
-    return count ? emma_sample_stack(&sampler, frames, count) : left_site;
+    return count ? emma_sample_stack(&emmai_sampler, frames, count) : left_site;
 }
 
 /* ---- the hook ---- */
@@ -132,10 +132,10 @@ static void sample_hook(lua_State *state, lua_Debug *event)
     emmai_cli_renew_interrupt();
     if (asked == state)
         asked = NULL;
-    if (sampler.pending_count && state == running) {
+    if (emmai_sampler.pending_count && state == running) {
         const bool is_call =
             event->event == LUA_HOOKCALL; /* the function called has done nothing yet */
-        emma_sample_settle(&sampler, site_of(state, is_call, event->event));
+        emma_sample_settle(&emmai_sampler, site_of(state, is_call, event->event));
     }
     const int kind = event->event == LUA_HOOKTAILCALL ? LUA_HOOKCALL : event->event;
     if (mask & EVENT_MASK & 1 << kind)
@@ -150,7 +150,7 @@ static void ask(void)
     if (hook == sample_hook || emmai_cli_is_interrupt(hook))
         return;
     if (hook && mask & LUA_MASKCOUNT) {
-        emma_sample_settle(&sampler, counted_site);
+        emma_sample_settle(&emmai_sampler, counted_site);
         return;
     }
     *word_of(running) = (hook_word)hook << MASK_BITS | (hook_word)mask;
@@ -177,54 +177,20 @@ int __wrap_lua_resume(lua_State *state, lua_State *from, int arguments, int *res
 }
 #endif
 
-/* ---- the allocation ---- */
+/* ---- samples ---- */
 
-static __attribute__((noinline)) void draw(const void *block, size_t bytes, size_t tag)
+void emmai_sample_draw(const void *block, size_t bytes, size_t tag)
 {
-    const double weight = emma_sample_draw(&sampler, bytes);
+    const double weight = emma_sample_draw(&emmai_sampler, bytes);
     if (weight == 0)
         return;
-    if (asked && asked != running && sampler.pending_count)
-        emma_sample_settle(&sampler, left_site); /* that thread was left in a C function */
-    emma_sample_add(&sampler, block, bytes, weight, EMMA_SAMPLE_PENDING);
+    if (asked && asked != running && emmai_sampler.pending_count)
+        emma_sample_settle(&emmai_sampler, left_site); /* that thread was left in a C function */
+    emma_sample_add(&emmai_sampler, block, bytes, weight, EMMA_SAMPLE_PENDING);
     if (!running)
         return;
     note_place(tag);
     ask();
-}
-
-static __attribute__((noinline)) void *drawn(void *instance, void *old, size_t osize, size_t bytes)
-{
-    void *block = emmai_watch_alloc(instance, old, osize, bytes);
-    if (block)
-        draw(block, bytes, old ? 0 : osize);
-    return block;
-}
-
-/* Frees or resizes what may be a sample. */
-static __attribute__((noinline)) void *sample_change(void *instance, void *old, size_t before,
-                                                     size_t bytes)
-{
-    emma_sample_block sample;
-    const bool is_sample = emma_sample_lift(&sampler, old, &sample);
-    void *block = emmai_watch_alloc(instance, old, before, bytes);
-    if (is_sample && bytes && !block)
-        emma_sample_put(&sampler, old, before, &sample);
-    else if (is_sample && bytes && bytes <= before)
-        emma_sample_put(&sampler, block, bytes, &sample);
-    if (block && bytes > before && emma_sample_is_due(&sampler, bytes))
-        draw(block, bytes, 0);
-    return block;
-}
-
-/* Mostly a jump to what is under this. What is refused there counts here: that is rare. */
-static void *sample_alloc(void *instance, void *ptr, size_t osize, size_t nsize)
-{
-    if (ptr && emma_sample_may_have(&sampler, ptr))
-        return sample_change(instance, ptr, osize, nsize);
-    if ((!ptr || nsize > osize) && emma_sample_is_due(&sampler, nsize))
-        return drawn(instance, ptr, osize, nsize);
-    return emmai_watch_alloc(instance, ptr, osize, nsize);
 }
 
 /* ---- begin and end ---- */
@@ -246,14 +212,14 @@ static void try_place(lua_State *state, lua_Debug *event)
         table_opcode = (*saved_place(event))[-TRIED_BEFORE] & OPCODE_MASK;
 }
 
-lua_Alloc emmai_sample_start(size_t rate_bytes)
+bool emmai_sample_start(size_t rate_bytes)
 {
-    return emma_sample_start(&sampler, rate_bytes) ? sample_alloc : emmai_watch_alloc;
+    return emma_sample_start(&emmai_sampler, rate_bytes);
 }
 
 void emmai_sample_begin(lua_State *state)
 {
-    if (!sampler.on)
+    if (!emmai_sampler.on)
         return;
     if (luaL_loadstring(state, TRIED_CODE) == LUA_OK) {
         lua_sethook(state, try_place, LUA_MASKCOUNT, 1);
@@ -262,9 +228,9 @@ void emmai_sample_begin(lua_State *state)
     } else {
         lua_pop(state, 1);
     }
-    emma_sample_settle(&sampler, emma_sample_fixed_site(&sampler, "(start of Lua)"));
-    counted_site = emma_sample_fixed_site(&sampler, "(while a hook of the program's counts)");
-    left_site = emma_sample_fixed_site(&sampler, "(a coroutine that began or was left)");
+    emma_sample_settle(&emmai_sampler, emma_sample_fixed_site(&emmai_sampler, "(start of Lua)"));
+    counted_site = emma_sample_fixed_site(&emmai_sampler, "(while a hook of the program's counts)");
+    left_site = emma_sample_fixed_site(&emmai_sampler, "(a coroutine that began or was left)");
     running = state;
 }
 
@@ -272,10 +238,10 @@ void emmai_sample_begin(lua_State *state)
 void emmai_sample_end(void)
 {
     running = NULL;
-    emma_sample_stop(&sampler);
+    emma_sample_stop(&emmai_sampler);
 }
 
 void emmai_sample_tell(emma_report *report)
 {
-    report->sampler = sampler.rate_bytes ? &sampler : NULL;
+    report->sampler = emmai_sampler.rate_bytes ? &emmai_sampler : NULL;
 }

@@ -176,10 +176,10 @@ bool emmai_state_open(void)
     }
     if (self->options.exports)
         export_instance(self);
-    lua_Alloc alloc =
-        self->options.report_path != NULL ? emmai_watch_start(self->instance) : emma_lua_alloc;
-    if (self->options.sample_bytes != 0)
-        alloc = emmai_sample_start(self->options.sample_bytes);
+    const size_t rate_bytes = self->options.sample_bytes;
+    const bool samples = rate_bytes != 0 && emmai_sample_start(rate_bytes);
+    lua_Alloc alloc = self->options.report_path != NULL ? emmai_watch_start(self->instance, samples)
+                                                        : emma_lua_alloc;
     self->state = lua_newstate(alloc, self->instance);
     if (self->state == NULL) {
         emmai_cli_message(self->program, "cannot create state: not enough memory");

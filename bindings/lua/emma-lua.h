@@ -135,10 +135,8 @@ void emmai_repl_run(lua_State *state);
 
 /* emma-lua-watch.c */
 
-/* Starts to note down what happens in the instance; the lua_Alloc that does it. */
-lua_Alloc emmai_watch_start(emma *instance);
-
-void *emmai_watch_alloc(void *instance, void *ptr, size_t osize, size_t nsize);
+/* Starts to note down what happens in the instance, and to draw samples; the lua_Alloc that does it. */
+lua_Alloc emmai_watch_start(emma *instance, bool with_samples);
 
 /* The program begins: what types take more from now on is growth. */
 void emmai_watch_begin(void);
@@ -151,8 +149,13 @@ void emmai_watch_tell(emma_report *report);
 
 /* emma-lua-sample.c */
 
-/* Starts to take samples, over emmai_watch_alloc; the lua_Alloc that does it, or that one where there is no memory for it. */
-lua_Alloc emmai_sample_start(size_t rate_bytes);
+extern emma_sampler emmai_sampler;
+
+/* Starts to take samples; false: the kernel has no memory for it. */
+bool emmai_sample_start(size_t rate_bytes);
+
+/* Takes a sample of a new block, if it is one; `tag`: what Lua told of it. */
+void emmai_sample_draw(const void *block, size_t bytes, size_t tag);
 
 /* The program begins in this state: sites are told from now on. No-ops without samples. */
 void emmai_sample_begin(lua_State *state);

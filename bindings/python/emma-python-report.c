@@ -27,7 +27,7 @@ void emmai_python_watch(size_t bytes)
     static ptrdiff_t bytes_left;
     if (__atomic_sub_fetch(&bytes_left, (ptrdiff_t)bytes, __ATOMIC_RELAXED) > 0)
         return;
-    __atomic_store_n(&bytes_left, EMMA_REPORT_TICK_BYTES, __ATOMIC_RELAXED);
+    __atomic_store_n(&bytes_left, (ptrdiff_t)EMMA_REPORT_TICK_BYTES, __ATOMIC_RELAXED);
     emma_report_series_tick(&series);
     if (!__atomic_load_n(&asks_for_types, __ATOMIC_RELAXED) &&
         !__atomic_exchange_n(&asks_for_types, true, __ATOMIC_RELAXED) &&

@@ -12,7 +12,7 @@
 #include "emma.h"
 
 /* Bytes allocated from tick to tick. */
-#define EMMA_REPORT_TICK_BYTES ((ptrdiff_t)64 << 10)
+#define EMMA_REPORT_TICK_BYTES ((size_t)64 << 10)
 
 #define EMMA_REPORT_POINTS 512
 
@@ -45,13 +45,11 @@ void emma_report_series_tick(emma_report_series *series);
 void emma_report_series_end(emma_report_series *series);
 
 /* Counts down what was allocated; whether it is time for what is done now and then, a tick for one. */
-static inline bool emma_report_is_due(ptrdiff_t *bytes_left, size_t allocated)
+static inline bool emma_report_is_due(size_t *bytes_left, size_t allocated)
 {
-    if (__builtin_sub_overflow(*bytes_left, allocated, bytes_left) || *bytes_left <= 0) {
-        *bytes_left = EMMA_REPORT_TICK_BYTES;
-        return true;
-    }
-    return false;
+    const bool is_due = __builtin_expect(allocated >= *bytes_left, 0);
+    *bytes_left = is_due ? EMMA_REPORT_TICK_BYTES : *bytes_left - allocated;
+    return is_due;
 }
 
 #endif

@@ -32,7 +32,7 @@ static void check_order(const emma *instance)
 
 int main(void)
 {
-    ptrdiff_t left = 0;
+    size_t left = 0;
     CHECK(emma_report_is_due(&left, 1)); /* from the start on */
     CHECK(!emma_report_is_due(&left, EMMA_REPORT_TICK_BYTES - 1));
     CHECK(emma_report_is_due(&left, 1));
