@@ -5,8 +5,10 @@ import os
 import sys
 from typing import Callable, Generic, Iterable, TextIO, TypeVar
 
+from ._out import write
 from ._sites import Report, Stack, frame_text, load, sites_of
 from ._size import format_size
+from ._text import printable
 
 _MOST_ROWS = 15
 
@@ -122,21 +124,20 @@ def _signed(number: int) -> str:
 
 
 class _Printer:
-    """Lines of text; what grew is red and what shrank is green, on a terminal."""
+    """Lines of text; what grew is red and what shrank is green, where there are colours."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._colour = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    def __init__(self, colour: bool) -> None:
+        self.lines: list[str] = []
+        self._colour = colour
 
     def line(self, text: str = "") -> None:
-        print("".join(letter if letter.isprintable() else "?" for letter in text), file=self._stream)
+        self.lines.append(printable(text))
 
     def row(self, growth: int, size: str, count: str, rest: str) -> None:
         text = f"{size:>14} {count:>12}"
         if self._colour and growth:
             text = f"\033[{31 if growth > 0 else 32}m{text}\033[0m"
-        rest = "".join(letter if letter.isprintable() else "?" for letter in rest)
-        print(f"{text}  {rest}", file=self._stream)
+        self.lines.append(f"{text}  {printable(rest)}")
 
 
 def _print_table(out: _Printer, title: str, rows: list[Row[Name]] | None, name: Callable[[Row[Name]], str]) -> None:
@@ -157,8 +158,8 @@ def _site_name(row: Row[Stack]) -> str:
     return " <- ".join(frame_text(frame) for frame in reversed(row.name[-3:]))
 
 
-def print_comparison(comparison: Comparison, stream: TextIO) -> None:
-    out = _Printer(stream)
+def _text_of(comparison: Comparison, colour: bool) -> str:
+    out = _Printer(colour)
     out.line(f"From {comparison.paths[0]} to {comparison.paths[1]}")
     for note in comparison.notes:
         out.line(f"note: {note}")
@@ -171,13 +172,15 @@ def print_comparison(comparison: Comparison, stream: TextIO) -> None:
     _print_table(out, "Live bytes by allocation site, estimated", comparison.sites, _site_name)
     _print_table(out, "Bytes by type", comparison.types, lambda row: row.name)
     _print_table(out, "Live bytes by size class", comparison.classes, lambda row: f"blocks of {row.name} bytes")
+    return "\n".join(out.lines)
+
+
+def _has_colours(stream: TextIO | None) -> bool:
+    return (stream is not None and stream.isatty() and "NO_COLOR" not in os.environ
+            and os.environ.get("TERM") != "dumb")
 
 
 def diff(path_before: str, path_now: str, as_json: bool) -> None:
     """Prints what grew."""
     comparison = Comparison(path_before, path_now)
-    if as_json:
-        json.dump(comparison.to_json(), sys.stdout, indent=1)
-        print()
-    else:
-        print_comparison(comparison, sys.stdout)
+    write(json.dumps(comparison.to_json(), indent=1) if as_json else _text_of(comparison, _has_colours(sys.stdout)))

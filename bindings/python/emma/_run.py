@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
+from ._out import EXIT_FAILED, complain, guarded, write
 from ._process import NAME, NAME_OF_ALL, path_of
 from ._report import why_not
 from ._size import format_size, parse_size
 
 PROGRAM = "python -m emma"
 EXIT_USAGE = 2
-EXIT_FAILED = 1
 
 # Options that take a value, in front of the program.
 _SAMPLE_BYTES = 512 << 10
@@ -145,8 +145,7 @@ def _split_cluster(letters: str, rest: Iterator[str], flags: list[str]) -> bool:
 
 
 def _fail(message: object, status: int) -> int:
-    if sys.stderr is not None:
-        print(f"{PROGRAM} run: {message}", file=sys.stderr)
+    complain(f"{PROGRAM} run", message)
     return status
 
 
@@ -305,19 +304,27 @@ def _tell(asked: argparse.Namespace) -> int:
     try:
         if asked.command == "diff":
             _diff.diff(asked.before, asked.now, asked.json)
-            sys.stdout.flush()
         else:
             _sites.flame(asked.report, asked.out)
         return 0
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+        return 0
     except (_sites.BadReport, ValueError) as error:
         why = str(error)
     except OSError as error:
         why = f"{asked.out}: {error.strerror}" if asked.command == "flame" else str(error)
-    print(f"{PROGRAM} {asked.command}: {why}", file=sys.stderr)
-    return EXIT_FAILED
+    return complain(f"{PROGRAM} {asked.command}", why)
+
+
+def tell_doctor() -> int:
+    """What ``emma doctor`` has the Python do that it starts."""
+    import emma
+
+    def tell() -> int:
+        write(emma.doctor())
+        return 0
+
+    return guarded(f"{PROGRAM} doctor", tell)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -331,5 +338,5 @@ def main(arguments: list[str] | None = None) -> int:
         return top(arguments[1:])
     asked = _parser().parse_args(arguments)
     if asked.command in ("diff", "flame"):
-        return _tell(asked)
-    return _run(_run_parser().parse_args([]), ["-c", "import emma; print(emma.doctor())"])
+        return guarded(f"{PROGRAM} {asked.command}", lambda: _tell(asked))
+    return _run(_run_parser().parse_args([]), ["-c", "import sys, emma._run; sys.exit(emma._run.tell_doctor())"])

@@ -3,16 +3,15 @@
 import argparse
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Sequence
 
+from ._out import EXIT_FAILED, complain, guarded, write
 from ._top_page import Ended, Instance, Key, Look, Process, TopError, exporting, program_of
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRichComparison
 
 PROGRAM = "emma top"
-EXIT_FAILED = 1
 
 _INTERVAL_LEAST = 0.1
 _INTERVAL_MOST = 3600.0
@@ -176,14 +175,14 @@ def as_json(look: Look) -> dict[str, object]:
 def _list(asks_json: bool) -> int:
     looks = list(exporting())
     if asks_json:
-        print(json.dumps([as_json(look) for look in looks], indent=2))
+        write(json.dumps([as_json(look) for look in looks], indent=2))
     elif not looks:
-        print("no process exports here that this user may look at")
+        write("no process exports here that this user may look at")
     else:
         rows = [["PID", "PROGRAM", "INSTANCES", "FOOTPRINT"]]
         rows += [[str(look.pid), look.program, str(len(look.instances)),
                   size_text(totals_of(look.instances)["footprint_bytes"])] for look in looks]
-        print("\n".join(_lines(rows, [False, True, False, False])))
+        write("\n".join(_lines(rows, [False, True, False, False])))
     return 0
 
 
@@ -232,16 +231,15 @@ def _watch(process: Process, interval: float) -> str | None:
 
 
 def _fail(what: str) -> int:
-    print(f"{PROGRAM}: {what}", file=sys.stderr)
-    return EXIT_FAILED
+    return complain(PROGRAM, what)
 
 
 def _show(process: Process, options: argparse.Namespace) -> int:
     look = process.look()
     if options.json:
-        print(json.dumps(as_json(look), indent=2))
+        write(json.dumps(as_json(look), indent=2))
     elif options.once or not os.isatty(1):
-        print(table(look))
+        write(table(look))
     else:
         why = _watch(process, options.interval)
         if why:
@@ -260,7 +258,7 @@ def _top(options: argparse.Namespace) -> int:
     try:
         return _show(process, options)
     except TopError as error:  # it was there
-        print(f"{PROGRAM}: process {process.pid} ({process.program}): {error}")
+        write(f"{PROGRAM}: process {process.pid} ({process.program}): {error}")
         return 0 if isinstance(error, Ended) else EXIT_FAILED
     finally:
         process.close()
@@ -270,11 +268,6 @@ def main(arguments: list[str]) -> int:
     """Runs ``emma top ARGUMENTS``; the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        status = _top(options)
-        sys.stdout.flush()
-        return status
+        return guarded(PROGRAM, lambda: _top(options))
     except KeyboardInterrupt:
-        return 0
-    except BrokenPipeError:  # who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
