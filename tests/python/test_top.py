@@ -277,10 +277,15 @@ def page(magic=b"emma-top", version=1, process=pid, closed=0, slots=1, slot_byte
 """
 
 
-class Errors(TopTest):
+class ForgedTest(TopTest):
     def forged(self, how: str) -> Program:
         return self.start(sys.executable, "-c", f"{FORGES}\n{how}\nprint('ready', flush=True)\ntime.sleep(600)")
 
+    def named(self, name: str) -> Program:
+        return self.forged(f"page(name={name!r}.encode()[:31])")
+
+
+class Errors(ForgedTest):
     def test_no_such_process(self) -> None:
         program = self.start(sys.executable, "-c", "pass", ready=None)
         program.wait(SECONDS)
@@ -335,24 +340,48 @@ class Errors(TopTest):
         self.assertEqual(self.json_of(program.pid)["instances"], [])
 
     def test_orders_to_the_terminal(self) -> None:
-        program = self.forged("page(name='\\x1b[2J\\n\\u65e5\\u0301\\xe9'.encode())")
-        self.assertEqual(self.json_of(program.pid)["instances"][0]["name"], "?[2J???\xe9")
-        self.assertNotIn("\x1b", self.top(program.pid).stdout)
+        program = self.forged("page(name='\\x1b[2J\\n\\x9b\\u202e'.encode() + b'\\xff')")
+        self.assertEqual(self.json_of(program.pid)["instances"][0]["name"], r"\x1b[2J\n\x9b\u202e\xff")
+        self.assertIn(r" \x1b[2J\n\x9b\u202e\xff ", self.top(program.pid).stdout)
 
     def test_name_of_the_program(self) -> None:
         program = self.forged("open('/proc/self/comm', 'w').write('\\x1b[31mx')")
-        self.assertIn(f"process {program.pid} (?[31mx): it exports nothing", self.top(program.pid).stderr)
+        self.assertIn(f"process {program.pid} (\\x1b[31mx): it exports nothing", self.top(program.pid).stderr)
+
+
+NAME = "\u65e5\u672c\u8a9e \u0416 e\u0301 \xe9"
+NAME_IN_ASCII = r"\u65e5\u672c\u8a9e \u0416 e\u0301 \xe9"
+
+
+class Names(ForgedTest):
+    """Names in letters of other languages."""
+
+    def test_as_they_are(self) -> None:
+        program = self.named(NAME)
+        self.assertEqual(self.json_of(program.pid)["instances"][0]["name"], NAME)
+        heading, row = self.top(program.pid, env=environment(LC_ALL="C.UTF-8")).stdout.splitlines()[3:]
+        # Three letters of two columns, and one of none.
+        self.assertEqual(row.index("kind") + 3 - 1, heading.index("KIND"))
+
+    def test_where_stdout_has_them_not(self) -> None:
+        program = self.named(NAME)
+        heading, row = self.top(program.pid, env=environment(PYTHONIOENCODING="ascii")).stdout.splitlines()[3:]
+        self.assertIn(f"  {NAME_IN_ASCII}  kind", row)
+        self.assertEqual(row.index("kind"), heading.index("KIND"))
+
+    def test_cut_in_a_letter(self) -> None:
+        self.assertEqual(self.json_of(self.named("x" * 30 + "\xe9").pid)["instances"][0]["name"], "x" * 30)
 
 
 @unittest.skipUnless(TMUX, "no tmux to look at a screen with")
-class Screen(TopTest):
+class Screen(ForgedTest):
     def tmux(self, *arguments: object) -> str:
         return subprocess.run([TMUX, "-S", str(self.folder / "tmux"), *map(str, arguments)], capture_output=True, text=True,
                               timeout=SECONDS, check=True, env=environment(TERM="xterm-256color", LC_ALL="C.UTF-8")).stdout
 
-    def open(self, *arguments: object, width: int = 120, height: int = 24) -> None:
+    def open(self, *arguments: object, width: int = 120, height: int = 24, before: str = "") -> None:
         """emma top in a terminal of that size."""
-        command = f"{sys.executable} -m emma top {' '.join(map(str, arguments))}; echo status $?; sleep 600"
+        command = f"{before} {sys.executable} -m emma top {' '.join(map(str, arguments))}; echo status $?; sleep 600"
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, command)
         self.addCleanup(self.tmux, "kill-server")
 
@@ -471,6 +500,18 @@ class Screen(TopTest):
         self.press("C-c")
         shown = self.await_screen(lambda s: "status" in s)
         self.assertNotIn("Traceback", shown)
+
+    def test_names(self) -> None:
+        program = self.named(NAME)
+        self.open(program.pid)
+        shown = self.await_screen(lambda s: NAME in s).splitlines()
+        heading, row = shown[3:5]
+        self.assertEqual(row.index("kind") + 3 - 1, heading.index("KIND"))
+
+    def test_names_where_there_is_no_utf_8(self) -> None:
+        program = self.named(NAME)
+        self.open(program.pid, before="LC_ALL=C")
+        self.await_screen(lambda s: NAME_IN_ASCII.split()[0] in s)
 
     def test_terminal_that_is_none(self) -> None:
         program = self.python_program()

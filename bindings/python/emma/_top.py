@@ -5,7 +5,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Sequence
 
-from ._out import EXIT_FAILED, complain, guarded, write
+from ._out import EXIT_FAILED, complain, encoding_of_stdout, guarded, write
+from ._text import padded, representable, width_of
 from ._top_page import Ended, Instance, Key, Look, Process, TopError, exporting, program_of
 
 if TYPE_CHECKING:
@@ -148,11 +149,11 @@ def totals_text(look: Look) -> str:
 
 
 def _lines(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> Iterator[str]:
-    """Rows of words in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
+    """Rows of words in columns, as stdout has them."""
+    rows = [[representable(word, encoding_of_stdout()) for word in row] for row in rows]
+    widths = [max(map(width_of, column)) for column in zip(*rows)]
     for row in rows:
-        yield "  ".join(word.ljust(width) if text else word.rjust(width)
-                        for word, width, text in zip(row, widths, is_text)).rstrip()
+        yield "  ".join(padded(word, width, not text) for word, width, text in zip(row, widths, is_text)).rstrip()
 
 
 def table(look: Look) -> str:

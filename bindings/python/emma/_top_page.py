@@ -4,12 +4,14 @@ The page is found by its descriptor in /proc/PID/fd and mapped to be read only, 
 nothing of the library is needed here. Whatever is in it is checked, as others wrote it.
 """
 
+import codecs
 import mmap
 import os
 import struct
 import time
-import unicodedata
 from typing import Any, Iterator, NamedTuple
+
+from ._text import printable
 
 _LINK = "/memfd:emma-export"
 _MAGIC = b"emma-top"
@@ -18,6 +20,7 @@ _HEAD = struct.Struct("<8s6I2Q2I16s")
 _SLOT = struct.Struct("<IIQ32s16s15Q")
 _UNKNOWN = (1 << 64) - 1
 _SLOTS_MOST = 1 << 21
+_DECODER = codecs.getincrementaldecoder("utf-8")
 
 # A slot that is just being written, or a page that another is just taking the place of, is looked at again.
 _TRIES = 20
@@ -72,14 +75,11 @@ _FIRST_FIGURE = Instance._fields.index("limit_bytes")
 _MAYBE_NONE = ("limit_bytes", "soft_limit_bytes", "live_bytes", "live_blocks")
 
 
-def printable(text: str) -> str:
-    """Text of others, for a terminal: one column for each letter, and no orders to it."""
-    return "".join(letter if letter.isprintable() and not unicodedata.combining(letter)
-                   and unicodedata.east_asian_width(letter) not in "WF" else "?" for letter in text)
-
-
 def _text(raw: bytes) -> str:
-    return printable(raw.split(b"\0", 1)[0].decode(errors="replace"))
+    """A text that ends with a null byte or with its room; there, half a letter is left out."""
+    text = raw.split(b"\0", 1)[0]
+    is_cut = len(text) >= len(raw) - 1
+    return printable(_DECODER("backslashreplace").decode(text, final=not is_cut))
 
 
 class _Page:

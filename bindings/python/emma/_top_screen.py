@@ -3,6 +3,7 @@
 import curses
 import time
 
+from ._text import cut, padded, representable
 from ._top import (BY_FOOTPRINT, COLUMNS, Column, head_of, ordered, rates_between, seconds_text, size_text, totals_text,
                    used_share)
 from ._top_page import Instance, Key, Process
@@ -65,6 +66,8 @@ class _Screen:
         self._backwards = self._paused = self._helps = False
         self._first = 0
         self._colors = self._make_colors()
+        # Without wide characters curses takes a letter of several bytes for several.
+        self._encoding = window.encoding if hasattr(window, "get_wch") else "ascii"
 
     @staticmethod
     def _make_colors() -> dict[str, int]:
@@ -78,12 +81,16 @@ class _Screen:
                 colors[name] |= curses.color_pair(number)
         return colors
 
+    def _shown(self, text: str) -> str:
+        """As the terminal has it."""
+        return representable(text, self._encoding)
+
     def _put(self, line: int, at: int, text: str, color: str = "plain") -> None:
         height, width = self._window.getmaxyx()
         if line >= height or at >= width:
             return
         try:
-            self._window.addnstr(line, at, text, width - at, self._colors[color])
+            self._window.addstr(line, at, cut(text, width - at), self._colors[color])
         except curses.error:
             pass  # the last cell of the screen cannot be written without an error
 
@@ -120,8 +127,8 @@ class _Screen:
             if column.name == "LIMIT":
                 self._bar(line, at, instance, width)
             else:
-                text = column.text(instance, self._rates.get(instance.key))[:width]
-                self._put(line, at, text.ljust(width) if column.is_text else text.rjust(width))
+                text = cut(self._shown(column.text(instance, self._rates.get(instance.key))), width)
+                self._put(line, at, padded(text, width, not column.is_text))
             at += width + _GAP
 
     def _heading(self, line: int, columns: list[Column], widths: dict[str, int]) -> None:
@@ -129,9 +136,9 @@ class _Screen:
         at = 0
         for column in columns:
             width = widths[column.name]
-            text = column.name[:width]
+            text = cut(column.name, width)
             sorts = column is COLUMNS[self._sort]
-            self._put(line, at, text.ljust(width) if column.is_text else text.rjust(width), "sorted" if sorts else "head")
+            self._put(line, at, padded(text, width, not column.is_text), "sorted" if sorts else "head")
             at += width + _GAP
         self._mark_sorted(line, columns, widths)
 
@@ -172,7 +179,7 @@ class _Screen:
     def draw(self) -> None:
         self._window.erase()
         height, width = self._window.getmaxyx()
-        self._put(0, 0, "emma top: " + head_of(self._look), "title")
+        self._put(0, 0, "emma top: " + self._shown(head_of(self._look)), "title")
         notes = ", ".join(self._notes())
         if notes:
             self._put(0, max(0, width - len(notes)), notes, "full")
