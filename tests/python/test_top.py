@@ -277,6 +277,11 @@ def page(magic=b"emma-top", version=1, process=pid, closed=0, slots=1, slot_byte
 """
 
 
+BECOMES_NOBODY = "os.setgroups([])\nos.setgid(65534)\nos.setuid(65534)"
+
+ENTERS_A_NAMESPACE = "if ctypes.CDLL(None).unshare(0x10000000) != 0: sys.exit(77)  # CLONE_NEWUSER"
+
+
 class ForgedTest(TopTest):
     def forged(self, how: str) -> Program:
         return self.start(sys.executable, "-c", f"{FORGES}\n{how}\nprint('ready', flush=True)\ntime.sleep(600)")
@@ -309,13 +314,27 @@ class Errors(ForgedTest):
     def test_nothing_exported(self) -> None:
         self.assert_fails(self.top(os.getpid()), "exports nothing", "--export", "EMMA_OPTIONS=export=1")
 
+    def top_after(self, step: str, pid: int) -> Done:
+        """emma top in a process that has taken a step; what it imports is read before that."""
+        code = ("import ctypes, os, sys, emma._top\nfrom emma._run import main\n"
+                "emma._top._parser().parse_args(['1'])\n"
+                f"{step}\nsys.exit(main(['top', sys.argv[1]]))")
+        return self.python("-c", code, pid)
+
     @unittest.skipUnless(os.getuid() == 0, "needs root to become another user")
-    def test_no_permission(self) -> None:
-        program = self.python_program()
-        code = ("import os, sys, emma._top\nfrom emma._run import main\n"
-                "emma._top._parser().parse_args(['1'])  # imports what the other user may not read\n"
-                "os.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\nsys.exit(main(['top', sys.argv[1]]))")
-        self.assert_fails(self.python("-c", code, program.pid), "no permission")
+    def test_another_user(self) -> None:
+        self.assert_fails(self.top_after(BECOMES_NOBODY, self.python_program().pid), "no permission: it is another user's")
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root to become another user")
+    def test_process_that_changed_its_user(self) -> None:
+        program = self.forged(BECOMES_NOBODY)
+        self.assert_fails(self.top_after(BECOMES_NOBODY, program.pid), "no permission: it lets nobody look at it")
+
+    def test_another_namespace(self) -> None:
+        done = self.top_after(ENTERS_A_NAMESPACE, self.python_program().pid)
+        if done.returncode == 77:
+            self.skipTest("no user namespaces here")
+        self.assert_fails(done, "no permission: it ", "is in another user namespace")
 
     def test_another_version(self) -> None:
         program = self.forged("page(version=7)")

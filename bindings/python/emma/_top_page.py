@@ -182,12 +182,31 @@ def program_of(pid: int) -> str:
         return "?"
 
 
+def _status(pid: int) -> dict[bytes, list[bytes]]:
+    """What the kernel tells of it, by name."""
+    lines = (line.partition(b":") for line in _read(pid, "status").splitlines())
+    return {name: values.split() for name, _, values in lines}
+
+
 def _names_of(pid: int) -> set[int]:
     """The numbers that the process has: another one in each container around it."""
-    for line in _read(pid, "status").splitlines():
-        if line.startswith(b"NSpid:"):
-            return {int(number) for number in line.split()[1:]}
-    return {pid}
+    return {int(number) for number in _status(pid).get(b"NSpid", [])} or {pid}
+
+
+def _why_denied(pid: int) -> str:
+    """What the kernel has against this process's looking at another: see PTRACE_MODE_READ in ptrace(2)."""
+    try:
+        its, own, its_files = _status(pid), _status(os.getpid()), os.stat(f"/proc/{pid}/fd").st_uid
+        its_user, its_rights, own_rights = its[b"Uid"], int(its[b"CapPrm"][0], 16), int(own[b"CapEff"][0], 16)
+        user = own[b"Uid"][1]
+    except (OSError, KeyError, ValueError, IndexError):
+        return "no permission"
+    if its_user[:3] != [user] * 3:
+        return "no permission: it is another user's"
+    if its_files != int(user):
+        return "no permission: it lets nobody look at it, as programs that changed their user do (PR_SET_DUMPABLE)"
+    more = "has more capabilities than this one, or " if its_rights & ~own_rights else ""
+    return f"no permission: it {more}is in another user namespace, or a security module forbids it"
 
 
 def _open_pages(pid: int) -> Iterator[_Page]:
@@ -259,7 +278,7 @@ class Process:
             try:
                 self._pages, changing = _find_pages(self.pid)
             except PermissionError:
-                raise TopError("no permission: it is another user's") from None
+                raise TopError(_why_denied(self.pid)) from None
             except OSError:
                 raise Ended("it has ended") from None
             if self._pages or not changing:
