@@ -1,5 +1,11 @@
 /* emma_control.c - what the modules for Lua and Python are made of, as one translation unit: its
  * internals are static. See emma_control.h. */
+
+/* For memmem. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include "emma_control.h"
 #include "emma_export.h"
 

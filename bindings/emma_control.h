@@ -26,8 +26,9 @@ enum control_kind {
 };
 
 typedef struct control_error {
-    unsigned kind; /* enum emma_sandbox_status or enum control_kind */
-    char message[EMMA_SANDBOX_MESSAGE_BYTES];
+    unsigned kind;                            /* enum emma_sandbox_status or enum control_kind */
+    char message[EMMA_SANDBOX_MESSAGE_BYTES]; /* may have null characters in it */
+    size_t message_bytes;
     char traceback[EMMA_SANDBOX_TRACEBACK_BYTES];
 } control_error;
 
@@ -38,9 +39,12 @@ void control_end(control_error *before);
 /* Whether an error of a script's is this text, which a function of the host's raised: at most with a
  * place before it. */
 bool control_is_text(const control_error *error, const char *text);
+/* Whether the text is anywhere in it. */
+bool control_has_text(const control_error *error, const char *text);
 
-/* Copies a text, as much of it as there is room for, without half a character of UTF-8 at its end. */
-void control_copy_text(char *copy, size_t room, const char *text);
+/* Copies a text, as much of it as there is room for, without half a character of UTF-8 at its end;
+ * a null character as "\0". */
+void control_copy_text(char *copy, size_t room, const char *text, size_t bytes);
 
 /* What the kind of an error is called: "error", "memory", ..., "closed", "corrupt", "refused". */
 const char *control_kind_text(unsigned kind);

@@ -29,23 +29,43 @@ static size_t first_place_end(const char *message)
 
 bool control_is_text(const control_error *error, const char *text)
 {
-    const size_t bytes = strlen(error->message), text_bytes = strlen(text);
+    const size_t bytes = error->message_bytes, text_bytes = strlen(text);
     if (error->kind != EMMA_SANDBOX_ERROR || bytes < text_bytes)
         return false;
     const size_t before = bytes - text_bytes;
-    if (strcmp(error->message + before, text) != 0)
+    if (memcmp(error->message + before, text, text_bytes) != 0)
         return false;
     return before == 0 || first_place_end(error->message) == before;
 }
 
-void control_copy_text(char *copy, size_t room, const char *text)
+bool control_has_text(const control_error *error, const char *text)
 {
-    size_t bytes = strlen(text);
-    if (bytes >= room)
-        for (bytes = room - 1; bytes && ((unsigned char)text[bytes] & 0xC0) == 0x80;)
-            bytes--;
-    memcpy(copy, text, bytes);
-    copy[bytes] = '\0';
+    return memmem(error->message, error->message_bytes, text, strlen(text)) != NULL;
+}
+
+/* How many bytes the character at the beginning of a text has; of one that is no UTF-8, some. */
+static size_t character_bytes(const char *text, size_t bytes)
+{
+    size_t count = 1;
+    while (count < bytes && ((unsigned char)text[count] & 0xC0) == 0x80)
+        count++;
+    return count;
+}
+
+void control_copy_text(char *copy, size_t room, const char *text, size_t bytes)
+{
+    static const char null_character[] = "\\0";
+    size_t used = 0;
+    for (size_t at = 0, taken; at < bytes; at += taken) {
+        taken = character_bytes(text + at, bytes - at);
+        const bool is_null = text[at] == '\0';
+        const size_t more = is_null ? sizeof null_character - 1 : taken;
+        if (used + more >= room)
+            break;
+        memcpy(copy + used, is_null ? null_character : text + at, more);
+        used += more;
+    }
+    copy[used] = '\0';
 }
 
 const char *control_kind_text(unsigned kind)
@@ -68,6 +88,7 @@ void control_fail(unsigned kind, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(last_error->message, sizeof last_error->message, format, arguments);
     va_end(arguments);
+    last_error->message_bytes = strlen(last_error->message);
     last_error->traceback[0] = '\0';
     last_error->kind = kind;
 }

@@ -5,8 +5,13 @@ static bool note_sandbox(const emma_sandbox *sandbox, enum emma_sandbox_status s
 {
     if (status == EMMA_SANDBOX_DONE)
         return true;
-    const char *message = emma_sandbox_message(sandbox);
-    control_fail(status, "%s", *message ? message : emma_sandbox_status_text(status));
+    size_t bytes;
+    const char *message = emma_sandbox_message_bytes(sandbox, &bytes);
+    control_fail(status, "%s", emma_sandbox_status_text(status));
+    if (bytes) {
+        memcpy(last_error->message, message, bytes + 1);
+        last_error->message_bytes = bytes;
+    }
     snprintf(last_error->traceback, sizeof last_error->traceback, "%s",
              emma_sandbox_traceback(sandbox));
     return false;

@@ -74,7 +74,7 @@ static void emma_push_error(lua_State *state, const control_error *error)
     lua_createtable(state, 0, 3);
     lua_pushstring(state, control_kind_text(error->kind));
     lua_setfield(state, -2, "kind");
-    lua_pushstring(state, error->message);
+    lua_pushlstring(state, error->message, error->message_bytes);
     lua_setfield(state, -2, "message");
     lua_pushstring(state, error->traceback);
     lua_setfield(state, -2, "traceback");
@@ -98,7 +98,7 @@ static bool emma_call_succeeded(const emma_call *call)
     if (!call->error.kind)
         return true;
     emma_push_place(state);
-    lua_pushfstring(state, "%s", call->error.message);
+    lua_pushlstring(state, call->error.message, call->error.message_bytes);
     lua_concat(state, 2);
     return false;
 }
@@ -210,8 +210,9 @@ static int emma_run_errand(lua_State *state)
 static int emma_note_error(lua_State *state)
 {
     emma_call *call = emma_innermost;
-    const char *text = luaL_tolstring(state, 1, NULL);
-    control_copy_text(call->noted, EMMA_CALL_TEXT_BYTES, text);
+    size_t bytes;
+    const char *text = luaL_tolstring(state, 1, &bytes);
+    control_copy_text(call->noted, EMMA_CALL_TEXT_BYTES, text, bytes);
     lua_settop(state, 1);
     return 1;
 }

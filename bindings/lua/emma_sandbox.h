@@ -67,6 +67,7 @@ extern "C" {
 #define emma_sandbox_kill           EMMA_PASTE(EMMA_PREFIX, emma_sandbox_kill)
 #define emma_sandbox_let_go         EMMA_PASTE(EMMA_PREFIX, emma_sandbox_let_go)
 #define emma_sandbox_message        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_message)
+#define emma_sandbox_message_bytes  EMMA_PASTE(EMMA_PREFIX, emma_sandbox_message_bytes)
 #define emma_sandbox_of             EMMA_PASTE(EMMA_PREFIX, emma_sandbox_of)
 #define emma_sandbox_options_check  EMMA_PASTE(EMMA_PREFIX, emma_sandbox_options_check)
 #define emma_sandbox_provide        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_provide)
@@ -263,6 +264,10 @@ EMMA_API const emma_sandbox_value *emma_sandbox_results(const emma_sandbox *sand
  * EMMA_SANDBOX_MESSAGE_BYTES; "" if it did not. Gone with the next one. */
 EMMA_API const char *emma_sandbox_message(const emma_sandbox *sandbox);
 #define EMMA_SANDBOX_MESSAGE_BYTES 1024
+
+/* The same, with its length: the error of a script may have null characters in it, the first of
+ * which ends it otherwise. */
+EMMA_API const char *emma_sandbox_message_bytes(const emma_sandbox *sandbox, size_t *bytes);
 
 /* Where the error was, in the form of Lua's traceback; "" where there is none (memory, a broken
  * sandbox). */

@@ -15,31 +15,34 @@ static const char no_memory_message[] = "not enough memory";
 
 /* ---- What a call leaves to the host ---- */
 
-/* A copy cut at `most` bytes, its end included; NULL: no memory. */
-static char *call_copy_text(const char *text, size_t bytes, size_t most)
+/* NULL: no memory. */
+static char *call_copy_text(const char *text, size_t bytes)
 {
-    const size_t kept = bytes < most ? bytes : most - 1;
-    char *copy = malloc(kept + 1);
+    char *copy = malloc(bytes + 1);
     if (copy) {
-        memcpy(copy, text, kept);
-        copy[kept] = '\0';
+        memcpy(copy, text, bytes);
+        copy[bytes] = '\0';
     }
     return copy;
 }
 
-/* Not to be left in the middle: see emmai_host_enter. */
-static void call_set_text(emma_sandbox *sandbox, char **kept, const char *text, size_t bytes,
-                          size_t most)
+/* Keeps a copy cut at `most` bytes, its end included; how many that are. Not to be left in the
+ * middle: see emmai_host_enter. */
+static size_t call_set_text(emma_sandbox *sandbox, char **kept, const char *text, size_t bytes,
+                            size_t most)
 {
+    bytes = bytes < most ? bytes : most - 1;
     emmai_host_enter(sandbox);
     free(*kept);
-    *kept = call_copy_text(text, bytes, most);
+    *kept = call_copy_text(text, bytes);
     emmai_host_leave(sandbox);
+    return *kept ? bytes : 0;
 }
 
 static void call_set_message(emma_sandbox *sandbox, const char *text, size_t bytes)
 {
-    call_set_text(sandbox, &sandbox->message, text, bytes, EMMA_SANDBOX_MESSAGE_BYTES);
+    sandbox->message_bytes =
+        call_set_text(sandbox, &sandbox->message, text, bytes, EMMA_SANDBOX_MESSAGE_BYTES);
 }
 
 static void emmai_sandbox_clear(emma_sandbox *sandbox)
@@ -102,6 +105,12 @@ static enum emma_sandbox_status emmai_sandbox_begin(emma_sandbox *sandbox)
 const char *emma_sandbox_message(const emma_sandbox *sandbox)
 {
     return sandbox->message ? sandbox->message : "";
+}
+
+const char *emma_sandbox_message_bytes(const emma_sandbox *sandbox, size_t *bytes)
+{
+    *bytes = sandbox->message ? sandbox->message_bytes : 0;
+    return emma_sandbox_message(sandbox);
 }
 
 const char *emma_sandbox_traceback(const emma_sandbox *sandbox)

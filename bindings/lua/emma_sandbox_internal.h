@@ -117,9 +117,10 @@ struct emma_sandbox {
     uint64_t left;     /* beside what is in the running thread's counter */
 
     /* What the last call left to the host. */
-    char *message;       /* NULL: none */
-    char *traceback;     /* NULL: none */
-    emmai_piece *pieces; /* what results lie in, and arguments of host functions meanwhile */
+    char *message;        /* NULL: none */
+    size_t message_bytes; /* without the 0 at its end */
+    char *traceback;      /* NULL: none */
+    emmai_piece *pieces;  /* what results lie in, and arguments of host functions meanwhile */
     size_t pieces_bytes;
     const char *taken; /* what is being copied out: "result", "argument" */
     emma_sandbox_value *results;

@@ -60,6 +60,20 @@ static enum emma_sandbox_status pool_run_prelude(emma_sandbox_pool *pool, emma_s
                             options->prelude_bytes);
 }
 
+/* Why a preparation failed. A null character in an error would be its end: it becomes "\0". */
+static void pool_describe(char *message, enum emma_sandbox_status status,
+                          const emma_sandbox *sandbox)
+{
+    size_t bytes;
+    const char *why = emma_sandbox_message_bytes(sandbox, &bytes);
+    int used =
+        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "%s: %s", emma_sandbox_status_text(status),
+                 bytes ? "" : "so the prepare function said");
+    for (size_t i = 0; i < bytes && used < EMMA_SANDBOX_MESSAGE_BYTES - 1; i++)
+        used += snprintf(message + used, EMMA_SANDBOX_MESSAGE_BYTES - (size_t)used, "%s%c",
+                         why[i] ? "" : "\\", why[i] ? why[i] : '0');
+}
+
 /* Makes a sandbox and brings it to its checkpoint; `message` tells why it could not be. */
 static enum emma_sandbox_status pool_make(emma_sandbox_pool *pool, pool_slot *slot, char *message)
 {
@@ -78,9 +92,7 @@ static enum emma_sandbox_status pool_make(emma_sandbox_pool *pool, pool_slot *sl
         status =
             emma_sandbox_set_budget(slot->sandbox, options->instructions, options->deadline_us);
     if (status != EMMA_SANDBOX_DONE) {
-        const char *why = emma_sandbox_message(slot->sandbox);
-        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "%s: %s", emma_sandbox_status_text(status),
-                 *why ? why : "so the prepare function said");
+        pool_describe(message, status, slot->sandbox);
         emma_sandbox_destroy(slot->sandbox);
         slot->sandbox = NULL;
     }

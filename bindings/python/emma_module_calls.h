@@ -49,17 +49,17 @@ static void emma_call_drop_exception(emma_call *call)
 }
 
 /* A str, whatever is in it: messages are cut somewhere. */
-static PyObject *emma_message_to_python(const char *text)
+static PyObject *emma_message_to_python(const char *text, size_t bytes)
 {
-    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)bytes, "replace");
 }
 
 /* Raises what the record says, as emma/_errors.py makes an exception of it. */
 static void emma_raise(const control_error *error, PyObject *cause)
 {
     PyObject *module = PyImport_ImportModule("emma._errors");
-    PyObject *message = emma_message_to_python(error->message);
-    PyObject *traceback = emma_message_to_python(error->traceback);
+    PyObject *message = emma_message_to_python(error->message, error->message_bytes);
+    PyObject *traceback = emma_message_to_python(error->traceback, strlen(error->traceback));
     PyObject *exception =
         module && message && traceback
             ? PyObject_CallMethod(module, "make", "sOO", control_kind_text(error->kind), message,
@@ -85,8 +85,8 @@ static bool emma_call_succeeded(emma_call *call)
         return false;
     }
     if (error->kind) {
-        const bool is_cause =
-            call->type && (error->kind != EMMA_SANDBOX_ERROR || strstr(error->message, call->text));
+        const bool is_cause = call->type && (error->kind != EMMA_SANDBOX_ERROR ||
+                                             control_has_text(error, call->text));
         emma_raise(error, is_cause ? call->value : NULL);
     }
     emma_call_drop_exception(call);
@@ -114,6 +114,7 @@ static char *emma_text_of_answer(emma_sandbox_answer *answer)
 /* The exception that is set waits in the call that goes on; its text is the script's error. */
 static void emma_keep_exception(bool insists, emma_sandbox_answer *answer)
 {
+    static const char nameless[] = "an exception";
     emma_call *call = emma_innermost;
     char *text = call ? call->text : emma_text_of_answer(answer);
     PyObject *type, *value, *traceback;
@@ -124,11 +125,13 @@ static void emma_keep_exception(bool insists, emma_sandbox_answer *answer)
     PyObject *name = PyObject_GetAttrString(type, "__name__");
     PyObject *described =
         name && PyUnicode_Check(name) ? PyUnicode_FromFormat("%U: %S", name, value) : NULL;
-    const char *utf8 = described ? PyUnicode_AsUTF8AndSize(described, NULL) : NULL;
+    Py_ssize_t bytes = 0;
+    const char *utf8 = described ? PyUnicode_AsUTF8AndSize(described, &bytes) : NULL;
     if (!utf8 && name && PyUnicode_Check(name))
-        utf8 = PyUnicode_AsUTF8AndSize(name, NULL); /* its text cannot be had */
+        utf8 = PyUnicode_AsUTF8AndSize(name, &bytes); /* its text cannot be had */
     if (text)
-        control_copy_text(text, EMMA_CALL_TEXT_BYTES, utf8 ? utf8 : "an exception");
+        control_copy_text(text, EMMA_CALL_TEXT_BYTES, utf8 ? utf8 : nameless,
+                          utf8 ? (size_t)bytes : sizeof nameless - 1);
     answer->error = text ? text : "no memory for an exception";
     PyErr_Clear();
     Py_XDECREF(described);

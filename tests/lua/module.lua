@@ -130,6 +130,15 @@ function tests.errors_are_the_same()
     equal({ ok, e.message }, { false, "script:1: another" })
 end
 
+function tests.errors_with_null_characters()
+    local box <close> = make()
+    local ok, e = box:load("error('a\\0b')")
+    equal({ ok, e.message, tostring(e) }, { false, "script:1: a\0b", "script:1: a\0b" })
+    box:register("fail", function() error("a\0b", 0) end)
+    equal({ box:load("return pcall(fail)") }, { true, false, "a\\0b" })
+    equal({ box:load("fail()") }, { false, "a\0b" })
+end
+
 function tests.errors_wait_for_others()
     local box <close> = make()
     local odd = setmetatable({}, { __tostring = function() return "odd one" end })

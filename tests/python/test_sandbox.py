@@ -411,6 +411,25 @@ class Functions(unittest.TestCase):
                 box.load("pcall(fail) error('another')")
             self.assertIsNone(other.exception.__cause__)
 
+    def test_null_characters(self) -> None:
+        def fail() -> None:
+            raise ValueError("a\0b")
+
+        with box_of() as box:
+            box.register("fail", fail)
+            with self.assertRaises(emma.ScriptError) as caught:
+                box.load("error('a\\0b')")
+            self.assertEqual((str(caught.exception), caught.exception.message), ("script:1: a\0b",) * 2)
+            self.assertEqual(box.load("return pcall(fail)"), (False, "ValueError: a\\0b"))
+            with self.assertRaisesRegex(ValueError, "^a\0b$"):
+                box.load("fail()")
+            with self.assertRaises(emma.ScriptError) as caught:
+                box.load("local _, e = pcall(fail) error('x\\0' .. e .. '\\0')")
+            self.assertIsInstance(caught.exception.__cause__, ValueError)
+        with self.assertRaises(emma.ScriptError) as caught:
+            emma.Pool("error('a\\0b')")
+        self.assertEqual(caught.exception.message, "prelude:1: a\\0b")
+
     def test_places_before_an_exception(self) -> None:
         class Odd(Exception):
             pass
