@@ -1,14 +1,9 @@
-/* emma_module_values.h - Python's objects as emma's values, and back. Included by the wrapper that
- * SWIG writes. All functions are called with Python's lock held, and set an exception where they
- * fail. */
+/* emma_module_values.h - Python's objects as emma's values. Included by the wrapper that SWIG
+ * writes. All functions are called with Python's lock held, and set an exception where they fail. */
 #ifndef EMMA_MODULE_VALUES_H
 #define EMMA_MODULE_VALUES_H
 
-#include <Python.h>
-
-#include "emma_control.h"
-
-/* ---- From Python ---- */
+#include "emma_module_results.h"
 
 /* Where values go to. */
 typedef struct emma_reading {
@@ -102,6 +97,55 @@ static bool emma_value_from_list(PyObject *object, emma_reading *reading, unsign
     return true;
 }
 
+/* What keys of a dict are: those of one kind that are not the same in Python are not in Lua either,
+ * nor are numbers and strings; a str and bytes may be, and subclasses that compare otherwise. */
+enum emma_key_kinds { EMMA_KEY_STR = 1, EMMA_KEY_BYTES = 2, EMMA_KEY_OF_SUBCLASS = 4 };
+
+static unsigned emma_key_kind(PyObject *key)
+{
+    if (PyUnicode_CheckExact(key))
+        return EMMA_KEY_STR;
+    if (PyBytes_CheckExact(key))
+        return EMMA_KEY_BYTES;
+    const bool is_number = PyLong_CheckExact(key) || PyFloat_CheckExact(key) || PyBool_Check(key);
+    return is_number ? 0 : EMMA_KEY_OF_SUBCLASS;
+}
+
+/* An object that is the same as another where their keys are the same in Lua. */
+static PyObject *emma_key_identity(const emma_sandbox_value *key)
+{
+    switch (key->type) {
+    case EMMA_SANDBOX_TEXT:
+        return PyBytes_FromStringAndSize(key->as.text.data, (Py_ssize_t)key->as.text.bytes);
+    case EMMA_SANDBOX_INTEGER:
+        return PyLong_FromLongLong(key->as.integer);
+    case EMMA_SANDBOX_FLOAT:
+        return PyFloat_FromDouble(key->as.number);
+    default: /* a bool or a table, which is like no other */
+        return PyObject_CallObject((PyObject *)&PyBaseObject_Type, NULL);
+    }
+}
+
+/* False: two keys are the same in Lua, where one entry would be lost; an exception is set. */
+static bool emma_keys_differ(const emma_sandbox_value *table)
+{
+    PyObject *seen = PySet_New(NULL);
+    bool good = seen != NULL;
+    for (size_t i = 0; good && i < table->as.pairs.count; i++) {
+        const emma_sandbox_value *key = &table->as.pairs.items[i].key;
+        PyObject *identity = emma_key_identity(key);
+        const int is_seen = identity ? PySet_Contains(seen, identity) : -1;
+        PyObject *shown = is_seen == 1 ? emma_value_to_python(key) : NULL;
+        if (shown)
+            PyErr_Format(PyExc_ValueError, "two keys of a dict are the same in Lua, %R", shown);
+        good = is_seen == 0 && PySet_Add(seen, identity) == 0;
+        Py_XDECREF(shown);
+        Py_XDECREF(identity);
+    }
+    Py_XDECREF(seen);
+    return good;
+}
+
 static bool emma_value_from_dict(PyObject *object, emma_reading *reading, unsigned depth,
                                  emma_sandbox_value *value)
 {
@@ -111,8 +155,10 @@ static bool emma_value_from_dict(PyObject *object, emma_reading *reading, unsign
         return emma_no_memory(reading->arena);
     Py_ssize_t place = 0;
     PyObject *key, *item;
+    unsigned kinds = 0;
     while (value->as.pairs.count < room && PyDict_Next(object, &place, &key, &item)) {
         emma_sandbox_pair *pair = &pairs[value->as.pairs.count];
+        kinds |= emma_key_kind(key);
         if (key == Py_None || PyTuple_Check(key)) {
             PyErr_Format(PyExc_TypeError, "a key is %R", key);
             return false;
@@ -122,7 +168,7 @@ static bool emma_value_from_dict(PyObject *object, emma_reading *reading, unsign
             return false;
         value->as.pairs.count += pair->value.type != EMMA_SANDBOX_NIL;
     }
-    return true;
+    return kinds < (EMMA_KEY_STR | EMMA_KEY_BYTES) || emma_keys_differ(value);
 }
 
 static bool emma_value_from_table(PyObject *object, emma_reading *reading, unsigned depth,
@@ -291,104 +337,6 @@ static bool emma_limit_from_python(PyObject *object, const char *parameter, size
         return false;
     *bytes = (size_t)number;
     return true;
-}
-
-/* ---- To Python ---- */
-
-static PyObject *emma_value_to_python(const emma_sandbox_value *value);
-
-static PyObject *emma_text_to_python(const char *data, size_t bytes)
-{
-    PyObject *text = PyUnicode_DecodeUTF8(data, (Py_ssize_t)bytes, NULL);
-    if (text || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-        return text;
-    PyErr_Clear();
-    return PyBytes_FromStringAndSize(data, (Py_ssize_t)bytes);
-}
-
-static PyObject *emma_list_to_python(const emma_sandbox_value *value)
-{
-    const size_t count = value->as.pairs.count;
-    PyObject *list = PyList_New((Py_ssize_t)count);
-    for (size_t i = 0; list && i < count; i++) {
-        const emma_sandbox_pair *pair = &value->as.pairs.items[i];
-        PyObject *item = emma_value_to_python(&pair->value);
-        if (!item || PyList_SetItem(list, (Py_ssize_t)pair->key.as.integer - 1, item) < 0)
-            Py_CLEAR(list);
-    }
-    return list;
-}
-
-static PyObject *emma_dict_to_python(const emma_sandbox_value *value)
-{
-    PyObject *dict = PyDict_New();
-    for (size_t i = 0; dict && i < value->as.pairs.count; i++) {
-        const emma_sandbox_pair *pair = &value->as.pairs.items[i];
-        PyObject *key = emma_value_to_python(&pair->key);
-        PyObject *item = key ? emma_value_to_python(&pair->value) : NULL;
-        if (!item || PyDict_SetItem(dict, key, item) < 0)
-            Py_CLEAR(dict);
-        Py_XDECREF(key);
-        Py_XDECREF(item);
-    }
-    if (dict && (size_t)PyDict_Size(dict) < value->as.pairs.count) {
-        PyErr_SetString(PyExc_ValueError,
-                        "a table has keys that are the same in Python, as 1 and true are");
-        Py_CLEAR(dict);
-    }
-    return dict;
-}
-
-static PyObject *emma_value_to_python(const emma_sandbox_value *value)
-{
-    switch (value->type) {
-    case EMMA_SANDBOX_BOOLEAN:
-        return PyBool_FromLong(value->as.boolean);
-    case EMMA_SANDBOX_INTEGER:
-        return PyLong_FromLongLong(value->as.integer);
-    case EMMA_SANDBOX_FLOAT:
-        return PyFloat_FromDouble(value->as.number);
-    case EMMA_SANDBOX_TEXT:
-        return emma_text_to_python(value->as.text.data, value->as.text.bytes);
-    case EMMA_SANDBOX_PAIRS:
-        return control_is_list(value) ? emma_list_to_python(value) : emma_dict_to_python(value);
-    default:
-        return Py_NewRef(Py_None);
-    }
-}
-
-static PyObject *emma_tuple_to_python(const emma_sandbox_value *items, size_t count)
-{
-    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
-    for (size_t i = 0; tuple && i < count; i++) {
-        PyObject *item = emma_value_to_python(&items[i]);
-        if (!item || PyTuple_SetItem(tuple, (Py_ssize_t)i, item) < 0)
-            Py_CLEAR(tuple);
-    }
-    return tuple;
-}
-
-/* None, the one, or a tuple of several; then the sandbox is free for others. */
-static PyObject *emma_results_to_python(const control_results *results)
-{
-    PyObject *object;
-    if (results->count == 0)
-        object = Py_NewRef(Py_None);
-    else if (results->count == 1)
-        object = emma_value_to_python(results->items);
-    else
-        object = emma_tuple_to_python(results->items, results->count);
-    control_sandbox_done(results->sandbox);
-    return object;
-}
-
-static PyObject *emma_counts_to_python(const uint64_t *counts, size_t count)
-{
-    PyObject *list = PyList_New((Py_ssize_t)count);
-    for (size_t i = 0; list && i < count; i++)
-        if (PyList_SetItem(list, (Py_ssize_t)i, PyLong_FromUnsignedLongLong(counts[i])) < 0)
-            Py_CLEAR(list);
-    return list;
 }
 
 #endif

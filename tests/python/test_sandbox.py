@@ -64,6 +64,33 @@ class Values(unittest.TestCase):
         with box_of() as box:
             self.assertEqual(box.call("id", Names(a=Number(3))), {"a": 3})
 
+    def test_keys_that_are_the_same_in_lua(self) -> None:
+        class Odd(int):
+            def __eq__(self, other: object) -> bool:
+                return self is other
+
+            def __hash__(self) -> int:
+                return id(self)
+
+        same: List[Any] = [({"a": 1, b"a": 2}, "'a'"), ({"\u0436": 1, "\u0436".encode(): 2}, "'\u0436'"), ({Odd(7): 1, 7: 2}, "7"),
+                           ({Odd(7): 1, 7.0: 2}, "7.0"), ({"x": [{b"": 1, "b": 2, "": 3}]}, "''")]
+        others: List[Any] = [{"a": 1, b"b": 2}, {"a": 1, b"\xff": 2}, {b"a": 1, b"b": 2, 1: 3}, {Odd(7): 1, "7": 2, 8: 3},
+                             {True: 1, "1": 2, b"2": 3}, {2**53: 1, 2.0**53 + 2: 2, 2**53 + 1: 3}, {2.0**63: 1, 2**63 - 1: 2}]
+        with box_of() as box:
+            for value, key in same:
+                with self.subTest(value=value):
+                    with self.assertRaisesRegex(ValueError, f"^argument 1: two keys of a dict are the same in Lua, {key}$"):
+                        box.call("id", value)
+                    with self.assertRaisesRegex(ValueError, f"two keys of a dict are the same in Lua, {key}$"):
+                        box.set("x", value)
+            for value in others:
+                with self.subTest(value=value):
+                    self.assertEqual(len(box.call("id", value)), len(value))
+            self.assertEqual(box.call("id", {"a": None, b"a": 1}), {"a": 1})  # one of them is not there
+            box.register("both", lambda: {"a": 1, b"a": 2})
+            with self.assertRaisesRegex(ValueError, "the same in Lua, 'a'"):
+                box.load("both()")
+
     def test_several(self) -> None:
         with box_of() as box:
             self.assertEqual(box.call("id"), None)

@@ -197,7 +197,8 @@ class Sandbox(Heap):
 
     What goes in and comes out: None, bool, int (64 bits), float, str, bytes, list, tuple, dict. A table whose keys are 1, 2,
     3 and so on comes out as a list, any other as a dict, the empty one, too; a string as a str, or as bytes where it is
-    no UTF-8. An entry that is None is not there for Lua.
+    no UTF-8. An entry that is None is not there for Lua. ValueError for a dict with keys that are the same there, as "a"
+    and b"a" are.
 
     It is thrown away by :meth:`close`; one of a pool's goes back then.
 
