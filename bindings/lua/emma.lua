@@ -207,6 +207,7 @@ end
 
 local Sandbox = class_of_heaps "emma.sandbox"
 
+--- `functions` has what the handle refers to weakly as its keys or values.
 local function wrap(handle, functions)
     return setmetatable({ handle = handle, functions = functions }, Sandbox)
 end
@@ -233,10 +234,11 @@ end
 --- Sets a global, or a field ("game.config"; tables on the way are made).
 function Sandbox:set(name, value) self.handle:set(name, value) end
 
---- The same with a function: it gets and returns values; an error that it raises is the script's.
+--- The same with a function: it gets and returns values; an error that it raises is the script's. The sandbox keeps
+-- it until it is closed, also where another one takes its name: scripts may have it, and a rollback brings it back.
 function Sandbox:register(name, callback)
     self.handle:provide(name, callback)
-    self.functions[#self.functions + 1] = callback
+    self.functions[callback] = true
 end
 
 --- Stops the call that goes on, from a function that it called; or the next one.
@@ -311,7 +313,7 @@ end
 function Pool:acquire()
     local handle = self.handle:acquire(0)
     if not handle then error("all sandboxes of the pool are leased", 2) end
-    return wrap(handle, table.move(self.functions, 1, #self.functions, 1, {}))
+    return wrap(handle, { self.functions })
 end
 
 --- Prepares sandboxes until so many are idle.

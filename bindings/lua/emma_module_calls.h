@@ -139,15 +139,44 @@ static bool emma_results_to_lua(lua_State *state, emma_call *call, control_resul
 
 /* ---- Functions of Lua's ---- */
 
-/* The functions by number, in the registry; what nobody else has goes. */
-static void emma_push_functions(lua_State *state)
+/* A table in the registry, with weak keys or values. */
+static void emma_push_weak(lua_State *state, const char *name, const char *mode)
 {
-    if (!luaL_getsubtable(state, LUA_REGISTRYINDEX, "emma.functions")) {
+    if (!luaL_getsubtable(state, LUA_REGISTRYINDEX, name)) {
         lua_createtable(state, 0, 1);
-        lua_pushliteral(state, "v");
+        lua_pushstring(state, mode);
         lua_setfield(state, -2, "__mode");
         lua_setmetatable(state, -2);
     }
+}
+
+/* The functions by number; what nobody else has goes. */
+static void emma_push_functions(lua_State *state)
+{
+    emma_push_weak(state, "emma.functions", "v");
+}
+
+/* The number of the function at an absolute index, the same whenever it is asked for. */
+static intptr_t emma_number_of_function(lua_State *state, int index)
+{
+    static atomic_intptr_t last;
+    emma_push_weak(state, "emma.numbers", "k");
+    lua_pushvalue(state, index);
+    lua_rawget(state, -2);
+    intptr_t number = (intptr_t)lua_tointeger(state, -1);
+    lua_pop(state, 1);
+    if (!number) {
+        number = atomic_fetch_add(&last, 1) + 1;
+        emma_push_functions(state);
+        lua_pushvalue(state, index);
+        lua_rawseti(state, -2, number);
+        lua_pop(state, 1);
+        lua_pushvalue(state, index);
+        lua_pushinteger(state, number);
+        lua_rawset(state, -3);
+    }
+    lua_pop(state, 1);
+    return number;
 }
 
 static void emma_drop_lua(void *number)
@@ -164,17 +193,11 @@ static void emma_function_called(void *number, emma_sandbox *sandbox,
 static bool emma_function_from_lua(lua_State *state, int index, const char *parameter,
                                    control_function *function)
 {
-    static atomic_intptr_t last;
     if (!lua_isfunction(state, index)) {
         lua_pushfstring(state, "%s: a function, not %s", parameter, luaL_typename(state, index));
         return false;
     }
-    emma_push_functions(state);
-    lua_pushvalue(state, index);
-    const intptr_t number = atomic_fetch_add(&last, 1) + 1;
-    lua_rawseti(state, -2, number);
-    lua_pop(state, 1);
-    function->callable = (void *)number;
+    function->callable = (void *)emma_number_of_function(state, index);
     function->call = emma_function_called;
     function->drop = emma_drop_lua;
     return true;

@@ -324,7 +324,9 @@ typedef void (*emma_sandbox_function_fn)(void *arg, emma_sandbox *sandbox,
                                          const emma_sandbox_value *arguments, size_t count,
                                          emma_sandbox_answer *answer);
 
-/* emma_sandbox_register for such a function. */
+/* emma_sandbox_register for such a function. It may be called, with `arg`, until the sandbox is
+ * gone, also when another one has taken its name: scripts may have it, and a rollback brings it
+ * back. */
 EMMA_API enum emma_sandbox_status emma_sandbox_provide(emma_sandbox *sandbox, const char *name,
                                                        emma_sandbox_function_fn function,
                                                        void *arg);

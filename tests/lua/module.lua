@@ -115,6 +115,26 @@ function tests.functions()
     assert(not ok and e.message:find("an argument is or has a function", 1, true))
 end
 
+function tests.functions_again()
+    local box <close> = make()
+    local function one() return 1 end
+    box:register("f", one)
+    collectgarbage()
+    local before = collectgarbage("count")
+    for _ = 1, 10000 do box:register("f", one) end
+    collectgarbage()
+    assert(collectgarbage("count") - before < 50, "it is kept once")
+    -- One whose name another takes: the script may have it, and a rollback brings it back.
+    assert(box:load("kept = f"))
+    local level = box:checkpoint()
+    one = nil
+    box:register("f", function() return 2 end)
+    collectgarbage()
+    equal({ box:load("return f(), kept()") }, { true, 2, 1 })
+    box:rollback(level)
+    equal({ box:load("return f(), kept()") }, { true, 1, 1 })
+end
+
 function tests.errors_are_the_same()
     local box <close> = make()
     local odd = setmetatable({}, { __tostring = function() return "odd one" end })

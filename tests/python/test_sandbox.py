@@ -438,6 +438,29 @@ class Functions(unittest.TestCase):
                 box.load("pcall(fail) error('another')")
             self.assertIsNone(other.exception.__cause__)
 
+    def test_one_in_place_of_another(self) -> None:
+        """The script may have the one of before, and a rollback brings it back; held once each."""
+        def one() -> int:
+            return 1
+
+        before = sys.getrefcount(one)
+        with box_of() as box:
+            for _ in range(1000):
+                box.register("f", one)
+            self.assertEqual(sys.getrefcount(one), before + 1)
+            held = weakref.ref(one)
+            del one
+            box.load("kept = f")
+            level = box.checkpoint()
+            box.register("f", lambda: 2)
+            gc.collect()
+            self.assertEqual(box.load("return f(), kept()"), (2, 1))
+            box.rollback(level)
+            self.assertEqual(box.load("return f(), kept()"), (1, 1))
+        del box
+        gc.collect()
+        self.assertIsNone(held())
+
     def test_null_characters(self) -> None:
         def fail() -> None:
             raise ValueError("a\0b")

@@ -292,7 +292,9 @@ class Sandbox(Heap):
 
     def register(self, name: str, function: Callable[..., Any]) -> None:
         """Has scripts see a function under a name, as :meth:`set`. It gets and returns values; an exception that it
-        raises is an error to the script, which may catch it, and comes out of :meth:`call` as it is."""
+        raises is an error to the script, which may catch it, and comes out of :meth:`call` as it is. The sandbox keeps
+        it until it is closed, also where another one takes its name: scripts may have it, and a rollback brings it
+        back."""
         held = self._functions.hold(callable_of("function", function))
         self._handle.provide(text_of("name", name), held)
 
