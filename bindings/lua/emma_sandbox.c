@@ -14,5 +14,6 @@
 #include "emma_sandbox_types.c"
 #include "emma_sandbox_life.c"
 #include "emma_sandbox_checkpoint.c"
+#include "emma_sandbox_pool_prepare.c"
 #include "emma_sandbox_pool.c"
 #include "../emma_export.c"

@@ -1,19 +1,20 @@
 /* emma_sandbox_internal.h - what the files of the sandbox kit share.
  *
- *     emma_sandbox.c             the whole kit as one translation unit: its internals are static
- *     emma_sandbox_life.c        made and thrown away, limits, figures
- *     emma_sandbox_checkpoint.c  checkpoints and rollbacks
- *     emma_sandbox_call.c        the protected window that all Lua code runs in; run and call
- *     emma_sandbox_name.c        names of what scripts see, through tables
- *     emma_sandbox_stop.c        how a call is stopped: hook, timer, signal, the way out
- *     emma_sandbox_count.c       the instruction budget
- *     emma_sandbox_library.c     what scripts see in place of Lua's own functions
- *     emma_sandbox_host.c        functions and values of the host's
- *     emma_sandbox_value.c       values into the interpreter and out of it
- *     emma_sandbox_resource.c    what scripts hold outside; files
- *     emma_sandbox_types.c       bytes by type
- *     emma_sandbox_pool.c        sandboxes that stand ready
- *     ../emma_export.c           shows them to others, where the host asks for it
+ *     emma_sandbox.c               the whole kit as one translation unit: its internals are static
+ *     emma_sandbox_life.c          made and thrown away, limits, figures
+ *     emma_sandbox_checkpoint.c    checkpoints and rollbacks
+ *     emma_sandbox_call.c          the protected window that all Lua code runs in; run and call
+ *     emma_sandbox_name.c          names of what scripts see, through tables
+ *     emma_sandbox_stop.c          how a call is stopped: hook, timer, signal, the way out
+ *     emma_sandbox_count.c         the instruction budget
+ *     emma_sandbox_library.c       what scripts see in place of Lua's own functions
+ *     emma_sandbox_host.c          functions and values of the host's
+ *     emma_sandbox_value.c         values into the interpreter and out of it
+ *     emma_sandbox_resource.c      what scripts hold outside; files
+ *     emma_sandbox_types.c         bytes by type
+ *     emma_sandbox_pool_prepare.c  how sandboxes of a pool come to be
+ *     emma_sandbox_pool.c          sandboxes that stand ready
+ *     ../emma_export.c             shows them to others, where the host asks for it
  *
  * Invariants:
  *     S1  `running` is set from the first to the last instruction that a call can execute, `armed`
@@ -32,6 +33,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -45,6 +47,7 @@
 
 #include "../emma_export.h"
 #include "emma_sandbox.h"
+#include "emma_sandbox_pool.h"
 
 /* Before 5.4.3 scripts can overflow the C stack by errors in variables that are closed. */
 #if LUA_VERSION_NUM != 504 || LUA_VERSION_RELEASE_NUM < 50403
@@ -140,6 +143,36 @@ struct emma_sandbox {
     uint64_t calls[EMMA_SANDBOX_BROKEN];
     uint64_t broken_count;
     uint64_t rollback_count;
+};
+
+/* A sandbox of a pool's and the checkpoint that it goes back to. */
+typedef struct emmai_pool_slot {
+    emma_sandbox *sandbox; /* NULL: this place is free */
+    unsigned level;
+    bool leased;
+} emmai_pool_slot;
+
+/* All Lua runs outside of the lock. `count` holds those that are idle, leased or being prepared; it
+ * is raised before a preparation begins, and lowered when one failed or a sandbox was destroyed, so
+ * there never are more than sandboxes_max. */
+struct emma_sandbox_pool {
+    emma_sandbox_pool_options options; /* names and texts are copies */
+    pthread_mutex_t lock;
+    /* One came back, or was destroyed, or there is to be prepared, or the end. */
+    pthread_cond_t changed;
+    pthread_mutex_t preparing; /* held during options.prepare */
+    emmai_pool_slot *slots;    /* sandboxes_max */
+    size_t *idle;              /* a stack of places in slots */
+    size_t idle_count;
+    size_t count;
+    size_t waiting; /* threads in acquire that wait */
+    pthread_t thread;
+    bool has_thread;
+    unsigned generation; /* of the process that the thread is in */
+    bool ends;
+    int64_t rollback_ns;
+    char message[EMMA_SANDBOX_MESSAGE_BYTES]; /* of the last preparation that failed */
+    emma_sandbox_pool_stats stats;            /* the counters of it */
 };
 
 #define EMMAI_NS_PER_US ((int64_t)1000)
@@ -286,6 +319,18 @@ static void emmai_resource_release(emma_sandbox *sandbox, unsigned level);
 
 /* Makes files that are opened by the io library, whose table is on top of the stack, resources. */
 static void emmai_resource_watch_files(lua_State *state);
+
+/* emma_sandbox_pool_prepare.c */
+
+/* Prepares one more, with the lock held on both ends; *place is leased then. There must be room
+ * for it. */
+static enum emma_sandbox_status emmai_pool_prepare_one(emma_sandbox_pool *pool, size_t *place);
+
+/* A place that was leased is idle from now on; with the lock held. */
+static void emmai_pool_put_idle(emma_sandbox_pool *pool, size_t place);
+
+/* The thread of a pool, which is `pool`: keeps `ahead` idle. */
+static void *emmai_pool_keep_ahead(void *pool);
 
 static inline emma_sandbox *emmai_sandbox_of(lua_State *state)
 {

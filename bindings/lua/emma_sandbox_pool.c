@@ -1,166 +1,10 @@
-/* emma_sandbox_pool.c - sandboxes that stand ready. Idle ones are a stack: the last one that came
- * back, whose pages are in the caches, goes out first. All Lua runs outside of the lock.
- *
- * `count` holds those that are idle, leased or being prepared; it is raised before a preparation
- * begins, and lowered when one failed or a sandbox was destroyed, so there never are more than
- * sandboxes_max. */
+/* emma_sandbox_pool.c - sandboxes that stand ready: the pool itself, and leases. Idle ones are a
+ * stack: the last one that came back, whose pages are in the caches, goes out first. */
 #include "emma_sandbox_internal.h"
-#include "emma_sandbox_pool.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A sandbox of the pool's and the checkpoint that it goes back to. */
-typedef struct pool_slot {
-    emma_sandbox *sandbox; /* NULL: this place is free */
-    unsigned level;
-    bool leased;
-} pool_slot;
-
-struct emma_sandbox_pool {
-    emma_sandbox_pool_options options; /* names and texts are copies */
-    pthread_mutex_t lock;
-    pthread_cond_t
-        changed; /* one came back, or was destroyed, or there is to be prepared, or the end */
-    pthread_mutex_t preparing; /* held during options.prepare */
-    pool_slot *slots;          /* sandboxes_max */
-    size_t *idle;              /* a stack of places in slots */
-    size_t idle_count;
-    size_t count;
-    size_t waiting; /* threads in acquire that wait */
-    pthread_t thread;
-    bool has_thread;
-    unsigned generation; /* of the process that the thread is in */
-    bool ends;
-    int64_t rollback_ns;
-    char message[EMMA_SANDBOX_MESSAGE_BYTES]; /* of the last preparation that failed */
-    emma_sandbox_pool_stats stats;            /* the counters of it */
-};
-
-/* ---- Preparing ---- */
-
-static enum emma_sandbox_status pool_run_prelude(emma_sandbox_pool *pool, emma_sandbox *sandbox)
-{
-    const emma_sandbox_pool_options *options = &pool->options;
-    if (options->prepare) {
-        pthread_mutex_lock(&pool->preparing);
-        const enum emma_sandbox_status status = options->prepare(options->prepare_arg, sandbox);
-        pthread_mutex_unlock(&pool->preparing);
-        if (status != EMMA_SANDBOX_DONE)
-            return status;
-    }
-    if (!options->prelude)
-        return EMMA_SANDBOX_DONE;
-    if (!(options->sandbox.flags & EMMA_SANDBOX_LIMIT_ALL))
-        emma_sandbox_set_limit(sandbox, EMMA_UNLIMITED);
-    emma_sandbox_set_budget(sandbox, 0, options->prelude_us);
-    return emma_sandbox_run(sandbox, options->prelude_name, options->prelude,
-                            options->prelude_bytes);
-}
-
-/* Why a preparation failed. A null character in an error would be its end: it becomes "\0". */
-static void pool_describe(char *message, enum emma_sandbox_status status,
-                          const emma_sandbox *sandbox)
-{
-    size_t bytes;
-    const char *why = emma_sandbox_message_bytes(sandbox, &bytes);
-    int used =
-        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "%s: %s", emma_sandbox_status_text(status),
-                 bytes ? "" : "so the prepare function said");
-    for (size_t i = 0; i < bytes && used < EMMA_SANDBOX_MESSAGE_BYTES - 1; i++)
-        used += snprintf(message + used, EMMA_SANDBOX_MESSAGE_BYTES - (size_t)used, "%s%c",
-                         why[i] ? "" : "\\", why[i] ? why[i] : '0');
-}
-
-/* Makes a sandbox and brings it to its checkpoint; `message` tells why it could not be. */
-static enum emma_sandbox_status pool_make(emma_sandbox_pool *pool, pool_slot *slot, char *message)
-{
-    const emma_sandbox_options *options = &pool->options.sandbox;
-    slot->sandbox = emma_sandbox_create(options);
-    if (!slot->sandbox) {
-        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES,
-                 "memory: a limit or the kernel refused memory or address space for a sandbox");
-        return EMMA_SANDBOX_MEMORY;
-    }
-    enum emma_sandbox_status status = pool_run_prelude(pool, slot->sandbox);
-    slot->sandbox->options.limit_bytes = options->limit_bytes; /* from the checkpoint on */
-    if (status == EMMA_SANDBOX_DONE)
-        status = emma_sandbox_checkpoint(slot->sandbox, &slot->level);
-    if (status == EMMA_SANDBOX_DONE)
-        status =
-            emma_sandbox_set_budget(slot->sandbox, options->instructions, options->deadline_us);
-    if (status != EMMA_SANDBOX_DONE) {
-        pool_describe(message, status, slot->sandbox);
-        emma_sandbox_destroy(slot->sandbox);
-        slot->sandbox = NULL;
-    }
-    return status;
-}
-
-static size_t pool_free_place(const emma_sandbox_pool *pool)
-{
-    size_t place = 0;
-    while (pool->slots[place].sandbox || pool->slots[place].leased)
-        place++;
-    return place;
-}
-
-/* Prepares one more, with the lock held on both ends; *place is leased then. There must be room
- * for it. */
-static enum emma_sandbox_status pool_prepare_one(emma_sandbox_pool *pool, size_t *place)
-{
-    char message[EMMA_SANDBOX_MESSAGE_BYTES];
-    pool_slot *slot = &pool->slots[ *place = pool_free_place(pool)];
-    slot->leased = true;
-    pool->count++;
-    pthread_mutex_unlock(&pool->lock);
-    pool_slot made = { .leased = true };
-    const enum emma_sandbox_status status = pool_make(pool, &made, message);
-    pthread_mutex_lock(&pool->lock);
-    if (status == EMMA_SANDBOX_DONE) {
-        *slot = made;
-        made.sandbox->place = *place;
-        pool->stats.prepared_count++;
-        return status;
-    }
-    slot->leased = false;
-    pool->count--;
-    pool->stats.failed_count++;
-    memcpy(pool->message, message, sizeof message);
-    pthread_cond_broadcast(&pool->changed);
-    return status;
-}
-
-static void pool_put_idle(emma_sandbox_pool *pool, size_t place)
-{
-    pool->slots[place].leased = false;
-    pool->idle[pool->idle_count++] = place;
-    if (pool->waiting)
-        pthread_cond_broadcast(&pool->changed);
-}
-
-/* Keeps `ahead` idle. After a failure it waits until something changes: the next preparation on
- * demand tells the user. */
-static void *pool_keep_ahead(void *arg)
-{
-    emma_sandbox_pool *pool = arg;
-    pthread_mutex_lock(&pool->lock);
-    while (!pool->ends) {
-        size_t place;
-        const bool is_due =
-            pool->idle_count < pool->options.ahead && pool->count < pool->options.sandboxes_max;
-        if (is_due && pool_prepare_one(pool, &place) == EMMA_SANDBOX_DONE)
-            pool_put_idle(pool, place);
-        else if (!pool->ends) /* the lock was free meanwhile */
-            pthread_cond_wait(&pool->changed, &pool->lock);
-    }
-    pthread_mutex_unlock(&pool->lock);
-    return NULL;
-}
-
-/* ---- The pool ---- */
 
 static const char *pool_options_wrong(const emma_sandbox_pool_options *options)
 {
@@ -223,9 +67,9 @@ static bool pool_start(emma_sandbox_pool *pool, char *message)
     }
     pthread_mutex_lock(&pool->lock);
     size_t place;
-    const enum emma_sandbox_status status = pool_prepare_one(pool, &place);
+    const enum emma_sandbox_status status = emmai_pool_prepare_one(pool, &place);
     if (status == EMMA_SANDBOX_DONE)
-        pool_put_idle(pool, place);
+        emmai_pool_put_idle(pool, place);
     pthread_mutex_unlock(&pool->lock);
     if (status != EMMA_SANDBOX_DONE) {
         emma_sandbox_pool_message(pool, message);
@@ -233,7 +77,7 @@ static bool pool_start(emma_sandbox_pool *pool, char *message)
     }
     pool->generation = emmai_stop_generation();
     if (pool->options.ahead)
-        pool->has_thread = pthread_create(&pool->thread, NULL, pool_keep_ahead, pool) == 0;
+        pool->has_thread = pthread_create(&pool->thread, NULL, emmai_pool_keep_ahead, pool) == 0;
     if (pool->has_thread || !pool->options.ahead)
         return true;
     snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "no thread to prepare sandboxes ahead");
@@ -330,7 +174,7 @@ enum emma_sandbox_status emma_sandbox_pool_acquire_within(emma_sandbox_pool *poo
         pool->slots[place = pool->idle[--pool->idle_count]].leased = true;
     else {
         pool->stats.demanded_count++;
-        status = pool_prepare_one(pool, &place);
+        status = emmai_pool_prepare_one(pool, &place);
     }
     const bool has_one = status == EMMA_SANDBOX_DONE;
     pool->stats.acquired_count += has_one;
@@ -363,7 +207,7 @@ static bool pool_is_leased(emma_sandbox_pool *pool, const emma_sandbox *sandbox,
     pthread_mutex_lock(&pool->lock);
     bool leased = sandbox->place < pool->options.sandboxes_max;
     if (leased) {
-        const pool_slot *slot = &pool->slots[sandbox->place];
+        const emmai_pool_slot *slot = &pool->slots[sandbox->place];
         leased = slot->sandbox == sandbox && slot->leased;
         *level = slot->level;
     }
@@ -392,9 +236,9 @@ enum emma_sandbox_status emma_sandbox_pool_release(emma_sandbox_pool *pool, emma
     pool->rollback_ns += spent_ns;
     pool->stats.broken_count += was_broken && usable;
     if (usable)
-        pool_put_idle(pool, place);
+        emmai_pool_put_idle(pool, place);
     else {
-        pool->slots[place] = (pool_slot){ .sandbox = NULL };
+        pool->slots[place] = (emmai_pool_slot){ .sandbox = NULL };
         pool->count--;
         pool->stats.replaced_count++;
         pthread_cond_broadcast(&pool->changed);
@@ -410,9 +254,9 @@ enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size
     while (status == EMMA_SANDBOX_DONE && pool->idle_count < count &&
            pool->count < pool->options.sandboxes_max) {
         size_t place;
-        status = pool_prepare_one(pool, &place);
+        status = emmai_pool_prepare_one(pool, &place);
         if (status == EMMA_SANDBOX_DONE)
-            pool_put_idle(pool, place);
+            emmai_pool_put_idle(pool, place);
     }
     pthread_mutex_unlock(&pool->lock);
     return status;
