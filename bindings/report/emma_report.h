@@ -13,7 +13,7 @@
  * emma_report_out.c     text into a descriptor
  * emma_report_sites.c   who allocated, where it was sampled (emma_sample.h)
  * emma_report_json.c, emma_report_page.c, emma_report_svg.c, emma_report_svg_map.c  the three kinds
- * emma-report.html, .css, .js and vendor/  the page, compiled in by emma_report_page.c
+ * emma-report*.html, .css, .js, vendor/  the page, compiled in by emma_report_page.c
  *
  * For programs, not for the core's users: it needs the C library and is in no installed library's interface. */
 #ifndef EMMA_REPORT_H
@@ -205,7 +205,7 @@ void emmai_out_head(emma_report_out *out, enum emma_report_format format);
 /* What the JSON has of sites: a value. */
 void emmai_report_sites(emma_report_out *out, const emma_sampler *sampler);
 
-/* A map as JSON, as emmaReport.renderMap of emma-report.js takes it. */
+/* A map as JSON, as emmaReport.renderMap of emma-report-map.js takes it. */
 void emmai_out_map(emma_report_out *out, const emma_report_map *map);
 
 void emmai_report_as_json(emma_report_out *out, const emma_report *report);

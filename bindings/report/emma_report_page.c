@@ -14,6 +14,7 @@
 PART(page, "emma-report.html");
 PART(style, "emma-report.css");
 PART(script, "emma-report.js");
+PART(map_script, "emma-report-map.js");
 PART(uplot, "vendor/uPlot.iife.min.js");
 PART(uplot_style, "vendor/uPlot.min.css");
 PART(tablesort, "vendor/tablesort.min.js");
@@ -40,6 +41,7 @@ void emmai_out_nonce(char nonce[EMMA_REPORT_NONCE_BYTES])
 static const emma_report_part common_parts[] = {
     { .name = "style", .text = emmai_part_style },
     { .name = "script", .text = emmai_part_script },
+    { .name = "map_script", .text = emmai_part_map_script },
     { .name = "uplot", .text = emmai_part_uplot },
     { .name = "uplot_style", .text = emmai_part_uplot_style },
     { .name = "tablesort", .text = emmai_part_tablesort },
