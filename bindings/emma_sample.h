@@ -1,18 +1,21 @@
 /* emma_sample.h - which lines of a program allocate, and whose blocks live: found out from samples.
  *
- * Of every `rate` bytes that are allocated about one is looked at, and the block that it lies in is a sample. The places
- * are those of a renewal process: the gaps are random, even in 1 to 2 * rate - 1 bytes, the first one is the lesser of two
- * such. So a block of `bytes` has bytes / rate of them in the mean, whatever blocks come before, and
+ * Of every `rate` bytes that are allocated about one is looked at, and the block that it lies in is
+ * a sample. The places are those of a renewal process: the gaps are random, even in 1 to 2 * rate -
+ * 1 bytes, the first one is the lesser of two such. So a block of `bytes` has bytes / rate of them
+ * in the mean, whatever blocks come before, and
  *
  *     weight = places in the block * rate / bytes
  *
- * is an unbiased estimate of the number of blocks that the sample stands for, weight * bytes of their bytes. A block of
- * 2 * rate or more is always a sample and stands for itself. The deviation of an estimate of B bytes is about
- * sqrt(B * rate). A block that grows is a new one, as a whole; one that shrinks keeps its site and its weight.
+ * is an unbiased estimate of the number of blocks that the sample stands for, weight * bytes of
+ * their bytes. A block of 2 * rate or more is always a sample and stands for itself. The deviation
+ * of an estimate of B bytes is about sqrt(B * rate). A block that grows is a new one, as a whole;
+ * one that shrinks keeps its site and its weight.
  *
- * All tables are memory of the kernel's own, bounded, and taken as they fill. What does not fit is counted, at the site
- * EMMA_SAMPLE_OTHER or as missed; nothing ever fails. Whoever has no sampler is not slowed down: the host puts a layer
- * over its allocation that asks emma_sample_is_due and emma_sample_may_have. */
+ * All tables are memory of the kernel's own, bounded, and taken as they fill. What does not fit
+ * is counted, at the site EMMA_SAMPLE_OTHER or as missed; nothing ever fails. Whoever has no
+ * sampler is not slowed down: the host puts a layer over its allocation that asks
+ * emma_sample_is_due and emma_sample_may_have. */
 #ifndef EMMA_SAMPLE_H
 #define EMMA_SAMPLE_H
 
@@ -24,7 +27,8 @@
 #define EMMA_SAMPLE_DEPTH      32 /* levels of a stack that are kept, the innermost */
 #define EMMA_SAMPLE_NONE       UINT32_MAX
 
-/* Sites that are always there: of stacks that found no room, and of samples that wait for emma_sample_settle. */
+/* Sites that are always there: of stacks that found no room, and of samples that
+ * wait for emma_sample_settle. */
 enum { EMMA_SAMPLE_OTHER, EMMA_SAMPLE_PENDING, EMMA_SAMPLE_FIRST };
 
 /* Byte strings, each once, numbered from 0. */
@@ -103,7 +107,8 @@ static inline bool emma_sample_may_have(const emma_sampler *sampler, const void 
 /* The weight of a new block; 0: it is no sample. */
 double emma_sample_draw(emma_sampler *sampler, size_t bytes);
 
-/* Notes a sample at a site. EMMA_SAMPLE_PENDING: the site is told by the next emma_sample_settle. */
+/* Notes a sample at a site. EMMA_SAMPLE_PENDING: the site is told by the next
+ * emma_sample_settle. */
 void emma_sample_add(emma_sampler *sampler, const void *block, size_t bytes, double weight,
                      uint32_t site);
 void emma_sample_settle(emma_sampler *sampler, uint32_t site);
@@ -120,12 +125,14 @@ void emma_sample_put(emma_sampler *sampler, const void *block, size_t bytes,
 /* The number of a frame that `key` tells; EMMA_SAMPLE_NONE: there is no room. */
 uint32_t emma_sample_frame(emma_sampler *sampler, const void *key, size_t key_bytes);
 
-/* A frame's name as bytes, cut to the room: returns how many. Where there are no `names` frames have these as keys. */
+/* A frame's name as bytes, cut to the room: returns how many. Where there are no `names`
+ * frames have these as keys. */
 #define EMMA_SAMPLE_NAME_BYTES 512
 size_t emma_sample_name(char out[EMMA_SAMPLE_NAME_BYTES], const char *function, const char *file,
                         int line);
 
-/* The number of the site with this stack, innermost frame first; EMMA_SAMPLE_OTHER where there is no room. */
+/* The number of the site with this stack, innermost frame first;
+ * EMMA_SAMPLE_OTHER where there is no room. */
 uint32_t emma_sample_stack(emma_sampler *sampler, const uint32_t *frames, size_t count);
 
 /* The site for what has no stack; its frame's key is always the name. */
