@@ -1,7 +1,7 @@
-/* emma.i - the control module for Lua and Python, as SWIG reads it. A file per language includes it:
- * lua/emma_module.i, python/emma_module.i. Before that, it defines how values and functions of the
- * language become emma's (typemaps), by EMMA_HANDLES_BEGIN and _END what is around each call, and in C
- * EMMA_REFUSE(text), which raises an error of a wrong type.
+/* emma.i - the control module for Lua and Python, as SWIG reads it. A file per language includes
+ * it: lua/emma_module.i, python/emma_module.i. Before that, it defines how values and functions of
+ * the language become emma's (typemaps), by EMMA_HANDLES_BEGIN and _END what is around each call,
+ * and in C EMMA_REFUSE(text), which raises an error of a wrong type.
  *
  * Of emma's own headers it takes the constants and the structs; functions are those of handles
  * (emma_control.h), as methods. */

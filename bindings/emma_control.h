@@ -36,8 +36,8 @@ typedef struct control_error {
  * until control_end, which makes it what control_begin returned. */
 control_error *control_begin(control_error *error);
 void control_end(control_error *before);
-/* Whether an error of a script's is this text, which a function of the host's raised: at most with a
- * place before it. */
+/* Whether an error of a script's is this text, which a function of the host's raised: at
+ * most with a place before it. */
 bool control_is_text(const control_error *error, const char *text);
 /* Whether the text is anywhere in it. */
 bool control_has_text(const control_error *error, const char *text);
@@ -160,11 +160,12 @@ typedef struct control_sandbox {
 /* How deep tables may lie in tables that go into a sandbox; NULL: none. */
 unsigned control_sandbox_depth(const control_sandbox *handle);
 
-/* Bounds what is taken for values that go into a sandbox by what can be in it. NULL: nothing happens. */
+/* Bounds what is taken for values that go into a sandbox by what can be in
+ * it. NULL: nothing happens. */
 void control_sandbox_bound(control_sandbox *handle, control_arena *arena);
 
-/* `name` NULL: "sandbox". `print`, unless its callable is NULL, is called for each line that the script prints, and dropped
- * with the handle; it is when this fails, too. */
+/* `name` NULL: "sandbox". `print`, unless its callable is NULL, is called for each line that the
+ * script prints, and dropped with the handle; it is when this fails, too. */
 control_sandbox *control_sandbox_new(const emma_sandbox_options *options, const char *name,
                                      const control_function *print);
 void control_sandbox_close(control_sandbox *handle);

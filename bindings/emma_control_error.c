@@ -1,6 +1,8 @@
-/* emma_control_error.c - the calling thread's record of what went wrong, and handles that are taken. */
+/* emma_control_error.c - the calling thread's record of what went wrong,
+ * and handles that are taken. */
 
-/* A pointer only: there is little room for what is a thread's own in a library that is opened late. */
+/* A pointer only: there is little room for what is a thread's own in a library that is opened
+ * late. */
 static _Thread_local control_error *last_error;
 
 control_error *control_begin(control_error *error)

@@ -1,10 +1,11 @@
-/* emma_export.c - keeps the page in which a process shows the figures of its instances: emma_export_page.h.
+/* emma_export.c - keeps the page in which a process shows the figures of its
+ * instances: emma_export_page.h.
  *
  * Nothing is ever read back from a page: what is in it is of no concern to the process.
  *
- * All state is behind one lock, which is held for some of the instances at a time, and with all signals blocked: a
- * handler that forks cannot find its own thread inside. Nothing here allocates by malloc, but for what the C library does
- * for a thread: the instance may be malloc's own. */
+ * All state is behind one lock, which is held for some of the instances at a time, and with all
+ * signals blocked: a handler that forks cannot find its own thread inside. Nothing here allocates
+ * by malloc, but for what the C library does for a thread: the instance may be malloc's own. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -21,7 +22,8 @@
 /* ---- the state ---- */
 
 #define EXPORT_INTERVAL_MOST_MS 2000
-/* Of the thread's time, one part at most goes into looking at all, and one into summing up an instance. */
+/* Of the thread's time, one part at most goes into looking at all, and one
+ * into summing up an instance. */
 #define EXPORT_SHARE       100
 #define EXPORT_SLOTS_FIRST (4096 / sizeof(export_slot) - 1) /* a page of the machine's */
 #define EXPORT_SLOTS_MOST  ((size_t)1 << 20)
@@ -92,7 +94,8 @@ static void export_slot_write(size_t place, const emma_stats *stats)
     __atomic_store_n(&slot->sequence, entry->sequence, __ATOMIC_RELEASE);
 }
 
-/* Sums up what is live, unless that was done so lately that it would take more than its share of the time. */
+/* Sums up what is live, unless that was done so lately that it would take more
+ * than its share of the time. */
 static void export_sum_up(export_entry *entry)
 {
     const uint64_t begin_ns = export_now_ns(CLOCK_MONOTONIC);
@@ -156,8 +159,8 @@ static void export_entries_drop(void)
     exported.unshown = 0;
 }
 
-/* Replaces the page, if there is one, by one with so many slots, no fewer than before. 0; else errno's number, with
- * nothing changed. */
+/* Replaces the page, if there is one, by one with so many slots, no fewer than before. 0; else
+ * errno's number, with nothing changed. */
 static int export_page_replace(size_t slot_count)
 {
     export_entry *entries = export_entries_create(slot_count);
@@ -209,7 +212,8 @@ static void export_refresh_all(void)
     __atomic_store_n(&exported.page->fresh_ns, export_now_ns(CLOCK_MONOTONIC), __ATOMIC_RELEASE);
 }
 
-/* How long to wait until the next time: where instances are many, as long as it takes for this one to be a small part. */
+/* How long to wait until the next time: where instances are many, as long as it takes for
+ * this one to be a small part. */
 static struct timespec export_pause(uint64_t spent_ns)
 {
     uint64_t pause_ns = spent_ns * EXPORT_SHARE;
@@ -238,8 +242,8 @@ static void *export_keep_fresh(void *arg)
     return arg;
 }
 
-/* With the lock held, so with all signals blocked, which the thread inherits. Where thread-local variables leave no room
- * on a small stack, it gets a usual one. */
+/* With the lock held, so with all signals blocked, which the thread inherits. Where thread-local
+ * variables leave no room on a small stack, it gets a usual one. */
 static int export_start_thread(void)
 {
     pthread_attr_t attributes;

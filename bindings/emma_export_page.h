@@ -1,6 +1,8 @@
-/* emma_export_page.h - the page that emma_export.c keeps: how it is laid out, and the file that it is in.
+/* emma_export_page.h - the page that emma_export.c keeps: how it is laid out,
+ * and the file that it is in.
  *
- * What readers expect (bindings/python/emma/_top_page.py) is fixed here; EXPORT_VERSION changes with it. */
+ * What readers expect (bindings/python/emma/_top_page.py) is fixed here;
+ * EXPORT_VERSION changes with it. */
 #ifndef EMMA_EXPORT_PAGE_H
 #define EMMA_EXPORT_PAGE_H
 
@@ -48,8 +50,7 @@ enum {
 typedef struct export_slot {
     uint32_t sequence; /* odd while the rest is being written */
     uint32_t unused;
-    uint64_t
-        number; /* of the instance in this process, from 1 on, never used again; 0: the slot is free */
+    uint64_t number; /* of the instance, from 1 on, never used again; 0: the slot is free */
     char name[EXPORT_NAME_BYTES];
     char kind[EXPORT_KIND_BYTES];
     uint64_t figures[EXPORT_FIGURE_COUNT];
@@ -138,7 +139,8 @@ static void export_page_publish(export_page *page, size_t slot_count, uint64_t s
 
 /* ---- the file ---- */
 
-/* From here on descriptors are looked for, so that those that programs count from 0 are left alone. */
+/* From here on descriptors are looked for, so that those that programs count from 0 are left
+ * alone. */
 #define EXPORT_DESCRIPTOR 256
 
 /* Moves a descriptor out of the way of those that programs count on, if there is room. */

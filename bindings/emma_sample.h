@@ -94,7 +94,8 @@ static inline bool emma_sample_is_due(emma_sampler *sampler, size_t bytes)
     return false;
 }
 
-/* What one byte of the filter stands for: few samples share so much, and what a program works with needs few of its lines. */
+/* What one byte of the filter stands for: few samples share so much, and what a program works
+ * with needs few of its lines. */
 #define EMMA_SAMPLE_GRAIN_SHIFT 10
 
 /* Whether a block could be a sample: mostly not. */

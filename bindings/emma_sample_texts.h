@@ -1,4 +1,5 @@
-/* emma_sample_texts.h - the sampler's own: byte strings, each once, numbered from 0, that stay where they are. */
+/* emma_sample_texts.h - the sampler's own: byte strings, each once, numbered from 0,
+ * that stay where they are. */
 #ifndef EMMA_SAMPLE_TEXTS_H
 #define EMMA_SAMPLE_TEXTS_H
 
@@ -16,7 +17,8 @@ const char *emmai_sample_text_of(const emma_sample_texts *texts, uint32_t number
 /* Adds one, whether it is there already or not; EMMA_SAMPLE_NONE: there is no room. */
 uint32_t emmai_sample_append(emma_sample_texts *texts, const void *text, size_t bytes);
 
-/* The number of the one that is the same, added if there is none; EMMA_SAMPLE_NONE: there is no room. */
+/* The number of the one that is the same, added if there is none;
+ * EMMA_SAMPLE_NONE: there is no room. */
 uint32_t emmai_sample_intern(emma_sample_texts *texts, const void *text, size_t bytes);
 
 #endif

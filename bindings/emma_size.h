@@ -1,5 +1,6 @@
-/* emma_size.h - reads a size as users write it: bytes, or a number of K, M or G (or KB, KiB and so on,
- * in either case; 1024 each time). Needs no C library, so that it also serves before that is set up. */
+/* emma_size.h - reads a size as users write it: bytes, or a number of K, M or G (or KB,
+ * KiB and so on, in either case; 1024 each time). Needs no C library, so that it also
+ * serves before that is set up. */
 #ifndef EMMA_SIZE_H
 #define EMMA_SIZE_H
 
@@ -37,8 +38,8 @@ static inline bool emmai_size_unit(const char *unit, size_t length, unsigned *sh
     return length == 1;
 }
 
-/* Reads the `length` characters at `text`, all of them; sets *bytes, at most PTRDIFF_MAX, if they are
- * a size. */
+/* Reads the `length` characters at `text`, all of them; sets *bytes, at most
+ * PTRDIFF_MAX, if they are a size. */
 static inline enum emmai_size_result emmai_size_read(const char *text, size_t length, size_t *bytes)
 {
     size_t at = 0;

@@ -93,7 +93,8 @@ static void print_stats(const int *exit_status)
     print_classes();
 }
 
-/* The limits as they were asked for, not in whole pages; what is kept for error paths is open by now. */
+/* The limits as they were asked for, not in whole pages; what is kept for
+ * error paths is open by now. */
 static void tell_options(emma_stats *stats)
 {
     const interpreter *self = &emmai_cli;

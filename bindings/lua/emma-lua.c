@@ -88,7 +88,8 @@ static void set_interrupt(void (*handler)(int))
     sigaction(SIGINT, &action, NULL);
 }
 
-/* The hook may be set at any moment, also while other code of this thread sets one: that code sets it again. */
+/* The hook may be set at any moment, also while other code of this thread sets one:
+ * that code sets it again. */
 static volatile sig_atomic_t interrupted;
 
 static void stop_script(lua_State *state, lua_Debug *activation)

@@ -30,7 +30,8 @@ static bool emma_is_object(lua_State *L, int index, const swig_type_info *type)
 %{
     if (!emma_is_object(L, $input, $descriptor) ||
         !SWIG_IsOK(SWIG_ConvertPtr(L, $input, (void **)&$1, $descriptor, $disown))) {
-        lua_pushfstring(L, "argument %d: a %s, not %s", $argnum, "$*1_type", luaL_typename(L, $input));
+        lua_pushfstring(L, "argument %d: a %s, not %s", $argnum, "$*1_type",
+                        luaL_typename(L, $input));
         SWIG_fail;
     }
 %}

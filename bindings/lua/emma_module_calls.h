@@ -1,9 +1,10 @@
 /* emma_module_calls.h - what is around each call of a handle's, and Lua's functions called from
  * sandboxes. Included by the wrapper that SWIG writes.
  *
- * Between emma_call_begin and emma_call_end no error of the calling state may leave: it would jump over
- * the sandbox. So what can raise one runs under lua_pcall. An error of a function's is the script's
- * error, and waits on the caller's stack: if the call ends with that error, it is given as it was. */
+ * Between emma_call_begin and emma_call_end no error of the calling state may leave: it
+ * would jump over the sandbox. So what can raise one runs under lua_pcall. An error of a
+ * function's is the script's error, and waits on the caller's stack: if the call ends with
+ * that error, it is given as it was. */
 #ifndef EMMA_MODULE_CALLS_H
 #define EMMA_MODULE_CALLS_H
 

@@ -1,6 +1,6 @@
-/* emma_module_values.h - values of a Lua state's as emma's, and back. Included by the wrapper that
- * SWIG writes. What fails leaves a message on top of the stack; nothing raises an error, unless it says
- * so. */
+/* emma_module_values.h - values of a Lua state's as emma's, and back. Included by the
+ * wrapper that SWIG writes. What fails leaves a message on top of the stack; nothing raises
+ * an error, unless it says so. */
 #ifndef EMMA_MODULE_VALUES_H
 #define EMMA_MODULE_VALUES_H
 

@@ -23,18 +23,19 @@
  * instructions alone does not bound time, as one instruction can be such a search.
  *
  * The signal is SIGURG (EMMA_SANDBOX_SIGNAL when the kit is compiled); each call unblocks it. The
- * handler passes signals of others to the one that it found; one that is set later is found by the
- * next call with a deadline, or kill. It interrupts host functions, too, once each millisecond, when their call is to be stopped:
- * poll() and the like return EINTR then. In a program that Lua is linked into statically, other
- * signals' handlers must block it (sa_mask), as their code cannot be told from Lua's.
+ * handler passes signals of others to the one that it found; one that is set later is found by
+ * the next call with a deadline, or kill. It interrupts host functions, too, once each
+ * millisecond, when their call is to be stopped: poll() and the like return EINTR then. In a
+ * program that Lua is linked into statically, other signals' handlers must block it (sa_mask), as
+ * their code cannot be told from Lua's.
  *
  * Threads: a sandbox is used by one thread at a time, any, with a stack of at least 1 MiB;
  * emma_sandbox_kill comes from any thread at any time. Forks: parent and child each have all
  * sandboxes. What is told of time is the monotonic clock's. In a sandbox that is called by a host
  * function of another, a call ends with the other's when that is to be stopped.
  *
- * The code stays in the process: a library that has the kit in it is linked with -z nodelete, if it is
- * ever unloaded, as the handler and the ends of threads refer to it.
+ * The code stays in the process: a library that has the kit in it is linked with -z nodelete, if it
+ * is ever unloaded, as the handler and the ends of threads refer to it.
  *
  * Memory of the host's (malloc): the sandbox's struct, results and messages, a list of resources;
  * nothing of it is counted or limited, but results and messages are bounded. One timer per thread
@@ -319,7 +320,8 @@ typedef struct emma_sandbox_answer {
 } emma_sandbox_answer;
 
 /* A function of the host's that needs no interface of Lua's. The arguments are copies, within
- * value_depth and value_bytes, that live until it returns; the answer is empty when it is called. */
+ * value_depth and value_bytes, that live until it returns; the answer is empty when it is
+ * called. */
 typedef void (*emma_sandbox_function_fn)(void *arg, emma_sandbox *sandbox,
                                          const emma_sandbox_value *arguments, size_t count,
                                          emma_sandbox_answer *answer);

@@ -42,7 +42,8 @@ static void host_complete_error(lua_State *state)
     lua_concat(state, 2);
 }
 
-/* Puts an answer in the place of the one that the sandbox has, of a host function around this one. */
+/* Puts an answer in the place of the one that the sandbox has, of a host function around this
+ * one. */
 static emma_sandbox_answer host_swap_answer(emma_sandbox *sandbox, emma_sandbox_answer answer)
 {
     const emma_sandbox_answer before = sandbox->answer;

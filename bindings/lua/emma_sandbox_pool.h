@@ -80,8 +80,8 @@ EMMA_API void emma_sandbox_pool_destroy(emma_sandbox_pool *pool);
 EMMA_API enum emma_sandbox_status emma_sandbox_pool_acquire(emma_sandbox_pool *pool,
                                                             emma_sandbox **sandbox);
 
-/* The same, but it waits for so many microseconds at most: BUSY when none was released; 0: it does not
- * wait. */
+/* The same, but it waits for so many microseconds at most: BUSY when none was
+ * released; 0: it does not wait. */
 EMMA_API enum emma_sandbox_status
 emma_sandbox_pool_acquire_within(emma_sandbox_pool *pool, uint64_t most_us, emma_sandbox **sandbox);
 
@@ -118,8 +118,8 @@ typedef struct emma_sandbox_pool_stats {
 /* Fills in the figures. Does nothing if out->struct_bytes is 0. */
 EMMA_API void emma_sandbox_pool_get_stats(emma_sandbox_pool *pool, emma_sandbox_pool_stats *out);
 
-/* Looks at an idle sandbox, which nobody can lease meanwhile. It may ask for its figures, and walk the chunks of its
- * instance, but neither run nor change anything, nor call the pool. */
+/* Looks at an idle sandbox, which nobody can lease meanwhile. It may ask for its figures, and walk
+ * the chunks of its instance, but neither run nor change anything, nor call the pool. */
 typedef void (*emma_sandbox_visit_fn)(void *arg, emma_sandbox *sandbox);
 
 /* Visits those that are idle when their turn comes. Leases of others wait for one visit at most. */

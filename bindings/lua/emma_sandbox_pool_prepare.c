@@ -1,4 +1,5 @@
-/* emma_sandbox_pool_prepare.c - how a pool's sandboxes come to be: on demand, and ahead by a thread. */
+/* emma_sandbox_pool_prepare.c - how a pool's sandboxes come to be: on
+ * demand, and ahead by a thread. */
 #include "emma_sandbox_internal.h"
 
 #include <stdio.h>
@@ -103,7 +104,8 @@ static void emmai_pool_put_idle(emma_sandbox_pool *pool, size_t place)
         pthread_cond_broadcast(&pool->changed);
 }
 
-/* After a failure it waits until something changes: the next preparation on demand tells the user. */
+/* After a failure it waits until something changes: the next preparation on demand tells the
+ * user. */
 static void *emmai_pool_keep_ahead(void *arg)
 {
     emma_sandbox_pool *pool = arg;

@@ -1,4 +1,5 @@
-/* emma-malloc-environment.c - finds a variable of the environment at any time, even before the C library knows it. */
+/* emma-malloc-environment.c - finds a variable of the environment at any time, even
+ * before the C library knows it. */
 #include "emma-malloc.h"
 
 #include <fcntl.h>

@@ -1,9 +1,11 @@
-/* emma-malloc-heap.h - allocation in the process's instance, through a pointer to the thread's heap.
+/* emma-malloc-heap.h - allocation in the process's instance, through a
+ * pointer to the thread's heap.
  *
- * The core is compiled into the one file of a library that includes this, so that the shortest ways can be
- * shorter than emma_malloc and emma_free in a shared instance, which first find out whose heap it is: here
- * there is one instance, and a thread-local pointer to the thread's heap in it, own_heap, which most callers
- * name. What is unusual goes to functions of the library's own, which are the ends of the fast paths. */
+ * The core is compiled into the one file of a library that includes this, so that the shortest ways
+ * can be shorter than emma_malloc and emma_free in a shared instance, which first find out whose
+ * heap it is: here there is one instance, and a thread-local pointer to the thread's heap in it,
+ * own_heap, which most callers name. What is unusual goes to functions of the library's own, which
+ * are the ends of the fast paths. */
 #ifndef EMMA_MALLOC_HEAP_H
 #define EMMA_MALLOC_HEAP_H
 
@@ -19,8 +21,8 @@ static void follow_heap(struct emmai_heap *heap);
 /* Whether the C library is to tell when the calling thread ends. */
 static __thread enum { NOT_MET, MET, LEAVING } meeting EMMA_TLS_MODEL;
 
-/* Stands in for the heap of a thread that has none: its gate is never open, so the slow way is taken, as by a
- * signal handler that finds its thread's heap closed. */
+/* Stands in for the heap of a thread that has none: its gate is never open, so the slow way is
+ * taken, as by a signal handler that finds its thread's heap closed. */
 static emmai_thread_heap no_heap;
 
 /* The heap that the core remembers for the thread. */
@@ -120,9 +122,9 @@ static EMMAI_ALWAYS_INLINE bool heap_is_foreign(const emma *instance, ptrdiff_t 
     return MALLOC_UNLIKELY((size_t)beyond <= instance->foreign_max);
 }
 
-/* Frees into the heap as emma_free does in a local instance; a block of another's slab into the stash, if that is
- * meant. False, with nothing done: the block is foreign, or another's, or there is no heap, or somebody is
- * inside it. */
+/* Frees into the heap as emma_free does in a local instance; a block of another's slab into the
+ * stash, if that is meant. False, with nothing done: the block is foreign, or another's, or there
+ * is no heap, or somebody is inside it. */
 static EMMAI_ALWAYS_INLINE bool heap_free_if(emmai_heap *heap, void *block, bool also_others)
 {
     if (EMMA_CHECKS || MALLOC_UNLIKELY(!heap->gate))
@@ -147,7 +149,8 @@ static EMMAI_ALWAYS_INLINE bool heap_free(emmai_heap *heap, void *block)
     return heap_free_if(heap, block, true);
 }
 
-/* Whether a block may stay where it is when it is to have `bytes`, since its class does not change. */
+/* Whether a block may stay where it is when it is to have `bytes`, since its class does not
+ * change. */
 static EMMAI_ALWAYS_INLINE bool heap_keeps(emmai_heap *heap, const void *block, size_t bytes)
 {
     const size_t last = bytes - 1;

@@ -41,7 +41,8 @@ static size_t reserve_for_machine(void)
     return bytes;
 }
 
-/* Creates with the address space wanted, or half of it, and so on; last with what emma_create finds. */
+/* Creates with the address space wanted, or half of it, and so on; last
+ * with what emma_create finds. */
 static emma *create_with_room(emma_options *options)
 {
     options->reserve_bytes = reserve_for_machine();
@@ -107,7 +108,8 @@ bool emmai_malloc_is_to_report(void)
     return emmai_malloc_asked.process == 0 || emmai_malloc_asked.process == (uint64_t)getpid();
 }
 
-/* No thread looks at it before it is whole, and none calls emma_reset: what is live can be summed up. */
+/* No thread looks at it before it is whole, and none calls emma_reset: what
+ * is live can be summed up. */
 void emmai_malloc_export(const char *kind)
 {
     emma *instance = malloc_instance_if_made();

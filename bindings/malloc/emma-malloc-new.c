@@ -1,8 +1,8 @@
-/* emma-malloc-new.c - C++'s operators new and delete, in C by the names that the compiler gives them, so
- * that no C++ library is needed where the program has none.
+/* emma-malloc-new.c - C++'s operators new and delete, in C by the names that the compiler gives
+ * them, so that no C++ library is needed where the program has none.
  *
- * Out of memory, new has to call the program's handler and to throw: both are the C++ library's, which
- * is looked for then. The frames here need unwind tables: compile with -fexceptions. */
+ * Out of memory, new has to call the program's handler and to throw: both are the C++ library's,
+ * which is looked for then. The frames here need unwind tables: compile with -fexceptions. */
 #include "emma-malloc.h"
 
 #include <dlfcn.h>
@@ -11,7 +11,8 @@
 
 typedef void (*new_handler)(void);
 
-/* std::get_new_handler() and std::__throw_bad_alloc(), where the program itself is linked with them. */
+/* std::get_new_handler() and std::__throw_bad_alloc(), where the program
+ * itself is linked with them. */
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
 
@@ -86,8 +87,8 @@ static inline void *new_block(size_t bytes, size_t alignment)
 
 /* ---- nothrow ---- */
 
-/* The handler may throw, and C cannot catch: the C++ library's own operator can, which calls the one
- * above inside. Without that library as a file the handler is not called. */
+/* The handler may throw, and C cannot catch: the C++ library's own operator can, which calls the
+ * one above inside. Without that library as a file the handler is not called. */
 static MALLOC_NOINLINE void *nothrow_again(size_t bytes, size_t alignment, const void *tag)
 {
     if (!current_handler())
@@ -166,7 +167,8 @@ DEFINE_DELETE(_ZdaPv)
 DEFINE_DELETE_SIZED(_ZdlPvm)
 DEFINE_DELETE_SIZED(_ZdaPvm)
 
-/* With the size first, what follows is an alignment; without it, an alignment, std::nothrow or both. */
+/* With the size first, what follows is an alignment; without it, an
+ * alignment, std::nothrow or both. */
 void _ZdlPvmSt11align_val_t(void *block, size_t bytes) MALLOC_ALIAS(_ZdlPvm);
 void _ZdaPvmSt11align_val_t(void *block, size_t bytes) MALLOC_ALIAS(_ZdaPvm);
 void _ZdlPvSt11align_val_t(void *block) MALLOC_ALIAS(_ZdlPv);

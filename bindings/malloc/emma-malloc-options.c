@@ -226,8 +226,7 @@ static option option_of(word key)
 {
     static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve", "decay",
                                                      "stats",   "export",     "name",    "children",
-                                                     "domains", "process",    "report",
-                                                     "sample" };
+                                                     "domains", "process",    "report",  "sample" };
     size_t found = 0;
     while (found < OPTION_COUNT && !word_is(key, names[found]))
         found++;
@@ -316,8 +315,9 @@ static void compare_options(malloc_options *out)
     }
 }
 
-/* Of a limit, so much is held back for the error path: for MemoryError, its traceback, and who catches it. Python
- * 3.13 prints its traceback by a module that it imports just then, which takes 3 MiB. */
+/* Of a limit, so much is held back for the error path: for MemoryError, its traceback,
+ * and who catches it. Python 3.13 prints its traceback by a module that it imports just
+ * then, which takes 3 MiB. */
 #define SPARE_SHARE      4
 #define SPARE_MOST_BYTES ((size_t)4 << 20)
 
@@ -332,7 +332,8 @@ static size_t spare_for(size_t limit_bytes)
 extern const char *Py_GetVersion(void);
 #endif
 
-/* A limit is Python's. A program that it starts, which has malloc from here too, is another matter. */
+/* A limit is Python's. A program that it starts, which has malloc from here too, is another
+ * matter. */
 static void lift_limits_outside_python(malloc_options *out)
 {
 #if EMMA_PYTHON

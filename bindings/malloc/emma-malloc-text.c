@@ -1,5 +1,5 @@
-/* emma-malloc-text.c - puts lines of text together and writes them, without the C library's streams:
- * from inside an allocation, and before anything is set up. */
+/* emma-malloc-text.c - puts lines of text together and writes them, without the C library's
+ * streams: from inside an allocation, and before anything is set up. */
 #include "emma-malloc.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* emma-malloc.c - the malloc family of the C library, on the process's instance.
  *
- * Errors are those of POSIX and of the GNU C library: NULL and ENOMEM, also beyond PTRDIFF_MAX and where
- * a product overflows; EINVAL for an alignment that is none. A free leaves errno alone. A pointer that
- * is not of the instance ends the program, as everywhere in emma: the loader, which allocates before
- * this library is there, keeps what it took so to itself. */
+ * Errors are those of POSIX and of the GNU C library: NULL and ENOMEM, also beyond PTRDIFF_MAX and
+ * where a product overflows; EINVAL for an alignment that is none. A free leaves errno alone. A
+ * pointer that is not of the instance ends the program, as everywhere in emma: the loader, which
+ * allocates before this library is there, keeps what it took so to itself. */
 #include "emma-malloc-heap.h"
 
 #include <errno.h>
@@ -237,8 +237,9 @@ MALLOC_EXPORT int mallopt(int parameter, int value)
 
 /* ---- begin ---- */
 
-/* Before main: a thread, which `emma top` needs, is not to be started inside an allocation, nor before the C
- * library is ready. Whoever never allocates has an instance all the same, if there are options for it. */
+/* Before main: a thread, which `emma top` needs, is not to be started inside an allocation,
+ * nor before the C library is ready. Whoever never allocates has an instance all the same, if
+ * there are options for it. */
 __attribute__((constructor)) static void export_if_asked(void)
 {
     char early[MALLOC_EARLY_BYTES];

@@ -1,8 +1,9 @@
 /* emma-malloc.h - what the files of the process-wide replacement offer each other.
  *
- * One shared instance serves the whole process. It is made by the first call that needs it, which may
- * be before any constructor has run, and never destroyed. So whatever may run then calls nothing of the
- * C library that could allocate: plain system calls, and functions that work on what they are given. */
+ * One shared instance serves the whole process. It is made by the first call that needs it,
+ * which may be before any constructor has run, and never destroyed. So whatever may run then
+ * calls nothing of the C library that could allocate: plain system calls, and functions that
+ * work on what they are given. */
 #ifndef EMMA_MALLOC_H
 #define EMMA_MALLOC_H
 
@@ -11,7 +12,8 @@
 #endif
 #include "emma.h"
 
-/* Whether these files are compiled into the library for Python, which has options and figures of its own. */
+/* Whether these files are compiled into the library for Python, which has
+ * options and figures of its own. */
 #ifndef EMMA_PYTHON
 #define EMMA_PYTHON 0
 #endif
@@ -58,7 +60,8 @@ emma *emmai_malloc_instance(void);
 /* Whether this process is the one that reports at exit. */
 bool emmai_malloc_is_to_report(void);
 
-/* Shows the instance to `emma top`, if that was asked for and it is made. Not inside an allocation. */
+/* Shows the instance to `emma top`, if that was asked for and it is made. Not inside an
+ * allocation. */
 void emmai_malloc_export(const char *kind);
 
 /* Sees to it that the end of the calling thread, which allocates for the first time, is noticed. */
@@ -95,11 +98,11 @@ struct malloc_options {
     size_t decay_ms;         /* EMMA_DECAY_NEVER: never */
     size_t spare_bytes;      /* part of the limit for error paths; Python's only */
     bool stats;
-    bool exports;     /* to `emma top` */
-    bool children;    /* Python's: programs that this one starts are served too */
-    unsigned domains; /* Python's: to be served, as bits */
+    bool exports;        /* to `emma top` */
+    bool children;       /* Python's: programs that this one starts are served too */
+    unsigned domains;    /* Python's: to be served, as bits */
     size_t sample_bytes; /* Python's: allocated from sample to sample; 0: none are taken */
-    uint64_t process; /* id of the only one that reports at exit; 0: any */
+    uint64_t process;    /* id of the only one that reports at exit; 0: any */
 };
 
 /* The name that messages bear. Written before there is an instance. */
@@ -120,12 +123,14 @@ void emmai_malloc_refuse_reserve(size_t bytes);
 /* What is taken of a variable where the C library has not got the environment yet. */
 #define MALLOC_EARLY_BYTES ((size_t)1024)
 
-/* The value of a variable, maybe in that buffer; NULL: there is none, or it is not to be trusted. */
+/* The value of a variable, maybe in that buffer; NULL: there is none, or it is not to be
+ * trusted. */
 const char *emmai_malloc_find_variable(const char *name, char early[MALLOC_EARLY_BYTES]);
 
 /* ---- emma-malloc-report.c ---- */
 
-/* Keeps a descriptor of stderr as it is now, so that the figures go there when the process exits. */
+/* Keeps a descriptor of stderr as it is now, so that the figures go there when the process
+ * exits. */
 void emmai_malloc_report_at_exit(void);
 
 /* Writes the lines of the table that Python's library adds. */

@@ -1,10 +1,13 @@
-/* emma-python-frames.c - which code runs in the calling thread, asked inside an allocation with Python's lock held.
+/* emma-python-frames.c - which code runs in the calling thread, asked inside an allocation
+ * with Python's lock held.
  *
- * No call is made there that could allocate or change an object: Python's public functions make frame objects from 3.11 on,
- * which are objects of the collector's, so they could begin a collection inside an allocation; and calls at the next safe
- * point (Py_AddPendingCall) come to the main thread only, some lines later. So frames are read as tracemalloc reads them, at
- * places that are fixed for each minor version and in no other one; and not before it was found at a safe point that this
- * gives what the public functions give. 3.10 has frame objects always, and its public functions only read them. */
+ * No call is made there that could allocate or change an object: Python's public functions make
+ * frame objects from 3.11 on, which are objects of the collector's, so they could begin a
+ * collection inside an allocation; and calls at the next safe point (Py_AddPendingCall) come to the
+ * main thread only, some lines later. So frames are read as tracemalloc reads them, at places that
+ * are fixed for each minor version and in no other one; and not before it was found at a safe point
+ * that this gives what the public functions give. 3.10 has frame objects always, and its public
+ * functions only read them. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* process_vm_readv */
 #endif
@@ -52,7 +55,8 @@ static bool reads_frames; /* they are */
 
 /* ---- frames as they lie in memory ---- */
 
-/* Offsets: in a thread state, in what that points to (NONE: it is the frame), in a frame, in a code object. */
+/* Offsets: in a thread state, in what that points to (NONE: it is the frame), in a
+ * frame, in a code object. */
 #define NONE SIZE_MAX
 typedef struct frame_layout {
     size_t thread_current, indirect, code, previous, instruction, owner, code_start;
@@ -215,8 +219,8 @@ static bool is_told(const char *frame, PyObject *code, PyObject *told)
     return code == told_code && line_at(frame, code) == PyFrame_GetLineNumber(told);
 }
 
-/* Whether the frames that Python tells of this thread are there by the layout, all and in their order. It leaves out those that
- * are about to begin, and some that it made itself. */
+/* Whether the frames that Python tells of this thread are there by the layout, all and in their
+ * order. It leaves out those that are about to begin, and some that it made itself. */
 static bool is_layout_right(char *thread)
 {
     char *frame;

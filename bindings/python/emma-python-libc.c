@@ -1,9 +1,10 @@
 /* emma-python-libc.c - blocks of Python's that go to the C library's free and realloc.
  *
- * Up to 3.12, Python puts the C library's functions in RAW's place for a moment whenever an interpreter begins or
- * ends, while other threads free and resize, since RAW needs no lock; and there are extensions that free() what is
- * of PyMem_RawMalloc, as that is one with Python's own allocator. So in a process that this library is preloaded
- * to, such blocks find their way home. The library that serves all of malloc needs none of this. */
+ * Up to 3.12, Python puts the C library's functions in RAW's place for a moment whenever an
+ * interpreter begins or ends, while other threads free and resize, since RAW needs no lock; and
+ * there are extensions that free() what is of PyMem_RawMalloc, as that is one with Python's own
+ * allocator. So in a process that this library is preloaded to, such blocks find their way home.
+ * The library that serves all of malloc needs none of this. */
 #include "emma-python.h"
 
 #if !EMMA_PYTHON_EVERYTHING
@@ -21,8 +22,8 @@ static free_fn first_free;
 static realloc_fn first_realloc;
 static usable_fn first_usable;
 
-/* Those of the library that would serve the process otherwise; found before main, or by the first call. Any
- * thread, atomic. */
+/* Those of the library that would serve the process otherwise; found before main, or by the first
+ * call. Any thread, atomic. */
 static free_fn *next_free = first_free;
 static realloc_fn *next_realloc = first_realloc;
 static usable_fn *next_usable = first_usable;

@@ -1,7 +1,7 @@
 /* emma-python-numpy.c - what NumPy wants to know of an allocator for the data of arrays (NEP 49).
  *
- * The handler lives as long as the process, as arrays remember theirs. NumPy's guess of a block's size at its
- * end is not used. */
+ * The handler lives as long as the process, as arrays remember theirs. NumPy's guess of a block's
+ * size at its end is not used. */
 #include "emma-python.h"
 
 #include <stdint.h>

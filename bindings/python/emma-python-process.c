@@ -1,8 +1,8 @@
 /* emma-python-process.c - the process around Python: when the library takes over, and what it says.
  *
- * Preloaded, it is there before Python is: nothing of Python is called here but what may be called before
- * and after. It goes to whatever program the user starts, and to those that this one starts; those that are
- * not Python it leaves alone. */
+ * Preloaded, it is there before Python is: nothing of Python is called here but what may be called
+ * before and after. It goes to whatever program the user starts, and to those that this one starts;
+ * those that are not Python it leaves alone. */
 #include "emma-python-report.h"
 
 #include <stdio.h>

@@ -44,7 +44,8 @@ void emmai_python_report_ask_again(void)
 
 #define STATUS_BYTES 4096
 
-/* Bytes of the process's memory that is no file's, as the kernel counts it; 0 where it does not tell. */
+/* Bytes of the process's memory that is no file's, as the kernel counts it;
+ * 0 where it does not tell. */
 static size_t anonymous_bytes(void)
 {
     char status[STATUS_BYTES];
@@ -175,7 +176,8 @@ static int answer(const emma_report_place *place, char *why, size_t room)
     return place->error;
 }
 
-/* A pipe is left alone: its reader would take the one who opens it and goes for the one who writes. */
+/* A pipe is left alone: its reader would take the one who opens it and goes for the one who
+ * writes. */
 int emma_python_report_check(const char *path, char *why, size_t room)
 {
     emma_report_place place;

@@ -61,24 +61,26 @@ typedef struct emmai_python_frame {
 /* Whether Python has the functions for it. */
 bool emmai_python_has_frames(void);
 
-/* Finds out whether frames are read right, at a safe point of the main thread's, with the lock held. Until then none is. */
+/* Finds out whether frames are read right, at a safe point of the main thread's, with the lock
+ * held. Until then none is. */
 void emmai_python_try_frames(void);
 
-/* The numbers of the calling thread's frames, innermost first, each of which the sampler knows by an emmai_python_frame; how many,
- * or why none. */
+/* The numbers of the calling thread's frames, innermost first, each of which the sampler knows by
+ * an emmai_python_frame; how many, or why none. */
 enum { EMMAI_FRAMES_NOT_YET = -1, EMMAI_FRAMES_NO_LOCK = -2 };
 ptrdiff_t emmai_python_frames(emma_sampler *sampler, uint32_t frames[EMMA_SAMPLE_DEPTH]);
 
 /* ---- emma-python-types.c ---- */
 
-/* Sees to it that Python is asked about its types, from now on and at its end; false: it is not there yet. */
+/* Sees to it that Python is asked about its types, from now on and at its end;
+ * false: it is not there yet. */
 bool emmai_python_types_begin(void);
 
 /* It could not be now: at a later tick. */
 void emmai_python_report_ask_again(void);
 
-/* Adds what Python told in `text`, which is cut up, and what there was at the start, to a report. The report's rows are
- * the caller's to free. */
+/* Adds what Python told in `text`, which is cut up, and what there was at the start, to a report.
+ * The report's rows are the caller's to free. */
 void emmai_python_types_tell(emma_report *report, char *text);
 
 /* What Python told at its end; NULL: nothing. */

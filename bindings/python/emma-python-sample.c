@@ -1,7 +1,9 @@
-/* emma-python-sample.c - from which lines of a Python program samples of its blocks come (emma_sample.h).
+/* emma-python-sample.c - from which lines of a Python program samples of its
+ * blocks come (emma_sample.h).
  *
- * The domains MEM and OBJ are sampled, which are called with the lock held. A sample's stack is read where it is allocated
- * (emma-python-frames.c): code objects, held from then on, and lines. Names are asked for at the end. */
+ * The domains MEM and OBJ are sampled, which are called with the lock held. A sample's stack is
+ * read where it is allocated (emma-python-frames.c): code objects, held from then on, and lines.
+ * Names are asked for at the end. */
 #include "emma-python-report.h"
 
 #include <string.h>
@@ -69,7 +71,8 @@ static MALLOC_NOINLINE void *resize_sample(const PyMemAllocatorEx *functions, vo
     return bytes > room && emma_sample_is_due(&sampler, bytes) ? drawn(block, bytes) : block;
 }
 
-/* How many bytes a block had is not told, only how many it has room for: it grows where it has no more. */
+/* How many bytes a block had is not told, only how many it has room for: it
+ * grows where it has no more. */
 static inline void *resize(const PyMemAllocatorEx *functions, void *old, size_t bytes)
 {
     const emma *instance = malloc_instance_if_made();

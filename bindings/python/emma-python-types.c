@@ -1,8 +1,10 @@
-/* emma-python-types.c - what objects of each type take, asked of Python while it is there: by a function of its own, in
- * Python, that the library has in it and that runs when Python has started and when it ends.
+/* emma-python-types.c - what objects of each type take, asked of Python while it is there: by a
+ * function of its own, in Python, that the library has in it and that runs when Python has
+ * started and when it ends.
  *
- * Python's functions are called as far as the program has them. Nothing here changes what the program sees, but for a
- * function more that `atexit` has, the first one, so that it is called last. */
+ * Python's functions are called as far as the program has them. Nothing here changes
+ * what the program sees, but for a function more that `atexit` has, the first one,
+ * so that it is called last. */
 #include "emma-python-report.h"
 
 #include <stdlib.h>
@@ -124,8 +126,8 @@ static bool make_snapshot_function(void)
     return snapshot_function != NULL;
 }
 
-/* Up to 3.11, an import within importlib's own waiting for a lock takes away what that is about to take away. Then
- * the text sets `waits`. Both modules are there from Python's start on. */
+/* Up to 3.11, an import within importlib's own waiting for a lock takes away what that is about to
+ * take away. Then the text sets `waits`. Both modules are there from Python's start on. */
 static const char waits_source[] =
     "import sys, _thread\n"
     "_waits = getattr(sys.modules['_frozen_importlib'], '_blocking_on', "
@@ -153,7 +155,8 @@ static int begin_types(void *nothing)
 {
     static py_method method = { "emma_report_types", take_last, PY_METH_NOARGS, NULL };
     (void)nothing;
-    if (emmai_python_sampler()) /* as a pending call of its own it would slow down the code that runs in this one */
+    /* As a pending call of its own it would slow down the code that runs in this one. */
+    if (emmai_python_sampler())
         emmai_python_try_frames();
     if (is_waiting_to_import()) {
         emmai_python_report_ask_again();

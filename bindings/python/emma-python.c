@@ -1,8 +1,8 @@
-/* emma-python.c - the library that serves a whole Python process: preloaded, it takes Python's domains over
- * before main; loaded later, when it is asked to.
+/* emma-python.c - the library that serves a whole Python process: preloaded, it takes Python's
+ * domains over before main; loaded later, when it is asked to.
  *
- * The process's instance, its options and its figures are those of emma-malloc, whose files are compiled in;
- * with EMMA_PYTHON_EVERYTHING the C library's malloc family is served from it too. */
+ * The process's instance, its options and its figures are those of emma-malloc, whose files are
+ * compiled in; with EMMA_PYTHON_EVERYTHING the C library's malloc family is served from it too. */
 #if EMMA_PYTHON_EVERYTHING
 #include "../malloc/emma-malloc.c"
 #else
@@ -19,9 +19,9 @@
 
 /* ---- at the limit ---- */
 
-/* Once a request was refused, the spare part of the limit is open for Python to raise MemoryError, and for
- * who catches it; until so much is free again that it can be held back once more: so many times the spare
- * part. */
+/* Once a request was refused, the spare part of the limit is open for Python to raise
+ * MemoryError, and for who catches it; until so much is free again that it can be held back once
+ * more: so many times the spare part. */
 #define SPARE_AMPLE 2
 
 static bool spare_is_ample(const emmai_control *control)
@@ -70,8 +70,8 @@ static inline void *or_refused(void *block, size_t bytes)
 /* The heap of whoever has the interpreter's lock. Written before a domain is served through it. */
 static emmai_heap *lock_heap = &no_heap.heap;
 
-/* It serves what pymalloc would serve itself, and no more: larger blocks are of malloc's there, which there are
- * extensions, and tkinter, that take and free without the lock. */
+/* It serves what pymalloc would serve itself, and no more: larger blocks are of malloc's there,
+ * which there are extensions, and tkinter, that take and free without the lock. */
 #define LOCK_MOST_BYTES ((size_t)512)
 
 /* Where a request is served. */
@@ -214,11 +214,12 @@ void emmai_python_free(void *block)
 
 /* ---- one heap for all threads ---- */
 
-/* Its owner is no thread's id: the kernel calls that one invalid, not gone, so nobody adopts the heap. */
+/* Its owner is no thread's id: the kernel calls that one invalid, not gone,
+ * so nobody adopts the heap. */
 #define LOCK_OWNER UINT64_MAX
 
-/* Up to 3.11 all interpreters of a process share one lock, under which MEM and OBJ are called: one thread at a
- * time is inside the heap, which its gate, a plain word, relies on. */
+/* Up to 3.11 all interpreters of a process share one lock, under which MEM and OBJ are called: one
+ * thread at a time is inside the heap, which its gate, a plain word, relies on. */
 static bool python_has_one_lock(void)
 {
     const char *version = Py_GetVersion ? Py_GetVersion() : "";

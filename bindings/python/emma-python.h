@@ -1,5 +1,5 @@
-/* emma-python.h - what libemma-python.so offers beside the adapter's functions: to the package emma, which
- * calls it from Python, and to its own files.
+/* emma-python.h - what libemma-python.so offers beside the adapter's functions: to the package
+ * emma, which calls it from Python, and to its own files.
  *
  * All of the core's functions are there too, with the prefix py_ of this copy of emma. */
 #ifndef EMMA_PYTHON_LIBRARY_H
@@ -8,8 +8,8 @@
 #include "../malloc/emma-malloc.h"
 #include "emma_python.h"
 
-/* Makes the process's instance as EMMA_OPTIONS says and has it serve those of the `domains` that it leaves; as
- * emma_python_install, and EMMA_NO_MEMORY where the kernel refuses it. */
+/* Makes the process's instance as EMMA_OPTIONS says and has it serve those of the `domains` that it
+ * leaves; as emma_python_install, and EMMA_NO_MEMORY where the kernel refuses it. */
 EMMA_API enum emma_status emma_python_start(unsigned domains);
 
 /* The instance that serves Python; NULL: none does. */
@@ -18,8 +18,8 @@ EMMA_API emma *emma_python_instance(void);
 /* emma_set_limit with another spare part; what that is for, see emma-python.c. */
 EMMA_API enum emma_status emma_python_set_limit(size_t limit_bytes, size_t spare_bytes);
 
-/* Sets the peak of the footprint to what the footprint is, or to `restore_bytes` if that is more; returns
- * what the peak was, in bytes. */
+/* Sets the peak of the footprint to what the footprint is, or to `restore_bytes` if that is more;
+ * returns what the peak was, in bytes. */
 EMMA_API size_t emma_python_restart_peak(size_t restore_bytes);
 
 /* emma_check; EMMA_BUSY also where other threads have heaps, as emma_python_list_blocks. */
@@ -28,7 +28,8 @@ EMMA_API enum emma_status emma_python_check(void);
 /* Whether all threads share a heap for MEM and OBJ, which they enter with Python's lock held. */
 EMMA_API bool emma_python_has_one_heap(void);
 
-/* emma_trim, of the heap that all threads share, too; returns how many bytes were given back. Python's lock is held. */
+/* emma_trim, of the heap that all threads share, too; returns how many bytes were given
+ * back. Python's lock is held. */
 EMMA_API size_t emma_python_trim(void);
 
 /* A live block. */
@@ -37,13 +38,14 @@ typedef struct emma_python_block {
     size_t bytes;
 } emma_python_block;
 
-/* Writes down the live blocks, in address order, as many as there is room for; returns how many there are, or
- * SIZE_MAX: other threads have heaps, and may be using them without Python's lock, which is held. */
+/* Writes down the live blocks, in address order, as many as there is room for; returns how
+ * many there are, or SIZE_MAX: other threads have heaps, and may be using them without
+ * Python's lock, which is held. */
 EMMA_API size_t emma_python_list_blocks(emma_python_block *blocks, size_t room);
 
-/* Writes a report of Python's memory as it is now, of the kind that the end of the path tells; `types` is what
- * snapshot() in _types.py gives. 0: it is written; EMMA_REPORT_BAD_NAME or an errno: nothing is, and `why` has room
- * for the reason. Python's lock is held. */
+/* Writes a report of Python's memory as it is now, of the kind that the end of the path tells;
+ * `types` is what snapshot() in _types.py gives. 0: it is written; EMMA_REPORT_BAD_NAME or an
+ * errno: nothing is, and `why` has room for the reason. Python's lock is held. */
 EMMA_API int emma_python_report(const char *path, const char *types, char *why, size_t room);
 
 /* The same as far as it is about the path: whether a report could be written. */
@@ -87,7 +89,8 @@ void emmai_python_free(void *block);
 /* Notes that this process, and no child of it, reports at exit. */
 void emmai_python_note_start(void);
 
-/* Says, the first time, that the limit refused a request. Inside an allocation: nothing may allocate. */
+/* Says, the first time, that the limit refused a request. Inside an
+ * allocation: nothing may allocate. */
 void emmai_python_tell_refusal(emma *instance, size_t bytes, bool is_running);
 
 #endif

@@ -1,5 +1,5 @@
-/* emma_module.c - where the import of the control module begins: in the main interpreter only. Others
- * have objects of their own, and SWIG keeps its types once for all. */
+/* emma_module.c - where the import of the control module begins: in the main interpreter only.
+ * Others have objects of their own, and SWIG keeps its types once for all. */
 #include <Python.h>
 
 /* SWIG's own, under the name that the build gives it. */

@@ -1,5 +1,5 @@
-/* emma_module.i - the control module for CPython 3.10 and later, one build for all (the limited API):
- * what emma.i leaves to the language, and the process's own instance. */
+/* emma_module.i - the control module for CPython 3.10 and later, one build for all (the limited
+ * API): what emma.i leaves to the language, and the process's own instance. */
 %module(package="emma") _control
 
 %{
@@ -16,7 +16,8 @@
 /* What types the module's functions take and give, for those who check (SWIG 4.5 and later). */
 %feature("python:annotations", "typing");
 %typemap(pytyping) control_results, const control_values *, PyObject * "typing.Any"
-%typemap(pytyping) const control_function *, (emma_walk_fn visit, void *arg) "typing.Callable[..., typing.Any]"
+%typemap(pytyping) const control_function *,
+    (emma_walk_fn visit, void *arg) "typing.Callable[..., typing.Any]"
 %typemap(pytyping) (const char *text, size_t bytes) "typing.Union[str, bytes, None]"
 %typemap(pytyping) size_t UNLIMITED "typing.Optional[int]"
 %typemap(pytyping) uint64_t calls[ANY] "typing.List[int]"

@@ -1,5 +1,6 @@
 /* emma_module_results.h - emma's values as Python's objects. Included by the wrapper that SWIG
- * writes. All functions are called with Python's lock held, and set an exception where they fail. */
+ * writes. All functions are called with Python's lock held, and set an exception where they
+ * fail. */
 #ifndef EMMA_MODULE_RESULTS_H
 #define EMMA_MODULE_RESULTS_H
 

@@ -1,5 +1,6 @@
 /* emma_module_values.h - Python's objects as emma's values. Included by the wrapper that SWIG
- * writes. All functions are called with Python's lock held, and set an exception where they fail. */
+ * writes. All functions are called with Python's lock held, and set an exception where they
+ * fail. */
 #ifndef EMMA_MODULE_VALUES_H
 #define EMMA_MODULE_VALUES_H
 
@@ -8,9 +9,9 @@
 /* Where values go to. */
 typedef struct emma_reading {
     control_arena *arena;
-    bool
-        copies; /* texts, too: their objects may be gone when the values are used; those in containers
-                    are copied in any case, as other threads can take them out */
+    /* Texts, too: their objects may be gone when the values are used; those in containers are
+     * copied in any case, as other threads can take them out. */
+    bool copies;
 } emma_reading;
 
 static bool emma_value_from_python(PyObject *object, emma_reading *reading, unsigned depth,

@@ -128,8 +128,8 @@ static PyObject *process_walk(void)
 
 #define PROCESS_WHY_BYTES 512
 
-/* Writes a report with `types`, which are bytes; or with None only tells whether one could be written. A tuple of
- * emma_python_report's number and the reason, as bytes. */
+/* Writes a report with `types`, which are bytes; or with None only tells whether one could be
+ * written. A tuple of emma_python_report's number and the reason, as bytes. */
 static PyObject *process_report(PyObject *path, PyObject *types)
 {
     char *name, *figures = NULL, why[PROCESS_WHY_BYTES] = "";

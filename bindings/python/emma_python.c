@@ -1,11 +1,13 @@
-/* emma_python.c - Python's three domains of memory, served from an instance; emma_python.h tells the contract.
+/* emma_python.c - Python's three domains of memory, served from an instance;
+ * emma_python.h tells the contract.
  *
- * PyMem_SetAllocator changes a domain's functions and their ctx one after the other, while other threads may
- * be calling them: so those that replace others in a running process ignore ctx, and find what they need in
- * this file. What is not of the instance is of the allocator before, which emma_python_install asked for.
+ * PyMem_SetAllocator changes a domain's functions and their ctx one after the other, while other
+ * threads may be calling them: so those that replace others in a running process ignore ctx, and
+ * find what they need in this file. What is not of the instance is of the allocator before, which
+ * emma_python_install asked for.
  *
- * A library that has ways of its own into its instance defines EMMAI_PYTHON_FAST and what is under it here, and may lay
- * other functions over these by EMMAI_PYTHON_OVER(domain, functions). */
+ * A library that has ways of its own into its instance defines EMMAI_PYTHON_FAST and what is under
+ * it here, and may lay other functions over these by EMMAI_PYTHON_OVER(domain, functions). */
 #include "emma_python.h"
 
 #include <string.h>
@@ -85,8 +87,8 @@ static void *python_realloc_older(unsigned domain, void *block, size_t bytes)
     return served->older.realloc(served->older.ctx, block, bytes);
 }
 
-/* Which heap a domain's functions use: that of the calling thread, or one that belongs to whoever has the
- * interpreter's lock. */
+/* Which heap a domain's functions use: that of the calling thread, or one that belongs to whoever
+ * has the interpreter's lock. */
 typedef enum python_way { OF_THREAD, OF_LOCK, PYTHON_WAYS } python_way;
 
 /* What the domains that are called with the lock held use. Written before any is served. */
@@ -219,8 +221,8 @@ static bool domain_take(int domain)
     return true;
 }
 
-/* In a running interpreter only the first time: functions that are laid over ours would be taken for the
- * allocator before. */
+/* In a running interpreter only the first time: functions that are laid over ours would be taken
+ * for the allocator before. */
 static bool may_install(emma *instance)
 {
     emma *before = NULL;

@@ -15,7 +15,8 @@
  * emma_report_json.c, emma_report_page.c, emma_report_svg.c, emma_report_svg_map.c  the three kinds
  * emma-report*.html, .css, .js, vendor/  the page, compiled in by emma_report_page.c
  *
- * For programs, not for the core's users: it needs the C library and is in no installed library's interface. */
+ * For programs, not for the core's users: it needs the C library and is in no
+ * installed library's interface. */
 #ifndef EMMA_REPORT_H
 #define EMMA_REPORT_H
 
@@ -135,9 +136,10 @@ typedef struct emma_report_place {
     struct stat before;
 } emma_report_place;
 
-/* Finds out whether a report can be written there, and leaves nothing: false where not. The name ends in .html, .json
- * or .svg. Never is a file replaced that is no report. What is no regular file, or is open already as a stream of this
- * process, is held from now on and will be written to as it is, as JSON if the name tells no other kind. */
+/* Finds out whether a report can be written there, and leaves nothing: false where not. The name
+ * ends in .html, .json or .svg. Never is a file replaced that is no report. What is no regular
+ * file, or is open already as a stream of this process, is held from now on and will be written to
+ * as it is, as JSON if the name tells no other kind. */
 bool emma_report_prepare(emma_report_place *place, const char *path);
 
 /* Writes the report, whole or not at all where it is a file, and releases the place. */
@@ -171,7 +173,8 @@ void emmai_out_xml(emma_report_out *out, const char *text);
 void emmai_out_seconds(emma_report_out *out, uint64_t nanoseconds);
 void emmai_out_flush(emma_report_out *out);
 
-/* What a page is made of: names that stand in it as {{name}}, and what comes there, a text or what a function writes. */
+/* What a page is made of: names that stand in it as {{name}}, and what comes there, a text
+ * or what a function writes. */
 typedef struct emma_report_part {
     const char *name;
     const char *text; /* as it is; NULL: write(out, arg) */
@@ -179,8 +182,8 @@ typedef struct emma_report_part {
     const void *arg;
 } emma_report_part;
 
-/* Writes the page. {{nonce}} and the styles and scripts of reports are there besides `parts`. `nonce` is one of
- * emmai_out_nonce. */
+/* Writes the page. {{nonce}} and the styles and scripts of reports are there besides `parts`.
+ * `nonce` is one of emmai_out_nonce. */
 #define EMMA_REPORT_NONCE_BYTES 33
 void emmai_out_nonce(char nonce[EMMA_REPORT_NONCE_BYTES]);
 void emmai_out_page(emma_report_out *out, const char *page, const char *nonce,

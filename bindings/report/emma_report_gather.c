@@ -1,4 +1,5 @@
-/* emma_report_gather.c - the figures of an instance as they are now, and what they come to in words. */
+/* emma_report_gather.c - the figures of an instance as they are now, and
+ * what they come to in words. */
 #include "emma_report.h"
 
 #include <stdarg.h>
@@ -150,7 +151,8 @@ static void say_of_waste(emma_report *report)
             emma_report_size(size, emma_report_waste(worst)), worst->block_bytes);
 }
 
-/* Memory that only grows: the last third of the time has a third of the growth or more, and it ends at its highest. */
+/* Memory that only grows: the last third of the time has a third of the growth or more,
+ * and it ends at its highest. */
 static void say_of_growth(emma_report *report)
 {
     const emma_report_series *series = report->series;

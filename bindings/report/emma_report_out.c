@@ -1,5 +1,6 @@
-/* emma_report_out.c - text into a descriptor. No stream of the C library's: those allocate, and the heap that is
- * reported may be the one they would allocate from. Numbers do not depend on the locale, which a script may set. */
+/* emma_report_out.c - text into a descriptor. No stream of the C library's: those allocate, and the
+ * heap that is reported may be the one they would allocate from. Numbers do not depend on the
+ * locale, which a script may set. */
 #include "emma_report.h"
 
 #include <errno.h>
@@ -77,8 +78,8 @@ static size_t utf8_length(const unsigned char *text)
     return length;
 }
 
-/* Names may be any bytes, a report has only UTF-8: what is none becomes the replacement character. `escape` writes
- * those below 0x80 that may need it. */
+/* Names may be any bytes, a report has only UTF-8: what is none becomes the replacement character.
+ * `escape` writes those below 0x80 that may need it. */
 static void out_utf8(emma_report_out *out, const char *text, const char *replacement,
                      void (*escape)(emma_report_out *, char))
 {

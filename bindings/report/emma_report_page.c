@@ -1,8 +1,9 @@
-/* emma_report_page.c - a report for people: one page that needs nothing else. Its parts are compiled in; where the
- * page has {{name}}, that part follows.
+/* emma_report_page.c - a report for people: one page that needs nothing else. Its parts are
+ * compiled in; where the page has {{name}}, that part follows.
  *
- * Whatever a program calls itself or its types cannot become part of the page: data is JSON without <, > and &, and
- * the page's policy lets no script run but those that bear its number, which nobody can know before. */
+ * Whatever a program calls itself or its types cannot become part of the page: data is JSON
+ * without <, > and &, and the page's policy lets no script run but those that bear its number,
+ * which nobody can know before. */
 #include "emma_report.h"
 
 #include <string.h>

@@ -1,8 +1,9 @@
 /* emma_report_place.c - where a report may be written, and how it comes there.
  *
- * It is written beside its place and renamed into it, so that whoever reads the place sees a whole report or the one
- * before. Only a report (or an empty file) is ever replaced. What is no regular file, or is open already as a stream
- * of this process, is held from the start and written to as it is: a rename would take it away from others. */
+ * It is written beside its place and renamed into it, so that whoever reads the place sees a whole
+ * report or the one before. Only a report (or an empty file) is ever replaced. What is no regular
+ * file, or is open already as a stream of this process, is held from the start and written to as it
+ * is: a rename would take it away from others. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* realpath, F_DUPFD_CLOEXEC */
 #endif
@@ -99,8 +100,8 @@ static bool resolve(emma_report_place *place, const char *path)
     return place->file != NULL;
 }
 
-/* Makes the file that is to be renamed into the place, with the mode that a new one has here, and its name. -1:
- * refused. */
+/* Makes the file that is to be renamed into the place, with the mode that a new one has here,
+ * and its name. -1: refused. */
 static int make_temporary(emma_report_place *place, char **name)
 {
     static unsigned number; /* any thread, atomic */

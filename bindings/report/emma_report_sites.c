@@ -1,5 +1,5 @@
-/* emma_report_sites.c - who allocated, as JSON: {frames, columns, rows}, a row for each stack, its frames by number, the
- * outermost first; null where nothing was sampled. */
+/* emma_report_sites.c - who allocated, as JSON: {frames, columns, rows}, a row for each stack, its
+ * frames by number, the outermost first; null where nothing was sampled. */
 #include "emma_report.h"
 
 #include <inttypes.h>

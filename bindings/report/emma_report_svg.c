@@ -1,5 +1,6 @@
-/* emma_report_svg.c - a report as one picture: memory over time, size classes with their waste, the map. It is made
- * of plain shapes, each with a title that tells its figures, and of a style for light and for dark. */
+/* emma_report_svg.c - a report as one picture: memory over time, size classes with their
+ * waste, the map. It is made of plain shapes, each with a title that tells its figures, and of
+ * a style for light and for dark. */
 #include "emma_report_svg.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* emma_report_svg_map.c - the map of a heap as a picture: squares in the order of addresses, in lines. */
+/* emma_report_svg_map.c - the map of a heap as a picture: squares in the
+ * order of addresses, in lines. */
 #include "emma_report_svg.h"
 
 #include <stdio.h>
@@ -10,7 +11,8 @@
 #define FIRST_SQUARE_BYTES ((size_t)16 << 10)
 #define USED_STEPS         7 /* heights of a square's part in use, in pixels */
 
-/* Block sizes that have a colour of their own, classes c0 to c6 of the style: those with the most memory. */
+/* Block sizes that have a colour of their own, classes c0 to c6 of the style:
+ * those with the most memory. */
 #define OWN_COLOURS 7
 
 /* What is drawn: the report, and the sizes that have colours, in rising order. */
