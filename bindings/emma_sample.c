@@ -187,8 +187,8 @@ static void filter_count(emma_sampler *sampler, uintptr_t address, int change)
         *count = (uint8_t)(*count + change);
 }
 
-/* For a table of another size. Another thread that frees a sample at this very moment, which needs a second lock of
- * Python's, may miss it. */
+/* For a table of another size. Another thread that frees a sample at this very moment, which
+ * needs a second lock of Python's, may miss it. */
 static void make_filter(emma_sampler *sampler)
 {
     const size_t bytes = sampler->block_room * FILTER_PER_BLOCK;

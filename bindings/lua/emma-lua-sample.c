@@ -1,14 +1,16 @@
 /* emma-lua-sample.c - from which lines of the program samples of its blocks come (emma_sample.h).
  *
- * Inside an allocation Lua's stack is not to be looked at: it may be what moves just then, and the place in the code is not
- * written down for each instruction. So a sample waits, and Lua's hook is set, as a signal handler sets it, on the thread that
- * runs; the first call, return, or instruction at which Lua looks at its hooks tells the site. A C function is still
- * there then: its return is such an event. Where it is an instruction, the one before it is told. After `{}` and `function` Lua goes
- * on without a look at its hooks, to the next jump, call or slow access: those are looked for in the code that was run since,
- * where that is no loop's end; then it is the line of the loop.
+ * Inside an allocation Lua's stack is not to be looked at: it may be what moves just then, and the
+ * place in the code is not written down for each instruction. So a sample waits, and Lua's hook is
+ * set, as a signal handler sets it, on the thread that runs; the first call, return, or instruction
+ * at which Lua looks at its hooks tells the site. A C function is still there then: its return is
+ * such an event. Where it is an instruction, the one before it is told. After `{}` and `function`
+ * Lua goes on without a look at its hooks, to the next jump, call or slow access: those are looked
+ * for in the code that was run since, where that is no loop's end; then it is the line of the loop.
  *
- * Which thread runs is known because lua_resume is this file's, if Lua is linked statically (--wrap). A hook of the
- * script's gets its events all the same. A hook that counts would begin to count anew: while there is one, no site is told. */
+ * Which thread runs is known because lua_resume is this file's, if Lua is linked statically
+ * (--wrap). A hook of the script's gets its events all the same. A hook that counts would begin
+ * to count anew: while there is one, no site is told. */
 #include "emma-lua.h"
 
 #include <stdint.h>
@@ -24,14 +26,16 @@ static uint32_t table_opcode;
 
 /* ---- the stack ---- */
 
-/* In a CallInfo of Lua's: the next instruction, at the last moment at which it was written down. Tried out before it is used. */
+/* In a CallInfo of Lua's: the next instruction, at the last moment at which it was written down.
+ * Tried out before it is used. */
 #define SAVED_PC_OFFSET 32
 typedef uint32_t instruction;
 #define OPCODE_MASK    0x7F
 #define LOOK_BACK_MOST 256
 #define TAG_UPVALUE    LUA_NUMTYPES
 
-/* Of the sample that came last: its type, the function in which it was allocated and what that had written down. */
+/* Of the sample that came last: its type, the function in which it was allocated and what that
+ * had written down. */
 static struct {
     size_t tag;
     const void *activation;
@@ -62,8 +66,9 @@ static void get_line(lua_State *state, lua_Debug *level, ptrdiff_t instructions_
     *saved_place(level) += instructions_before;
 }
 
-/* How many instructions before the one that is about to run the one was that allocated. That for a function is written down
- * at once; the one for a table is looked for, from what was written down before it. */
+/* How many instructions before the one that is about to run the one was that allocated. That for
+ * a function is written down at once; the one for a table is looked for, from what was written
+ * down before it. */
 static ptrdiff_t look_back(const lua_Debug *level, bool is_count)
 {
     const ptrdiff_t before = is_count ? 1 : 0;
@@ -115,7 +120,8 @@ static uint32_t site_of(lua_State *state, int first, int event)
 #define MASK_BITS  8
 #define EVENT_MASK (LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE)
 
-/* The hook that was there stays with its thread, in the word that Lua keeps for the host in each. */
+/* The hook that was there stays with its thread, in the word that Lua keeps for the host in
+ * each. */
 typedef uintptr_t hook_word;
 _Static_assert(LUA_EXTRASPACE >= sizeof(hook_word), "Lua has room for a word of the host's");
 

@@ -1,11 +1,11 @@
-/* emma-lua-watch.c - what is noted of a run that is to be reported: memory over time, and what objects of each type
- * take.
+/* emma-lua-watch.c - what is noted of a run that is to be reported: memory over time, and what
+ * objects of each type take.
  *
- * It is a lua_Alloc in place of emma's, or one that draws samples as well (emma-lua-sample.c). Lua
- * tells the type of an object where it is allocated, and nowhere else; so the type is written down
- * in a map with a byte for each 16 bytes of the region, which no two objects with a type share. At
- * the end nothing needs to be looked for, however large the heap is. Without a report none of this
- * is there. */
+ * It is a lua_Alloc in place of emma's, or one that draws samples as well (emma-lua-sample.c).
+ * Lua tells the type of an object where it is allocated, and nowhere else; so the type is
+ * written down in a map with a byte for each 16 bytes of the region, which no two objects with a
+ * type share. At the end nothing needs to be looked for, however large the heap is. Without a
+ * report none of this is there. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #endif

@@ -135,7 +135,8 @@ void emmai_repl_run(lua_State *state);
 
 /* emma-lua-watch.c */
 
-/* Starts to note down what happens in the instance, and to draw samples; the lua_Alloc that does it. */
+/* Starts to note down what happens in the instance, and to draw samples; the lua_Alloc that does
+ * it. */
 lua_Alloc emmai_watch_start(emma *instance, bool with_samples);
 
 /* The program begins: what types take more from now on is growth. */

@@ -1,7 +1,8 @@
 /* emma_report_series.h - memory over time, in a few hundred points whatever the time.
  *
- * Who allocates counts down bytes and ticks when they are used up; a tick mostly looks at the clock and goes. When
- * all points are taken, every other one is dropped, and from then on the time between two is twice as long. */
+ * Who allocates counts down bytes and ticks when they are used up; a tick mostly looks at the
+ * clock and goes. When all points are taken, every other one is dropped, and from then on the
+ * time between two is twice as long. */
 #ifndef EMMA_REPORT_SERIES_H
 #define EMMA_REPORT_SERIES_H
 
@@ -37,14 +38,15 @@ typedef struct emma_report_series {
 /* Takes the first point. */
 void emma_report_series_start(emma_report_series *series, const emma *instance);
 
-/* Takes a point if one is due. Any thread that may ask the instance for its figures, outside of all calls into it. What
- * that costs is at most about a hundredth of the time. */
+/* Takes a point if one is due. Any thread that may ask the instance for its figures, outside of
+ * all calls into it. What that costs is at most about a hundredth of the time. */
 void emma_report_series_tick(emma_report_series *series);
 
 /* Takes the last point. */
 void emma_report_series_end(emma_report_series *series);
 
-/* Counts down what was allocated; whether it is time for what is done now and then, a tick for one. */
+/* Counts down what was allocated; whether it is time for what is done now and then, a tick for
+ * one. */
 static inline bool emma_report_is_due(size_t *bytes_left, size_t allocated)
 {
     const bool is_due = __builtin_expect(allocated >= *bytes_left, 0);
