@@ -33,7 +33,8 @@ typedef struct control_error {
 } control_error;
 
 /* Begins to use functions of this header: `error`, of the caller's, is the calling thread's record
- * until control_end, which makes it what control_begin returned. */
+ * until control_end, which makes it what control_begin returned. NULL: until then there is none, and
+ * none of them is called. */
 control_error *control_begin(control_error *error);
 void control_end(control_error *before);
 /* Whether an error of a script's is this text, which a function of the host's raised: at

@@ -8,7 +8,8 @@ static _Thread_local control_error *last_error;
 control_error *control_begin(control_error *error)
 {
     control_error *before = last_error;
-    error->kind = CONTROL_NONE;
+    if (error)
+        error->kind = CONTROL_NONE;
     last_error = error;
     return before;
 }

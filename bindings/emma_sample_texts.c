@@ -46,8 +46,10 @@ uint32_t emmai_sample_append(emma_sample_texts *texts, const void *text, size_t 
         return EMMA_SAMPLE_NONE;
     memcpy(texts->bytes + texts->used, text, bytes);
     texts->used += bytes;
-    texts->ends[texts->count] = (uint32_t)texts->used;
-    return texts->count++;
+    const uint32_t number = texts->count;
+    texts->ends[number] = (uint32_t)texts->used;
+    __atomic_store_n(&texts->count, number + 1, __ATOMIC_RELEASE); /* others may be reading */
+    return number;
 }
 
 uint32_t emmai_sample_intern(emma_sample_texts *texts, const void *text, size_t bytes)

@@ -32,7 +32,9 @@
  * Threads: a sandbox is used by one thread at a time, any, with a stack of at least 1 MiB;
  * emma_sandbox_kill comes from any thread at any time. Forks: parent and child each have all
  * sandboxes. What is told of time is the monotonic clock's. In a sandbox that is called by a host
- * function of another, a call ends with the other's when that is to be stopped.
+ * function of another, a call ends with the other's when that is to be stopped. Host functions may
+ * change to another stack of the thread's (fibers, greenlets), where calls begin and end in any
+ * order; one that begins while another waits counts as called by it.
  *
  * The code stays in the process: a library that has the kit in it is linked with -z nodelete, if it
  * is ever unloaded, as the handler and the ends of threads refer to it.

@@ -63,6 +63,7 @@ static int host_call(lua_State *state)
     const emmai_place place = emmai_value_place(sandbox);
     const emma_sandbox_answer outer = host_swap_answer(sandbox, (emma_sandbox_answer){ 0 });
     const int status = lua_pcall(state, lua_gettop(state) - 1, LUA_MULTRET, 0);
+    emmai_stop_resume(sandbox);
     emma_sandbox_answer answer = host_swap_answer(sandbox, outer);
     if (answer.release)
         answer.release(&answer);

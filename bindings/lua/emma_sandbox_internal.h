@@ -100,9 +100,10 @@ struct emma_sandbox {
 
     /* The call that runs; its thread's and its signal handler's. */
     sigjmp_buf escape;
-    const char *stack;           /* where on the C stack it began */
-    struct emma_sandbox *outer;  /* of whose host functions this call comes */
-    lua_State *volatile current; /* S2 */
+    const char *stack;                   /* where on the C stack it began */
+    struct emma_sandbox *outer;          /* of whose host functions this call comes */
+    struct emma_sandbox *entered_before; /* of the thread's calls that go on, the one before */
+    lua_State *volatile current;         /* S2 */
     volatile int armed;
     volatile int in_host;
     volatile int hooked;   /* the hook that stops it has been set */
@@ -241,6 +242,10 @@ static unsigned emmai_stop_generation(void);
 /* A call begins and ends on this thread. */
 static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us);
 static void emmai_stop_leave(emma_sandbox *sandbox);
+
+/* A function of the host's is over: where other calls of the thread's went on meanwhile, as the
+ * host changes between stacks, this is the one that runs again. */
+static void emmai_stop_resume(emma_sandbox *sandbox);
 
 /* Whether a thread of Lua's was ended by an error of the hook: in such a one no hook runs any
  * more, not even in what is called as its variables are closed. */

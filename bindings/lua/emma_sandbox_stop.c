@@ -39,6 +39,7 @@
 
 typedef struct stop_thread {
     emma_sandbox *running; /* the innermost call's */
+    emma_sandbox *entered; /* the last of the calls that go on */
     pid_t id;
     timer_t timer;
     bool has_timer;
@@ -235,6 +236,8 @@ static int64_t stop_due(uint64_t deadline_us, const emma_sandbox *outer)
 static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us)
 {
     sandbox->outer = stop_self.running;
+    sandbox->entered_before = stop_self.entered;
+    stop_self.entered = sandbox;
     sandbox->hooked = false;
     sandbox->in_host = 0;
     sandbox->deadline_ns = stop_due(deadline_us, sandbox->outer);
@@ -248,9 +251,30 @@ static void emmai_stop_enter(emma_sandbox *sandbox, uint64_t deadline_us)
     }
 }
 
+/* Calls mostly end in the opposite order. On stacks of their own (greenlets, fibers) they need not:
+ * what began inside this one, as it seemed, is from now on inside the one around it. */
+static void stop_unlink(const emma_sandbox *sandbox)
+{
+    emma_sandbox **at = &stop_self.entered;
+    for (; *at != sandbox; at = &(*at)->entered_before)
+        if ((*at)->outer == sandbox)
+            (*at)->outer = sandbox->outer;
+    *at = sandbox->entered_before;
+}
+
+static void emmai_stop_resume(emma_sandbox *sandbox)
+{
+    if (stop_self.running == sandbox)
+        return;
+    stop_self.running = sandbox;
+    const bool stops = emmai_sandbox_stopped(sandbox) != EMMA_SANDBOX_DONE;
+    stop_set_timer(stops ? 1 : sandbox->deadline_ns);
+}
+
 static void emmai_stop_leave(emma_sandbox *sandbox)
 {
     emma_sandbox *outer = sandbox->outer;
+    stop_unlink(sandbox);
     atomic_store(&sandbox->thread, 0);
     stop_self.running = outer;
     if (sandbox->deadline_ns || sandbox->hooked)

@@ -41,6 +41,26 @@ static void emma_call_end(emma_call *call)
     control_end(call->error_before);
 }
 
+/* Around Python's own code in a call: what is the thread's is put aside, as the code may change to
+ * another stack (greenlets) where calls begin and end meanwhile. */
+typedef struct emma_pause {
+    emma_call *call;
+    control_error *error;
+} emma_pause;
+
+static emma_pause emma_pause_begin(void)
+{
+    const emma_pause pause = { emma_innermost, control_begin(NULL) };
+    emma_innermost = NULL;
+    return pause;
+}
+
+static void emma_pause_end(emma_pause pause)
+{
+    emma_innermost = pause.call;
+    control_end(pause.error);
+}
+
 static void emma_call_drop_exception(emma_call *call)
 {
     Py_CLEAR(call->type);
@@ -171,10 +191,12 @@ static PyObject *emma_call_function(void *reference, const emma_sandbox_value *a
         return NULL;
     }
     Py_INCREF(function);
+    const emma_pause pause = emma_pause_begin();
     PyObject *tuple = emma_tuple_to_python(arguments, count);
     PyObject *result = tuple ? PyObject_CallObject(function, tuple) : NULL;
     Py_XDECREF(tuple);
     Py_DECREF(function);
+    emma_pause_end(pause);
     return result;
 }
 
@@ -234,8 +256,10 @@ static bool emma_function_from_python(PyObject *object, control_function *functi
 static bool emma_visit_python(void *visit, void *block, size_t bytes)
 {
     const PyGILState_STATE lock = PyGILState_Ensure();
+    const emma_pause pause = emma_pause_begin();
     PyObject *result = PyObject_CallFunction(visit, "KK", (unsigned long long)(uintptr_t)block,
                                              (unsigned long long)bytes);
+    emma_pause_end(pause);
     const bool goes_on = result && result != Py_False;
     Py_XDECREF(result);
     if (!result)

@@ -12,7 +12,8 @@ static uint64_t whole(double estimate)
 
 static void frames(emma_report_out *out, const emma_sampler *sampler)
 {
-    for (uint32_t i = 0; i < sampler->frames.count; i++) {
+    const uint32_t count = __atomic_load_n(&sampler->frames.count, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < count; i++) {
         const emma_sample_frame_name name = emma_sample_frame_of(sampler, i);
         emmai_out_text(out, i ? ",\n[" : "\n[");
         emmai_out_json(out, name.function);
@@ -38,6 +39,8 @@ static void row(emma_report_out *out, const emma_sampler *sampler, uint32_t numb
 void emmai_report_sites(emma_report_out *out, const emma_sampler *sampler)
 {
     bool any = false;
+    /* First: the frames of these are there, though other interpreters' threads add some. */
+    const uint32_t rows = sampler ? __atomic_load_n(&sampler->stacks.count, __ATOMIC_ACQUIRE) : 0;
     if (!sampler) {
         emmai_out_text(out, "null");
         return;
@@ -49,7 +52,7 @@ void emmai_report_sites(emma_report_out *out, const emma_sampler *sampler)
     frames(out, sampler);
     emmai_out_text(out, "],\n    \"columns\": [\"live_bytes\", \"live_blocks\", "
                         "\"allocated_bytes\", \"allocated_blocks\", \"stack\"],\n    \"rows\": [");
-    for (uint32_t i = 0; i < sampler->stacks.count; i++)
+    for (uint32_t i = 0; i < rows; i++)
         if (whole(sampler->sites[i].bytes)) {
             emmai_out_text(out, any ? ",\n" : "\n");
             row(out, sampler, i);

@@ -867,14 +867,21 @@ with emma.Sandbox(memory="4M") as box:
             self.assert_prints(self.code(code, "--limit", "200M", *options), f"2 True {200 << 20}\n")
 
     def test_sub_interpreter(self) -> None:
-        code = """
+        for kind in "", '"legacy"':
+            self.check_sub_interpreter(kind)
+
+    def check_sub_interpreter(self, kind: str) -> None:
+        code = f"""
 try:
     import _interpreters as interpreters
 except ImportError:
     import _xxsubinterpreters as interpreters
 import emma
 emma.Sandbox()
-one = interpreters.create()
+try:
+    one = interpreters.create({kind})
+except TypeError:  # up to 3.12, one that shares the lock is made in another way
+    one = interpreters.create(isolated=False)
 script = "import emma\\ntry:\\n    emma.Sandbox()\\nexcept ImportError as error:\\n    print('ImportError:', error)"
 found = getattr(interpreters, "exec", getattr(interpreters, "run_string", None))(one, script)
 if found is not None:
