@@ -102,6 +102,18 @@ class AtTheEnd(EmmaTest):
                 "keep = [Bad() for _ in range(10)]\n")
         self.assertGreater(len(self.report(code)["types"]), 20)
 
+    def test_modules_are_asked_for_their_names_only(self) -> None:
+        """Where one of C shows the collector what it keeps for reuse, to ask it frees that twice."""
+        code = ("import asyncio, gc, types\nmodule = types.ModuleType('m')\nmodule.big = bytearray(5_000_000)\n"
+                "async def main():\n    for _ in range(3):\n        await asyncio.sleep(0.001)\n"
+                "asyncio.run(main())\nask = gc.get_referents\n"
+                "def spy(*objects):\n    if types.ModuleType in map(type, objects):\n        print('asked')\n"
+                "    return ask(*objects)\ngc.get_referents = spy\n")
+        self.assert_prints(self.code(code, "--report", "r.json"), "")
+        report = json.loads((self.folder / "r.json").read_text())
+        sizes = {row["name"]: row["bytes"] for row in report["types"]}
+        self.assertGreater(sizes["bytearray"], 5_000_000)
+
     def test_child_of_a_fork_is_not_asked(self) -> None:
         code = ("import os, sys\nclass Spy:\n    def __sizeof__(self):\n        print(me == os.getpid(), flush=True)\n        return 8\n"
                 "me, spy = os.getpid(), Spy()\nif os.fork() == 0:\n    sys.exit()\nos.wait()\n")
