@@ -102,6 +102,12 @@ class AtTheEnd(EmmaTest):
                 "keep = [Bad() for _ in range(10)]\n")
         self.assertGreater(len(self.report(code)["types"]), 20)
 
+    def test_types_without_hashes(self) -> None:
+        code = ("class Meta(type):\n    def __eq__(self, other):\n        return self is other\n"
+                "class Thing(metaclass=Meta):\n    pass\nkeep = [Thing() for _ in range(10)]\n")
+        types = {row["name"]: row["count"] for row in self.report(code)["types"]}
+        self.assertEqual(types["__main__.Thing"], 10)
+
     def test_modules_are_asked_for_their_names_only(self) -> None:
         """Where one of C shows the collector what it keeps for reuse, to ask it frees that twice."""
         code = ("import asyncio, gc, types\nmodule = types.ModuleType('m')\nmodule.big = bytearray(5_000_000)\n"
@@ -186,6 +192,15 @@ class Now(EmmaTest):
         self.assertEqual(done.returncode, 1)
         self.assertIn("RuntimeError: emma does not serve this process", done.stderr)
         self.assertEqual(os.listdir(self.folder), [])
+
+    def test_types_that_raise(self) -> None:
+        """Nothing that they raise comes out but what a user asked for by a key."""
+        code = ("class Meta(type):\n    __module__ = property(lambda self: exec('raise kind'))\n"
+                "class Bad(metaclass=Meta):\n    def __sizeof__(self):\n        raise kind\n"
+                "keep, kind = Bad(), SystemExit\nemma.report('now.json')\nprint('written')\n"
+                "kind = KeyboardInterrupt\ntry:\n    emma.report('now.json')\n"
+                "except KeyboardInterrupt:\n    print('interrupted')\nkind = KeyError\n")
+        self.assert_prints(self.installed(code), "written\ninterrupted\n")
 
     def test_mode(self) -> None:
         self.assert_ok(self.installed("import os\nos.umask(0o027)\nemma.report('now.html')"))

@@ -8,6 +8,8 @@ import time
 _MOST_SECONDS = 1.0
 _MOST_ROWS = 1000
 _STEP = 1024
+# By the id of the type, as not all have hashes: it, and the count and the bytes of its objects.
+_Totals = dict[int, tuple[type, list[int]]]
 _MODULE = type(sys)
 _names_of = vars(_MODULE)["__dict__"].__get__
 
@@ -15,15 +17,19 @@ _names_of = vars(_MODULE)["__dict__"].__get__
 def _name(kind: type) -> str:
     try:
         module, name = str(kind.__module__), str(kind.__qualname__)
-    except Exception:  # a metaclass may do anything
+        return " ".join((name if module == "builtins" else f"{module}.{name}").split())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a metaclass may do anything
         return "?"
-    return " ".join((name if module == "builtins" else f"{module}.{name}").split())
 
 
 def _size(obj: object) -> int:
     try:
         return sys.getsizeof(obj, 0)
-    except Exception:  # so may __sizeof__
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # so may __sizeof__
         return 0
 
 
@@ -34,7 +40,7 @@ def _referents(obj: object) -> list[object]:
     return [_names_of(obj)] if issubclass(type(obj), _MODULE) else gc.get_referents(obj)
 
 
-def _count(objects: list[object], totals: dict[type, list[int]], seen: set[int], deadline: float) -> int:
+def _count(objects: list[object], totals: _Totals, seen: set[int], deadline: float) -> int:
     """Adds up these objects and what they refer to that the collector does not know; how many it looked at."""
     for at, obj in enumerate(objects):
         if at % _STEP == 0 and time.perf_counter() > deadline:
@@ -42,7 +48,8 @@ def _count(objects: list[object], totals: dict[type, list[int]], seen: set[int],
         waiting = [obj]
         while waiting:
             this = waiting.pop()
-            total = totals.setdefault(type(this), [0, 0])
+            kind = type(this)
+            total = totals.setdefault(id(kind), (kind, [0, 0]))[1]
             total[0] += 1
             total[1] += _size(this)
             for part in _referents(this):
@@ -55,13 +62,13 @@ def _count(objects: list[object], totals: dict[type, list[int]], seen: set[int],
 def snapshot() -> bytes:
     """Text: the program, the runtime, what the figures are, then for each type a line of its objects' count, their bytes,
     and its name, most bytes first."""
-    totals: dict[type, list[int]] = {}
+    totals: _Totals = {}
     objects = gc.get_objects()
     done = _count(objects, totals, set(), time.perf_counter() + _MOST_SECONDS)
     note = "Objects that the collector knows and what they hold, with the bytes that sys.getsizeof tells"
     if done < len(objects):
         note += f"; it stopped after {_MOST_SECONDS:g} s, at {done} of {len(objects)} of them"
-    rows = sorted(((size, count, _name(kind)) for kind, (count, size) in totals.items()), reverse=True)[:_MOST_ROWS]
+    rows = sorted(((size, count, _name(kind)) for kind, (count, size) in totals.values()), reverse=True)[:_MOST_ROWS]
     program = " ".join(str(getattr(sys, "argv", [""])[0]).split())
     lines = [program, f"Python {sys.version.split()[0]}", f"{note}."]
     lines += [f"{count} {size} {name}" for size, count, name in rows]
