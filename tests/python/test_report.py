@@ -108,6 +108,19 @@ class AtTheEnd(EmmaTest):
         types = {row["name"]: row["count"] for row in self.report(code)["types"]}
         self.assertEqual(types["__main__.Thing"], 10)
 
+    def test_null_characters(self) -> None:
+        code = ("import sys\nsys.argv[0] = 'a\\0b'\nclass Thing:\n    pass\nThing.__qualname__ = 'c\\0d'\n"
+                "keep = [Thing() for _ in range(3000)]\n")
+        report = self.report(code + "import emma\nemma.report('now.json')\n")
+        now = json.loads((self.folder / "now.json").read_text())
+        for each in (report, now):
+            self.assertIn(r"__main__.c\0d", [row["name"] for row in each["types"]])
+        self.assertEqual(now["program"], r"a\0b")
+
+    def test_arguments_that_are_none(self) -> None:
+        for made in ("[]", "None", "[5]", "5"):
+            self.assertGreater(len(self.report(f"import sys\nsys.argv = {made}\n")["types"]), 20, made)
+
     def test_modules_are_asked_for_their_names_only(self) -> None:
         """Where one of C shows the collector what it keeps for reuse, to ask it frees that twice."""
         code = ("import asyncio, gc, types\nmodule = types.ModuleType('m')\nmodule.big = bytearray(5_000_000)\n"

@@ -14,14 +14,26 @@ _MODULE = type(sys)
 _names_of = vars(_MODULE)["__dict__"].__get__
 
 
+def _line(text: str) -> str:
+    """On one line, and without what would end it for C."""
+    return " ".join(text.split()).replace("\0", r"\0")
+
+
 def _name(kind: type) -> str:
     try:
         module, name = str(kind.__module__), str(kind.__qualname__)
-        return " ".join((name if module == "builtins" else f"{module}.{name}").split())
+        return _line(name if module == "builtins" else f"{module}.{name}")
     except KeyboardInterrupt:
         raise
     except BaseException:  # a metaclass may do anything
         return "?"
+
+
+def _program() -> str:
+    """Nothing where the program made something else of its arguments."""
+    arguments = getattr(sys, "argv", None)
+    first = arguments[0] if type(arguments) is list and arguments else None
+    return _line(first) if type(first) is str else ""
 
 
 def _size(obj: object) -> int:
@@ -69,7 +81,6 @@ def snapshot() -> bytes:
     if done < len(objects):
         note += f"; it stopped after {_MOST_SECONDS:g} s, at {done} of {len(objects)} of them"
     rows = sorted(((size, count, _name(kind)) for kind, (count, size) in totals.values()), reverse=True)[:_MOST_ROWS]
-    program = " ".join(str(getattr(sys, "argv", [""])[0]).split())
-    lines = [program, f"Python {sys.version.split()[0]}", f"{note}."]
+    lines = [_program(), f"Python {sys.version.split()[0]}", f"{note}."]
     lines += [f"{count} {size} {name}" for size, count, name in rows]
     return "\n".join(lines).encode("utf-8", "backslashreplace") + b"\n"
