@@ -140,6 +140,32 @@ except KeyboardInterrupt:
                               text=True, check=False, timeout=60)
         self.assertEqual((done.stdout, done.stderr), ("nobody waits any more\ninterrupted\n", ""))
 
+    def test_forgotten_waits_do_not_hold_up_the_end(self) -> None:
+        """Tasks that wait in a loop that does not go on; one that does serves them to its end."""
+        code = """
+import asyncio, emma, threading, time
+async def wait(pool):
+    async with pool.lease() as box:
+        return box.load("return 3")
+forgotten = emma.Pool(size=1)
+leased = forgotten.acquire()
+loop = asyncio.new_event_loop()
+tasks = [loop.create_task(wait(forgotten)) for _ in range(3)]
+loop.run_until_complete(asyncio.sleep(0.1))
+
+waits = threading.Event()
+async def go_on(pool, box):
+    asyncio.get_running_loop().call_later(0.1, waits.set)
+    asyncio.get_running_loop().call_later(0.5, box.close)
+    print(await wait(pool), threading.main_thread().is_alive())
+pool = emma.Pool(size=1)
+threading.Thread(target=lambda: asyncio.run(go_on(pool, pool.acquire()))).start()
+waits.wait()
+"""
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PACKAGE)}, capture_output=True,
+                              text=True, check=False, timeout=20)
+        self.assertEqual((done.returncode, done.stdout), (0, "3 False\n"), done.stderr)
+
     def test_ends_while_preparations_fail(self) -> None:
         for _ in range(5):
             with emma.Pool("if made() > 1 then while true do end end", size=4, ahead=2, prelude_deadline=0.05,

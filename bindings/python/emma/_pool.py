@@ -1,11 +1,13 @@
 """Sandboxes that stand ready."""
 
 import asyncio
+import functools
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Type, Union
+from typing import Any, Callable, Deque, Mapping, NamedTuple, Optional, Tuple, Type, Union
 
 from . import _control
 from ._heap import callable_of
@@ -33,6 +35,47 @@ class PoolStats(NamedTuple):
     rollback_seconds: float
 
 
+class _Waiting:
+    """What waits for sandboxes, in turn, in a thread that is there while something does: in the
+    loop's own threads it would keep those from being used that have one. The program's end waits
+    for such a thread, but not for what is in an executor before it tells that it ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: "Deque[Tuple[Future[Any], Callable[[], Any]]]" = deque()
+        self._thread: Optional[threading.Thread] = None
+
+    def submit(self, work: Callable[[], Any]) -> "Future[Any]":
+        future: "Future[Any]" = Future()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():  # a fork's child has none
+                thread = threading.Thread(target=self._serve, name="emma-pool")
+                thread.start()
+                self._thread = thread
+            self._jobs.append((future, work))
+        return future
+
+    def _next(self) -> "Optional[Tuple[Future[Any], Callable[[], Any]]]":
+        with self._lock:
+            if self._jobs:
+                return self._jobs.popleft()
+            self._thread = None
+            return None
+
+    def _serve(self) -> None:
+        while True:
+            job = self._next()
+            if job is None:
+                return
+            future, work = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:
+                    future.set_exception(error)
+            del job, future, work  # nor is a sandbox kept that nobody wants any more
+
+
 class Lease:
     """A sandbox of a pool's for a ``with`` or an ``async with`` block."""
 
@@ -51,8 +94,14 @@ class Lease:
             self._box = None
 
     async def __aenter__(self) -> Sandbox:
-        gone = threading.Event()
-        waiting = asyncio.get_running_loop().run_in_executor(self._pool._waiter(), self._pool._acquire_unless, gone)
+        loop, gone = asyncio.get_running_loop(), threading.Event()
+
+        # A loop that stands still when the program ends has forgotten who waits in it.
+        def ends() -> bool:
+            return gone.is_set() or not (loop.is_running() or threading.main_thread().is_alive())
+
+        acquire = functools.partial(self._pool._acquire_unless, ends)
+        waiting = asyncio.wrap_future(self._pool._waiting.submit(acquire))
         try:
             self._box = await asyncio.shield(waiting)
         except asyncio.CancelledError:
@@ -109,7 +158,7 @@ class Pool:
         if functions is not None and not isinstance(functions, Mapping):
             raise TypeError(f"functions: names and functions, not {type(functions).__name__}")
         options.prelude_us = microseconds_of("prelude_deadline", prelude_deadline)
-        self._waiting: Optional[ThreadPoolExecutor] = None
+        self._waiting = _Waiting()
         self._functions = Functions()
         printer = print_line if print is None else callable_of("print", print)
         self._handle = _control.Pool(self._functions.hold(printer))
@@ -138,20 +187,13 @@ class Pool:
             if until is not None and time.monotonic() >= until:
                 raise TimeoutError("all sandboxes of the pool are leased")
 
-    def _acquire_unless(self, gone: threading.Event) -> Optional[Sandbox]:
+    def _acquire_unless(self, ends: Callable[[], bool]) -> Optional[Sandbox]:
         """The same, until nobody waits any more: None."""
-        while not gone.is_set():
+        while not ends():
             handle = self._handle.acquire(_SLICE_US)
             if handle is not None:
                 return Sandbox._leased(handle, self._functions, self._options)
         return None
-
-    def _waiter(self) -> ThreadPoolExecutor:
-        """A thread in which tasks wait for sandboxes, in turn: in the loop's own, they would keep those from being used
-        that have one."""
-        if self._waiting is None:
-            self._waiting = ThreadPoolExecutor(1, "emma-pool")
-        return self._waiting
 
     def lease(self) -> Lease:
         """Leases a sandbox for a ``with`` or an ``async with`` block."""
@@ -171,9 +213,6 @@ class Pool:
     def close(self) -> None:
         """Ends the pool; :exc:`SandboxBusy` while sandboxes are leased. Again: nothing happens."""
         self._handle.close()
-        if self._waiting is not None:
-            self._waiting.shutdown()
-            self._waiting = None
 
     @property
     def closed(self) -> bool:
