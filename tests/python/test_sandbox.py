@@ -10,6 +10,7 @@ import threading
 import time
 import unittest
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, List
 
 from support import PACKAGE, EmmaTest
@@ -772,6 +773,30 @@ class Asyncio(unittest.TestCase):
                 return box.call("id", 4)
 
         self.assertEqual(asyncio.run(main()), 4)
+
+    def test_cancelled_before_it_begins(self) -> None:
+        """A call that waits for a thread is given up; the one that goes on is another task's."""
+        async def main() -> Any:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            async with emma.Sandbox() as box:
+                begun, goes_on = threading.Event(), threading.Event()
+                seen: List[int] = []
+                box.register("begun", begun.set)
+                box.register("wait", lambda: goes_on.wait(20))
+                box.register("see", lambda: seen.append(1))
+                box.load("function slow() begun() wait() for i = 1, 1e5 do end return 'whole' end")
+                slow = asyncio.ensure_future(box.call_async("slow"))
+                while not begun.is_set():
+                    await asyncio.sleep(0.01)
+                queued = asyncio.ensure_future(box.call_async("see"))
+                await asyncio.sleep(0.01)
+                queued.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.wait_for(asyncio.shield(queued), 10)
+                goes_on.set()
+                return await slow, await box.load_async("return 5"), seen
+
+        self.assertEqual(asyncio.run(main()), ("whole", 5, []))
 
     def test_cancelled_late(self) -> None:
         """A task that is cancelled when its call is over has nothing to stop."""

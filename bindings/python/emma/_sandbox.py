@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import sys
+import threading
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple, Type, TypeVar, Union
 
@@ -255,18 +256,27 @@ class Sandbox(Heap):
         return self._call(function, arguments)
 
     async def load_async(self, source: Union[str, bytes], name: str = "script") -> Any:
-        """:meth:`load` in another thread. Where the task is cancelled, the script is killed."""
+        """:meth:`load` in another thread. Where the task is cancelled, the script is killed; one that waits
+        for a thread does not begin."""
         return await self._in_thread(functools.partial(self.load, source, name))
 
     async def call_async(self, function: str, /, *arguments: Any) -> Any:
-        """:meth:`call` in another thread. Where the task is cancelled, the script is killed."""
+        """:meth:`call` in another thread. Where the task is cancelled, the script is killed; one that waits
+        for a thread does not begin."""
         return await self._in_thread(functools.partial(self.call, function, *arguments))
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
-        done = asyncio.get_running_loop().run_in_executor(None, work)
+        taken = threading.Lock()  # once, by who does the work or who gives it up
+
+        def take() -> Any:
+            return work() if taken.acquire(blocking=False) else None
+
+        done = asyncio.get_running_loop().run_in_executor(None, take)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
+            if taken.acquire(blocking=False):
+                raise  # it has not begun: what the sandbox does is another's
             while not done.done():  # and whoever cancels again waits for the end of it, too
                 with contextlib.suppress(SandboxClosed):
                     self.kill()
