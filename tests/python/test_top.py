@@ -354,6 +354,39 @@ class Errors(ForgedTest):
         for how in ("page(slots=1000)", "page(slots=2 ** 32 - 1)", "page(slot_bytes=8)"):
             self.assert_fails(self.top(self.forged(how).pid), "another form")
 
+    def test_page_that_shrinks(self) -> None:
+        """What is no longer there is not read."""
+        program = self.forged("file = page(slots=3000, bytes=192 * 3001)\nprint('ready', flush=True)\n"
+                              "while True:\n    os.ftruncate(file, 4096)\n    os.ftruncate(file, 192 * 3001)")
+        for _ in range(10):
+            done = self.top(program.pid, "--json")
+            self.assertIn(done.returncode, (0, 1))
+            self.assertNotIn("Traceback", done.stderr)
+
+    def test_page_without_bounds(self) -> None:
+        """One of many GiB, of which only the first page is there."""
+        for slot_bytes in (2048, 1 << 18):
+            program = self.forged(f"os.truncate(page(slots=1 << 20, slot_bytes={slot_bytes}), 1 << 40)")
+            self.assert_fails(self.top(program.pid), "another form")
+        self.assert_ok(self.top())
+
+    def test_many_slots_that_stay_in_the_middle(self) -> None:
+        program = self.forged("file = page(slots=10000, bytes=192 * 10001)\n"
+                              "os.pwrite(file, b'\\1' * 1920000, 192)")
+        begun = time.monotonic()
+        self.assertEqual(self.json_of(program.pid)["instances"], [])
+        self.assertLess(time.monotonic() - begun, 30)
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root to make a file there")
+    def test_pipe_of_that_name(self) -> None:
+        path = f"/memfd:emma-export-{os.getpid()}"
+        os.mkfifo(path)
+        self.addCleanup(os.unlink, path)
+        program = self.forged(f"os.open({path!r}, os.O_RDWR)")
+        self.assert_fails(self.top(program.pid), "exports nothing")
+        program = self.forged(f"os.open({path!r}, os.O_RDONLY | os.O_NONBLOCK)")
+        self.assert_fails(self.top(program.pid), "exports nothing")
+
     def test_slot_that_stays_in_the_middle(self) -> None:
         program = self.forged("page(sequence=1)")
         self.assertEqual(self.json_of(program.pid)["instances"], [])

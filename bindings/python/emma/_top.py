@@ -258,6 +258,8 @@ def _top(options: argparse.Namespace) -> int:
         return _fail(f"process {options.pid}{name}: {error}")
     try:
         return _show(process, options)
+    except MemoryError:
+        return _fail(f"process {process.pid} ({process.program}): no memory for what it exports")
     except TopError as error:  # it was there
         write(f"{PROGRAM}: process {process.pid} ({process.program}): {error}")
         return 0 if isinstance(error, Ended) else EXIT_FAILED

@@ -1,12 +1,13 @@
 """What a process exports of its instances, read from the page in memory that it keeps: see bindings/emma_export.h.
 
-The page is found by its descriptor in /proc/PID/fd and mapped to be read only, so nothing is asked of the process, and
-nothing of the library is needed here. Whatever is in it is checked, as others wrote it.
+The page is found by its descriptor in /proc/PID/fd and read, so nothing is asked of the process, and nothing of the library
+is needed here. Whatever is in it is checked, as others wrote it; it is not mapped, as they may shorten it meanwhile.
 """
 
 import codecs
-import mmap
+import itertools
 import os
+import stat
 import struct
 import time
 from typing import Any, Iterator, NamedTuple
@@ -19,7 +20,11 @@ _VERSION = 1
 _HEAD = struct.Struct("<8s6I2Q2I16s")
 _SLOT = struct.Struct("<IIQ32s16s15Q")
 _UNKNOWN = (1 << 64) - 1
-_SLOTS_MOST = 1 << 21
+_SLOTS_MOST = 1 << 20
+_SLOT_BYTES_MOST = 4096
+_PAGE_BYTES_MOST = 1 << 28
+_PAGES_MOST = 100
+_BATCH = 1024  # slots that are read at once
 _DECODER = codecs.getincrementaldecoder("utf-8")
 
 # A slot that is just being written, or a page that another is just taking the place of, is looked at again.
@@ -28,6 +33,7 @@ _WAIT_SECONDS = 0.002
 # Now and then pages are looked for that came later.
 _FIND_EVERY = 10
 
+_BROKEN = "what it exports is broken"
 HOW_TO_ASK = ("ask for it when the process starts: emma-lua --export, python -m emma run --export, "
               "EMMA_OPTIONS=export=1 for libemma-malloc and libemma-python, emma_export_start() in C")
 
@@ -83,7 +89,7 @@ def _text(raw: bytes) -> str:
 
 
 class _Page:
-    """One page, mapped."""
+    """One page, which is open."""
 
     magic: bytes
     version: int
@@ -96,49 +102,63 @@ class _Page:
     _begin: int
     _slot_bytes: int
     _slots: int
+    _tries = 0
 
     def __init__(self, descriptor: int) -> None:
-        self._map = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+        self._descriptor = descriptor
         self.read_head()
 
     def close(self) -> None:
-        self._map.close()
+        os.close(self._descriptor)
+
+    def _read(self, at: int, size: int) -> bytes:
+        """TopError where it ends before."""
+        data = os.pread(self._descriptor, size, at)
+        if len(data) < size:
+            raise TopError(_BROKEN)
+        return data
 
     def read_head(self) -> None:
         (self.magic, self.version, self._begin, self._slot_bytes, self._slots, self.process, self.interval_ms,
-         self.start_ns, self.fresh_ns, self.closed, self.unshown, emma) = _HEAD.unpack_from(self._map)
+         self.start_ns, self.fresh_ns, self.closed, self.unshown, emma) = _HEAD.unpack(self._read(0, _HEAD.size))
         self.emma = _text(emma)
 
     def is_whole(self) -> bool:
         """Whether it is as this version knows it; what is no page at all counts as none."""
-        return (self.version == _VERSION and self._slot_bytes >= _SLOT.size and self._slots <= _SLOTS_MOST
-                and self._begin + self._slots * self._slot_bytes <= len(self._map))
-
-    def _slot(self, data: memoryview, place: int) -> memoryview:
-        return data[self._begin + place * self._slot_bytes:][:_SLOT.size]
+        size = min(os.fstat(self._descriptor).st_size, _PAGE_BYTES_MOST)
+        return (self.version == _VERSION and _SLOT.size <= self._slot_bytes <= _SLOT_BYTES_MOST
+                and self._slots <= _SLOTS_MOST and self._begin + self._slots * self._slot_bytes <= size)
 
     def _once_more(self, place: int) -> bytes | None:
         """A slot that was being written when it was looked at; None if it still is."""
         at = self._begin + place * self._slot_bytes
-        for _ in range(_TRIES):
-            before, slot, after = self._map[at:at + 4], self._map[at:at + _SLOT.size], self._map[at:at + 4]
+        while self._tries > 0:
+            self._tries -= 1
+            before, slot, after = self._read(at, 4), self._read(at, _SLOT.size), self._read(at, 4)
             if before == after and not before[0] & 1:
                 return slot
             time.sleep(_WAIT_SECONDS)
         return None
 
-    def instances(self) -> Iterator[Instance]:
-        before, data, after = self._map[:], memoryview(self._map[:]), self._map[:]
-        for place in range(self._slots):
-            at = self._begin + place * self._slot_bytes
-            slot: bytes | memoryview | None = self._slot(data, place)
+    def _slots_of(self, first: int, count: int) -> Iterator[bytes]:
+        """Those of a batch that are whole."""
+        begin, size = self._begin + first * self._slot_bytes, count * self._slot_bytes
+        before, data, after = (self._read(begin, size) for _ in range(3))
+        for place in range(count):
+            at = place * self._slot_bytes
+            slot: bytes | None = data[at:at + _SLOT.size]
             if before[at:at + 4] != after[at:at + 4] or before[at] & 1:
-                slot = self._once_more(place)
-            if slot is None:
-                continue
-            _, _, number, name, kind, *figures = _SLOT.unpack(slot)
-            if number:
-                yield self._instance(number, name, kind, figures)
+                slot = self._once_more(first + place)
+            if slot is not None:
+                yield slot
+
+    def instances(self) -> Iterator[Instance]:
+        self._tries = _TRIES  # for all slots, however many of them stay in the middle
+        for first in range(0, self._slots, _BATCH):
+            for slot in self._slots_of(first, min(_BATCH, self._slots - first)):
+                _, _, number, name, kind, *figures = _SLOT.unpack(slot)
+                if number:
+                    yield self._instance(number, name, kind, figures)
 
     def _instance(self, number: int, name: bytes, kind: bytes, figures: list[int]) -> Instance:
         named: dict[str, Any] = dict(zip(Instance._fields[_FIRST_FIGURE:], figures))
@@ -209,22 +229,32 @@ def _why_denied(pid: int) -> str:
     return f"no permission: it {more}is in another user namespace, or a security module forbids it"
 
 
+def _open_page(path: str) -> _Page | None:
+    """None if it is no page, or is gone. Nothing is waited for, whatever else has such a name."""
+    try:
+        if not os.readlink(path).startswith(_LINK):
+            return None
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _Page(descriptor)
+    except (TopError, OSError):
+        pass  # too short for one
+    os.close(descriptor)
+    return None
+
+
 def _open_pages(pid: int) -> Iterator[_Page]:
     """All that may be pages of the process."""
     folder = f"/proc/{pid}/fd"
     for name in os.listdir(folder):
-        try:
-            if not os.readlink(f"{folder}/{name}").startswith(_LINK):
-                continue
-            descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # closed meanwhile
-        try:
-            yield _Page(descriptor)
-        except (ValueError, struct.error):
-            continue  # too short for one
-        finally:
-            os.close(descriptor)
+        page = _open_page(f"{folder}/{name}")
+        if page is not None:
+            yield page
 
 
 def _find_pages(pid: int) -> tuple[list[_Page], bool]:
@@ -233,14 +263,19 @@ def _find_pages(pid: int) -> tuple[list[_Page], bool]:
     found: list[_Page] = []
     other: int | None = None
     changing = False
-    for page in _open_pages(pid):
-        if page.magic == _MAGIC and page.process in numbers and not page.closed:
-            if page.is_whole():
-                found.append(page)
-                continue
-            other = page.version
-        changing = changing or page.closed != 0 or page.magic != _MAGIC
-        page.close()
+    try:
+        for page in itertools.islice(_open_pages(pid), _PAGES_MOST):
+            if page.magic == _MAGIC and page.process in numbers and not page.closed:
+                if page.is_whole():
+                    found.append(page)
+                    continue
+                other = page.version
+            changing = changing or page.closed != 0 or page.magic != _MAGIC
+            page.close()
+    except BaseException:
+        for page in found:
+            page.close()
+        raise
     if not found and other is not None:
         raise TopError(f"it exports in another form ({other}; this emma reads {_VERSION}): use the emma that it has")
     return found, changing
@@ -295,11 +330,13 @@ class Process:
             raise Ended("it has ended")
         for page in self._pages:
             page.read_head()
+            if not page.is_whole():
+                raise TopError(_BROKEN)
         self._looks += 1
         if self._looks % _FIND_EVERY == 0 or any(page.closed for page in self._pages):
             self._find()
         try:
-            resident = int(_read(self.pid, "statm").split()[1]) * mmap.PAGESIZE
+            resident = int(_read(self.pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, IndexError):
             raise Ended("it has ended") from None
         now = time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -320,7 +357,7 @@ def exporting() -> Iterator[Look]:
             continue
         try:
             yield process.look()
-        except TopError:
+        except (TopError, OSError, MemoryError):
             continue
         finally:
             process.close()
