@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import tempfile
 import unittest
 from typing import Any
 
@@ -295,6 +296,28 @@ class Flame(SitesTest):
         done = self.python("-m", "emma", "flame", "r.json", "no/folder.json")
         self.assertEqual(done.returncode, 1)
         self.assertIn("no/folder.json: No such file", done.stderr)
+
+    def test_over_its_own_report(self) -> None:
+        self.run_sampled(LEAK, 100)
+        before = (self.folder / "r.json").read_text()
+        (self.folder / "link.json").symlink_to("r.json")
+        os.link(self.folder / "r.json", self.folder / "same.json")
+        for name in ("r.json", "link.json", "same.json"):
+            done = self.python("-m", "emma", "flame", "r.json", name)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), name)
+            self.assertIn(f"{name}: it is the report that is read", done.stderr)
+        self.assertEqual((self.folder / "r.json").read_text(), before)
+
+    def test_by_a_link_to_another_file_system(self) -> None:
+        if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == os.stat(self.folder).st_dev:
+            self.skipTest("no other file system")
+        self.run_sampled(LEAK, 100)
+        with tempfile.TemporaryDirectory(prefix="emma-test-", dir="/dev/shm") as elsewhere:
+            (self.folder / "out.json").symlink_to(os.path.join(elsewhere, "there.json"))
+            for _ in range(2):
+                self.assert_ok(self.python("-m", "emma", "flame", "r.json", "out.json"))
+                self.assertEqual(os.listdir(elsewhere), ["there.json"])
+        self.assertTrue((self.folder / "out.json").is_symlink())
 
 
 if __name__ == "__main__":

@@ -96,14 +96,15 @@ def _write(path: str, text: str) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return
-    descriptor, beside = tempfile.mkstemp(prefix=".emma-flame.", dir=os.path.dirname(os.path.abspath(path)))
+    path = os.path.realpath(path)
+    descriptor, beside = tempfile.mkstemp(prefix=".emma-flame.", dir=os.path.dirname(path))
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(beside, 0o666 & ~mask)
-        os.replace(beside, os.path.realpath(path))
+        os.replace(beside, path)
     except BaseException:
         os.unlink(beside)
         raise
@@ -114,6 +115,8 @@ def flame(report_path: str, out_path: str) -> None:
     is_speedscope = out_path.endswith(".json")
     if not is_speedscope and not out_path.endswith(_COLLAPSED):
         raise ValueError(f"{out_path}: the name ends in none of {', '.join(_COLLAPSED)} and .json (speedscope)")
+    if os.path.exists(report_path) and os.path.exists(out_path) and os.path.samefile(report_path, out_path):
+        raise ValueError(f"{out_path}: it is the report that is read")
     report = load(report_path)
     sites = sites_of(report, report_path)
     if sites is None:
