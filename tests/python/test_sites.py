@@ -244,6 +244,60 @@ class Diff(SitesTest):
             self.assertNotIn("Traceback", done.stderr)
 
 
+class Malformed(SitesTest):
+    """Reports that others made up: an error that names the file, or what is odd is left out."""
+
+    SITES = {"rate_bytes": 1, "frames": [["f", "x", 1]], "rows": [[1, 1, 1, 1, [0]]],
+             "columns": ["live_bytes", "live_blocks", "allocated_bytes", "allocated_blocks", "stack"]}
+
+    def made(self, **changes: Any) -> str:
+        report: Report = {"emma": "9", "runtime": None, "program": "p", "live_bytes": 1, "classes": [], "types": []}
+        return json.dumps({**report, "sites": self.SITES, **changes})
+
+    def both(self, text: str) -> list[Done]:
+        (self.folder / "ok.json").write_text(self.made())
+        (self.folder / "bad.json").write_text(text)
+        return [self.python("-m", "emma", *arguments) for arguments in
+                (("diff", "ok.json", "bad.json"), ("diff", "--json", "bad.json", "ok.json"), ("flame", "bad.json", "out.json"))]
+
+    def test_refused(self) -> None:
+        deep = "[" * 200_000
+        one = self.made(live_bytes="?")
+        for text, why in ((deep, "not"), (one.replace('"?"', '{"a":' * 200_000), "not"),
+                          (one.replace('"?"', "1e999"), "a number is out of range: 1e999"),
+                          (one.replace('"?"', "NaN"), "a number is out of range: NaN"),
+                          (one.replace('"?"', "-Infinity"), "a number is out of range: -Infinity"),
+                          (one.replace('"?"', "1" + "0" * 400), "a number is out of range: 100"),
+                          (one.replace('"?"', "1" + "0" * 5000), "a number is out of range: 100"),
+                          (one.replace('"?"', str(1 << 64)), "a number is out of range: 184"),
+                          (self.made(program=[]), "not a report")):
+            for done in self.both(text):
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertIn(f"bad.json: {why}", done.stderr)
+                self.assertLess(len(done.stderr), 300)
+
+    def test_sites(self) -> None:
+        for changes in ({"frames": [["f", "x", -1]]}, {"frames": [["f", "x", 1.5]]}, {"frames": [["f"]]},
+                        {"rows": [[1, 1, 1, 1, [1]]]}, {"rows": [[1, 1, 1, 1, [-1]]]}, {"rows": [[-1, 1, 1, 1, [0]]]},
+                        {"rows": [["1", 1, 1, 1, [0]]]}, {"rows": [[1]]}, {"rows": 5}, {"columns": None}):
+            for done in self.both(self.made(sites={**self.SITES, **changes})):
+                self.assertEqual((done.returncode, done.stdout), (1, ""), changes)
+                self.assertIn("bad.json: its sites cannot be read", done.stderr)
+                self.assertNotIn("Traceback", done.stderr)
+
+    def test_left_out(self) -> None:
+        for changes in ({"live_bytes": "1"}, {"live_bytes": True}, {"classes": [{"block_bytes": "x", "live_blocks": 1 << 60}]},
+                        {"classes": [{"block_bytes": -1, "live_blocks": 1}]}, {"classes": [5]}, {"types": "x"},
+                        {"types": [{"name": "n", "bytes": "1", "count": 1}]}, {"types": [{"name": 5, "bytes": 1, "count": 1}]}):
+            for done in self.both(self.made(**changes)):
+                self.assert_ok(done)
+
+    def test_half_a_letter(self) -> None:
+        for name in ("out.json", "out.txt"):
+            (self.folder / "r.json").write_text(self.made(sites={**self.SITES, "frames": [["\udcff", "x", 1]]}))
+            self.assert_ok(self.python("-m", "emma", "flame", "r.json", name))
+
+
 class Flame(SitesTest):
     def make(self, end: str) -> tuple[Report, str]:
         report = self.run_sampled(LEAK, 5000)

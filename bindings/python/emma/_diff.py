@@ -6,7 +6,7 @@ import sys
 from typing import Callable, Generic, Iterable, TextIO, TypeVar
 
 from ._out import write
-from ._sites import Report, Stack, frame_text, load, sites_of
+from ._sites import Report, Stack, frame_text, load, sites_of, whole
 from ._size import format_size
 from ._text import printable
 
@@ -52,11 +52,12 @@ def _add_up(items: Iterable[tuple[Name, int, int]]) -> dict[Name, Total]:
 
 
 def _classes(report: Report) -> dict[int, Total]:
-    return _add_up((row["block_bytes"], row["block_bytes"] * row["live_blocks"], row["live_blocks"]) for row in report["classes"])
+    rows = ((whole(row["block_bytes"]), whole(row["live_blocks"])) for row in report["classes"])
+    return _add_up((size, size * count, count) for size, count in rows)
 
 
 def _types(report: Report) -> dict[str, Total]:
-    return _add_up((row["name"], row["bytes"], row["count"]) for row in report["types"])
+    return _add_up((str(row["name"]), whole(row["bytes"]), whole(row["count"])) for row in report["types"])
 
 
 def _read(report: Report, name: str, read: Callable[[Report], dict[Name, Total]]) -> dict[Name, Total] | None:
@@ -82,14 +83,14 @@ class Comparison:
             if before.get(name) != now.get(name):
                 self.notes.append(f"{name} differs: {before.get(name)} and {now.get(name)}")
         self.figures = [(name, is_size, before[name], now[name]) for name, is_size in _FIGURES
-                        if self._both(name, [isinstance(report.get(name), int) for report in self.reports], quiet=name == "outside_bytes")]
+                        if self._both(name, [type(report.get(name)) is int for report in self.reports], quiet=name == "outside_bytes")]
         self.classes = self._compare("classes", [_read(report, "classes", _classes) for report in self.reports], "they are missing")
         self.types = self._compare("types", [_read(report, "types", _types) for report in self.reports], "they were not counted")
         self.sites = self._compare("sites", [_sites(report, path) for report, path in zip(self.reports, self.paths)],
                                    "made without --sample")
         if self.sites is not None:
             rates = [report["sites"].get("rate_bytes") for report in self.reports]
-            if rates[0] != rates[1]:
+            if rates[0] != rates[1] and all(type(rate) is int for rate in rates):
                 self.notes.append(f"sampled at different rates: {rates[0]} and {rates[1]} bytes")
 
     def _both(self, name: str, has: list[bool], why: str = "it is missing", quiet: bool = False) -> bool:

@@ -1,12 +1,15 @@
 """What a report tells of allocation sites, and flame graphs of them."""
 
 import json
+import math
 import os
 import tempfile
 from typing import Any, Callable
 
 _SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 _COLLAPSED = (".collapsed", ".folded", ".txt")
+
+_DIGITS_MOST = 40
 
 Report = dict[str, Any]
 Frame = tuple[str, str, int]  # function, file, line
@@ -17,18 +20,46 @@ class BadReport(Exception):
     """Why a file is no report, or not one for what it is asked."""
 
 
-def load(path: str) -> Report:
-    """A report of emma's, as JSON has it."""
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS_MOST or not -1 << 63 <= int(text) < 1 << 64:
+        raise BadReport(f"a number is out of range: {text[:_DIGITS_MOST]}")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise BadReport(f"a number is out of range: {text[:_DIGITS_MOST]}")
+    return float(text)
+
+
+def _read(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
-            report = json.load(file)
+            return json.load(file, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise BadReport(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise BadReport(f"{path}: not JSON: {error}") from None
-    if not isinstance(report, dict) or not isinstance(report.get("emma"), str) or "live_bytes" not in report:
+    except RecursionError:
+        raise BadReport(f"{path}: not a report of emma's: too much is in one another") from None
+    except BadReport as error:
+        raise BadReport(f"{path}: {error}") from None
+
+
+def load(path: str) -> Report:
+    """A report of emma's, as JSON has it."""
+    report = _read(path)
+    if (not isinstance(report, dict) or not isinstance(report.get("emma"), str) or "live_bytes" not in report
+            or any(not isinstance(report.get(name), (str, type(None))) for name in ("program", "runtime"))):
         raise BadReport(f"{path}: not a report of emma's (--report FILE.json writes one)")
     return report
+
+
+def whole(value: Any) -> int:
+    """The value, if it is a whole number from 0 on; TypeError."""
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r:.40} is not a whole number from 0 on")
+    return value
 
 
 class Site:
@@ -48,9 +79,10 @@ def sites_of(report: Report, path: str) -> list[Site] | None:
     if sites is None:
         return None
     try:
-        frames = [(str(function), str(file), int(line)) for function, file, line in sites["frames"]]
+        frames = [(str(function), str(file), whole(line)) for function, file, line in sites["frames"]]
         rows = [dict(zip(sites["columns"], row)) for row in sites["rows"]]
-        return [Site(tuple(frames[number] for number in row["stack"]), [int(row[name]) for name in _FIGURES]) for row in rows]
+        return [Site(tuple(frames[whole(number)] for number in row["stack"]), [whole(row[name]) for name in _FIGURES])
+                for row in rows]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise BadReport(f"{path}: its sites cannot be read: {type(error).__name__}: {error}") from None
 
@@ -93,13 +125,13 @@ def _speedscope(report: Report, sites: list[Site]) -> str:
 def _write(path: str, text: str) -> None:
     """Whole or not at all; into what is no file, as it is."""
     if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         return
     path = os.path.realpath(path)
     descriptor, beside = tempfile.mkstemp(prefix=".emma-flame.", dir=os.path.dirname(path))
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         mask = os.umask(0)
         os.umask(mask)
