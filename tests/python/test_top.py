@@ -528,7 +528,7 @@ class Screen(ForgedTest):
         program = self.python_program("--limit", "64M")
         self.open(program.pid, width=80)
         self.await_screen(lambda s: "FOOTPRINT" in s)
-        for width, height in ((40, 10), (200, 50), (20, 4), (9, 2), (1, 1), (80, 24)):
+        for width, height in ((40, 10), (200, 50), (20, 4), (80, 3), (80, 2), (80, 1), (9, 2), (1, 1), (80, 24)):
             self.tmux("resize-window", "-x", width, "-y", height)
             time.sleep(0.3)
             lines = self.screen().splitlines()

@@ -145,9 +145,10 @@ class _Screen:
     def _mark_sorted(self, line: int, columns: list[Column], widths: dict[str, int]) -> None:
         """Underlines the column that rows are sorted by, also where there is no bold."""
         at = 0
+        height, width = self._window.getmaxyx()
         for column in columns:
-            if column is COLUMNS[self._sort]:
-                self._window.chgat(line, at, min(widths[column.name], self._window.getmaxyx()[1] - at),
+            if column is COLUMNS[self._sort] and line < height and at < width:
+                self._window.chgat(line, at, min(widths[column.name], width - at),
                                    self._colors["sorted"] | curses.A_UNDERLINE)
             at += widths[column.name] + _GAP
 
