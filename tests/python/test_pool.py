@@ -108,6 +108,31 @@ class Pools(unittest.TestCase):
 
         self.assertEqual(asyncio.run(main()), (1, 2))
 
+    def test_a_lease_is_for_one_block_at_a_time(self) -> None:
+        async def main() -> None:
+            with emma.Pool("function f() return 1 end", size=2) as pool:
+                lease = pool.lease()
+
+                async def use(seconds: float) -> Any:
+                    async with lease as box:
+                        await asyncio.sleep(seconds)
+                        return await box.call_async("f")
+                ends: Any = await asyncio.gather(use(0.05), use(0.15), return_exceptions=True)
+                self.assertEqual(ends[0], 1)
+                self.assertIsInstance(ends[1], RuntimeError)
+                self.assertIn("in use", str(ends[1]))
+                with lease as box:
+                    self.assertEqual(box.call("f"), 1)
+                    with self.assertRaises(RuntimeError), lease:
+                        pass
+                    self.assertEqual(box.call("f"), 1)
+                with pool.lease(), pool.lease():
+                    with self.assertRaises(asyncio.TimeoutError):
+                        await asyncio.wait_for(use(0), 0.05)
+                self.assertEqual(await use(0), 1)
+
+        asyncio.run(main())
+
     def test_waits_are_bounded(self) -> None:
         with emma.Pool(PRELUDE, size=1) as pool, pool.lease():
             started = time.monotonic()

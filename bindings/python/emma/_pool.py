@@ -77,14 +77,24 @@ class _Waiting:
 
 
 class Lease:
-    """A sandbox of a pool's for a ``with`` or an ``async with`` block."""
+    """A sandbox of a pool's for a ``with`` or an ``async with`` block, one at a time: RuntimeError."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
         self._box: Optional[Sandbox] = None
+        self._in_use = threading.Lock()
+
+    def _enter(self) -> None:
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError("this lease is in use: ask the pool for one for each block")
 
     def __enter__(self) -> Sandbox:
-        self._box = self._pool.acquire()
+        self._enter()
+        try:
+            self._box = self._pool.acquire()
+        except BaseException:
+            self._in_use.release()
+            raise
         return self._box
 
     def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
@@ -92,8 +102,18 @@ class Lease:
         if self._box is not None:
             self._box.close()
             self._box = None
+            self._in_use.release()
 
     async def __aenter__(self) -> Sandbox:
+        self._enter()
+        try:
+            self._box = await self._wait()
+        except BaseException:
+            self._in_use.release()
+            raise
+        return self._box
+
+    async def _wait(self) -> Sandbox:
         loop, gone = asyncio.get_running_loop(), threading.Event()
 
         # A loop that stands still when the program ends has forgotten who waits in it.
@@ -103,13 +123,13 @@ class Lease:
         acquire = functools.partial(self._pool._acquire_unless, ends)
         waiting = asyncio.wrap_future(self._pool._waiting.submit(acquire))
         try:
-            self._box = await asyncio.shield(waiting)
+            box: Optional[Sandbox] = await asyncio.shield(waiting)
         except asyncio.CancelledError:
             gone.set()
             waiting.add_done_callback(_give_back)
             raise
-        assert self._box is not None
-        return self._box
+        assert box is not None
+        return box
 
     async def __aexit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
                         traceback: Optional[TracebackType]) -> None:
