@@ -551,6 +551,32 @@ class Functions(unittest.TestCase):
                 box.set(1, 2)  # type: ignore[arg-type]
             self.assertEqual(str(wrong.exception), "name: a str, not int")
 
+    def test_registered_again(self) -> None:
+        """A method is kept once, though each look at it makes a new object; those that differ, each."""
+        class Counter:
+            def __init__(self) -> None:
+                self.seen: List[Any] = []
+
+            def see(self, value: Any) -> None:
+                self.seen.append(value)
+
+        class Names(List[Any]):
+            def append(self, value: Any) -> None:
+                super().append([value])
+        with box_of() as box:
+            one, other, names = Counter(), Counter(), Names()
+            for _ in range(100):
+                box.register("one", one.see)
+                box.register("other", other.see)
+                box.register("plain", one.seen.append)
+                box.register("wrapper", one.seen.__contains__)
+                box.register("outer", names.append)
+                box.register("inner", super(Names, names).append)
+            self.assertLess(len(box._functions._held), 10)
+            box.load("one(1) other(2) plain(3) outer(4) inner(5)")
+            self.assertEqual((one.seen, other.seen, names), ([1, 3], [2], [[4], 5]))
+            self.assertIs(box.load("return wrapper(3)"), True)
+
     def test_registered_in_vain(self) -> None:
         with box_of() as box:
             for _ in range(3):

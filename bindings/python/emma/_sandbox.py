@@ -5,7 +5,7 @@ import contextlib
 import functools
 import sys
 import threading
-from types import TracebackType
+from types import BuiltinMethodType, MethodType, MethodWrapperType, TracebackType
 from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple, Type, TypeVar, Union
 
 from . import _control
@@ -170,15 +170,25 @@ class SandboxSettings(NamedTuple):
             options.value_depth = self.value_depth
 
 
+def _identity_of(function: Callable[..., Any]) -> Any:
+    """What is the same for the same function. Of a method each look makes a new object."""
+    if type(function) is MethodType:
+        return id(function.__self__), id(function.__func__)
+    if type(function) in (BuiltinMethodType, MethodWrapperType):
+        return function  # they are equal where what they belong to is the same object
+    return id(function)
+
+
 class Functions:
     """Keeps the functions that scripts may call. The control module refers to them weakly, so that Python's collector
     sees what holds what."""
 
     def __init__(self) -> None:
-        self._held: Dict[int, Callable[..., Any]] = {}  # by the function's id, which it keeps
+        # By what each is known by, which it keeps alive.
+        self._held: Dict[Any, Callable[..., Any]] = {}
 
     def hold(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return self._held.setdefault(id(function), functools.partial(function))
+        return self._held.setdefault(_identity_of(function), functools.partial(function))
 
 
 class Sandbox(Heap):
