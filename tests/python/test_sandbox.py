@@ -959,6 +959,20 @@ except (KeyboardInterrupt, emma.Deadline) as error:
 """
         self.assertEqual(self.python("-c", code).stdout, "stopped\n")
 
+    def test_interrupt_in_a_function(self) -> None:
+        """Where the script calls functions, it is raised in one of them."""
+        code = """
+import emma, os, signal, threading
+box = emma.Sandbox(deadline=60)
+box.register("f", lambda: None)
+threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    box.load("while true do pcall(f) end")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+        self.assertEqual(self.python("-c", code).stdout, "interrupted\n")
+
 
 if __name__ == "__main__":
     unittest.main()

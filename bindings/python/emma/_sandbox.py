@@ -262,7 +262,8 @@ class Sandbox(Heap):
     def call(self, function: str, /, *arguments: Any) -> Any:
         """Calls a global function, or one in a table (``"game.on_join"``); returns what it returns. Raises
         :exc:`ScriptError`, :exc:`MemoryLimit`, :exc:`InstructionLimit`, :exc:`Deadline`, :exc:`Killed`, or the exception
-        that a function given to the script raised."""
+        that a function given to the script raised. Ctrl-C (SIGINT) takes effect when the script ends or
+        calls a function of Python's: set a `deadline`, or have another thread call :meth:`kill`."""
         return self._call(function, arguments)
 
     async def load_async(self, source: Union[str, bytes], name: str = "script") -> Any:
