@@ -552,7 +552,7 @@ class Functions(unittest.TestCase):
             self.assertEqual(str(wrong.exception), "name: a str, not int")
 
     def test_registered_again(self) -> None:
-        """A method is kept once, though each look at it makes a new object; those that differ, each."""
+        """A method is kept once, though each look at it makes a new object."""
         class Counter:
             def __init__(self) -> None:
                 self.seen: List[Any] = []

@@ -37,8 +37,8 @@ class PoolStats(NamedTuple):
 
 class _Waiting:
     """What waits for sandboxes, in turn, in a thread that is there while something does: in the
-    loop's own threads it would keep those from being used that have one. The program's end waits
-    for such a thread, but not for what is in an executor before it tells that it ends."""
+    loop's own threads it would keep those from being used that have one. It is no executor's
+    either: the end of the program joins those while the main thread still counts as alive."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,7 +77,7 @@ class _Waiting:
 
 
 class Lease:
-    """A sandbox of a pool's for a ``with`` or an ``async with`` block, one at a time: RuntimeError."""
+    """A sandbox of a pool's for a ``with`` or an ``async with`` block, one block at a time."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool

@@ -262,18 +262,19 @@ class Sandbox(Heap):
     def call(self, function: str, /, *arguments: Any) -> Any:
         """Calls a global function, or one in a table (``"game.on_join"``); returns what it returns. Raises
         :exc:`ScriptError`, :exc:`MemoryLimit`, :exc:`InstructionLimit`, :exc:`Deadline`, :exc:`Killed`, or the exception
-        that a function given to the script raised. Ctrl-C (SIGINT) takes effect when the script ends or
-        calls a function of Python's: set a `deadline`, or have another thread call :meth:`kill`."""
+        that a function given to the script raised. Ctrl-C (SIGINT) takes effect when the script
+        ends or calls a function of Python's: set a `deadline`, or have another thread call
+        :meth:`kill`."""
         return self._call(function, arguments)
 
     async def load_async(self, source: Union[str, bytes], name: str = "script") -> Any:
-        """:meth:`load` in another thread. Where the task is cancelled, the script is killed; one that waits
-        for a thread does not begin."""
+        """:meth:`load` in another thread. Where the task is cancelled, the script is killed; one that
+        waits for a thread does not begin."""
         return await self._in_thread(functools.partial(self.load, source, name))
 
     async def call_async(self, function: str, /, *arguments: Any) -> Any:
-        """:meth:`call` in another thread. Where the task is cancelled, the script is killed; one that waits
-        for a thread does not begin."""
+        """:meth:`call` in another thread. Where the task is cancelled, the script is killed; one that
+        waits for a thread does not begin."""
         return await self._in_thread(functools.partial(self.call, function, *arguments))
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:

@@ -1,7 +1,8 @@
 """What a process exports of its instances, read from the page in memory that it keeps: see bindings/emma_export.h.
 
-The page is found by its descriptor in /proc/PID/fd and read, so nothing is asked of the process, and nothing of the library
-is needed here. Whatever is in it is checked, as others wrote it; it is not mapped, as they may shorten it meanwhile.
+The page is found by its descriptor in /proc/PID/fd and read, so nothing is asked of the process,
+and nothing of the library is needed here. Whatever is in it is checked, as others wrote it; it is
+not mapped, as they may shorten it meanwhile.
 """
 
 import codecs

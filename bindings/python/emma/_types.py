@@ -46,8 +46,8 @@ def _size(obj: object) -> int:
 
 
 def _referents(obj: object) -> list[object]:
-    """What it refers to. A module is not asked but for its names: _asyncio of CPython 3.12 shows the
-    collector the objects that it keeps for reuse, which a list of them would free twice."""
+    """What it refers to. A module is not asked but for its names: _asyncio of CPython 3.12 shows
+    the collector the objects that it keeps for reuse, which a list of them would free twice."""
     # issubclass, as isinstance asks the object for its __class__.
     return [_names_of(obj)] if issubclass(type(obj), _MODULE) else gc.get_referents(obj)
 
