@@ -1,16 +1,21 @@
 /* emma_control_pool.c - handles of pools. */
 
-/* The last of its users frees it. */
-static void leave_pool(control_pool *handle)
+/* Nothing calls its functions any more. */
+static void free_pool(void *arg)
 {
-    if (atomic_fetch_sub(&handle->users, 1) != 1)
-        return;
-    emma_sandbox_pool_destroy(handle->pool);
+    control_pool *handle = arg;
     for (size_t i = 0; i < handle->functions.count; i++)
         free(handle->names[i]);
     free(handle->names);
     drop_functions(&handle->functions);
     free(handle);
+}
+
+/* The last of its users frees it; a collector may be that, in the pool's own thread. */
+static void leave_pool(control_pool *handle)
+{
+    if (atomic_fetch_sub(&handle->users, 1) == 1)
+        emma_sandbox_pool_destroy_then(handle->pool, free_pool, handle);
 }
 
 /* Holds a function under a name, or, as print, under none. */
@@ -132,6 +137,11 @@ bool control_pool_is_closed(const control_pool *handle)
 void control_pool_close(control_pool *handle)
 {
     size_t users = 1;
+    if (emma_sandbox_pool_is_inside(handle->pool)) {
+        control_fail(EMMA_SANDBOX_BUSY,
+                     "this pool is in use: by the preparation that this call is inside of");
+        return;
+    }
     if (!atomic_compare_exchange_strong(&handle->users, &users, 0)) {
         if (users)
             control_fail(EMMA_SANDBOX_BUSY,

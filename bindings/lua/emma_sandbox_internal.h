@@ -171,6 +171,9 @@ struct emma_sandbox_pool {
     bool has_thread;
     unsigned generation; /* of the process that the thread is in */
     bool ends;
+    bool is_orphan;            /* destroyed by its own thread, which frees it as it returns */
+    emma_sandbox_gone_fn gone; /* called after that; NULL: none */
+    void *gone_arg;
     int64_t rollback_ns;
     char message[EMMA_SANDBOX_MESSAGE_BYTES]; /* of the last preparation that failed */
     emma_sandbox_pool_stats stats;            /* the counters of it */
@@ -336,6 +339,14 @@ static void emmai_pool_put_idle(emma_sandbox_pool *pool, size_t place);
 
 /* The thread of a pool, which is `pool`: keeps `ahead` idle. */
 static void *emmai_pool_keep_ahead(void *pool);
+
+/* The one that the calling thread is the thread of; NULL: none. */
+static _Thread_local const emma_sandbox_pool *emmai_pool_of_thread;
+
+/* emma_sandbox_pool.c */
+
+/* Frees it and the idle ones, and says so; its thread is not there any more, or the caller. */
+static void emmai_pool_free(emma_sandbox_pool *pool);
 
 static inline emma_sandbox *emmai_sandbox_of(lua_State *state)
 {

@@ -46,8 +46,12 @@ static bool pool_copy_texts(emma_sandbox_pool *pool)
     return options->sandbox.name && options->prelude_name && (!wanted || prelude);
 }
 
-static void pool_free(emma_sandbox_pool *pool)
+static void emmai_pool_free(emma_sandbox_pool *pool)
 {
+    const emma_sandbox_gone_fn gone = pool->gone;
+    void *arg = pool->gone_arg;
+    while (pool->idle_count)
+        emma_sandbox_destroy(pool->slots[pool->idle[--pool->idle_count]].sandbox);
     free((void *)(uintptr_t)pool->options.prelude);
     free((void *)(uintptr_t)pool->options.prelude_name);
     free((void *)(uintptr_t)pool->options.sandbox.name);
@@ -57,6 +61,8 @@ static void pool_free(emma_sandbox_pool *pool)
     pthread_mutex_destroy(&pool->preparing);
     pthread_cond_destroy(&pool->changed);
     free(pool);
+    if (gone)
+        gone(arg);
 }
 
 static bool pool_start(emma_sandbox_pool *pool, char *message)
@@ -114,17 +120,35 @@ emma_sandbox_pool *emma_sandbox_pool_create(const emma_sandbox_pool_options *opt
 
 void emma_sandbox_pool_destroy(emma_sandbox_pool *pool)
 {
-    if (!pool)
+    emma_sandbox_pool_destroy_then(pool, NULL, NULL);
+}
+
+bool emma_sandbox_pool_is_inside(const emma_sandbox_pool *pool)
+{
+    return pool && emmai_pool_of_thread == pool;
+}
+
+void emma_sandbox_pool_destroy_then(emma_sandbox_pool *pool, emma_sandbox_gone_fn gone, void *arg)
+{
+    if (!pool) {
+        if (gone)
+            gone(arg);
         return;
+    }
     pthread_mutex_lock(&pool->lock);
+    pool->gone = gone;
+    pool->gone_arg = arg;
     pool->ends = true;
+    pool->is_orphan = emma_sandbox_pool_is_inside(pool);
     pthread_cond_broadcast(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
+    if (pool->is_orphan) {
+        pthread_detach(pthread_self());
+        return;
+    }
     if (pool->has_thread && pool->generation == emmai_stop_generation())
         pthread_join(pool->thread, NULL);
-    while (pool->idle_count)
-        emma_sandbox_destroy(pool->slots[pool->idle[--pool->idle_count]].sandbox);
-    pool_free(pool);
+    emmai_pool_free(pool);
 }
 
 /* ---- Leases ---- */

@@ -26,7 +26,9 @@
 #define emma_sandbox_pool_acquire_within EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_acquire_within)
 #define emma_sandbox_pool_create         EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_create)
 #define emma_sandbox_pool_destroy        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_destroy)
+#define emma_sandbox_pool_destroy_then   EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_destroy_then)
 #define emma_sandbox_pool_get_stats      EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_get_stats)
+#define emma_sandbox_pool_is_inside      EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_is_inside)
 #define emma_sandbox_pool_message        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_message)
 #define emma_sandbox_pool_prepare        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_prepare)
 #define emma_sandbox_pool_release        EMMA_PASTE(EMMA_PREFIX, emma_sandbox_pool_release)
@@ -71,9 +73,22 @@ typedef struct emma_sandbox_pool_options {
 EMMA_API emma_sandbox_pool *emma_sandbox_pool_create(const emma_sandbox_pool_options *options,
                                                      char message[EMMA_SANDBOX_MESSAGE_BYTES]);
 
-/* Ends the pool and its idle sandboxes. Leased ones must have been released. NULL: nothing
- * happens. */
+/* Ends the pool and its idle sandboxes. Leased ones must have been released. From the pool's own
+ * thread, inside of a preparation, it returns at once, and that thread ends the pool when it is out
+ * of the preparation; the pool may not be used any more. NULL: nothing happens. */
 EMMA_API void emma_sandbox_pool_destroy(emma_sandbox_pool *pool);
+
+/* Told that a pool is gone. */
+typedef void (*emma_sandbox_gone_fn)(void *arg);
+
+/* The same; `gone`, unless NULL, is called when nothing of the pool's uses prepare_arg or functions
+ * of the host's any more: before this returns, or, where it came from the pool's own thread, by
+ * that, later. With NULL for the pool: at once. */
+EMMA_API void emma_sandbox_pool_destroy_then(emma_sandbox_pool *pool, emma_sandbox_gone_fn gone,
+                                             void *arg);
+
+/* Whether the calling thread is the pool's own, so inside of a preparation. NULL: false. */
+EMMA_API bool emma_sandbox_pool_is_inside(const emma_sandbox_pool *pool);
 
 /* Leases a sandbox: an idle one, else a new one, which is prepared now; else it waits for one to
  * be released. What the preparation ends with otherwise, or MEMORY; *sandbox is NULL then. */

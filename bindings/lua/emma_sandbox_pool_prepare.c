@@ -104,11 +104,14 @@ static void emmai_pool_put_idle(emma_sandbox_pool *pool, size_t place)
         pthread_cond_broadcast(&pool->changed);
 }
 
+static _Thread_local const emma_sandbox_pool *emmai_pool_of_thread;
+
 /* After a failure it waits until something changes: the next preparation on demand tells the
  * user. */
 static void *emmai_pool_keep_ahead(void *arg)
 {
     emma_sandbox_pool *pool = arg;
+    emmai_pool_of_thread = pool;
     pthread_mutex_lock(&pool->lock);
     while (!pool->ends) {
         size_t place;
@@ -119,6 +122,10 @@ static void *emmai_pool_keep_ahead(void *arg)
         else if (!pool->ends) /* the lock was free meanwhile */
             pthread_cond_wait(&pool->changed, &pool->lock);
     }
+    const bool is_orphan = pool->is_orphan;
     pthread_mutex_unlock(&pool->lock);
+    emmai_pool_of_thread = NULL;
+    if (is_orphan)
+        emmai_pool_free(pool);
     return NULL;
 }

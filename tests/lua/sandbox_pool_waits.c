@@ -1,10 +1,11 @@
-/* Pools: a wait for a sandbox ends when its time is over, or one comes back; and a pool that ends while its thread is in a
- * preparation that fails ends. */
+/* Pools: a wait for a sandbox ends when its time is over, or one comes back; a pool that ends while
+ * its thread is in a preparation that fails ends, and so does one that this thread destroys. */
 #include "sandbox_test.h"
 
 #include "emma_sandbox_pool.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,9 +82,56 @@ static void check_ends(void)
     CHECK_EQ(count, 2);
 }
 
+/* A pool that its own thread destroys, from inside of a preparation. */
+typedef struct own_end {
+    _Atomic(emma_sandbox_pool *) pool;
+    atomic_int prepared;
+    atomic_bool was_gone_inside;
+    atomic_bool is_gone;
+} own_end;
+
+static void note_gone(void *arg)
+{
+    own_end *end = arg;
+    atomic_store(&end->is_gone, true);
+}
+
+static enum emma_sandbox_status destroy_inside(void *arg, emma_sandbox *sandbox)
+{
+    own_end *end = arg;
+    (void)sandbox;
+    if (atomic_fetch_add(&end->prepared, 1) == 0)
+        return EMMA_SANDBOX_DONE;
+    emma_sandbox_pool *pool;
+    while (!(pool = atomic_load(&end->pool)))
+        usleep(NAP_US / 50);
+    CHECK(emma_sandbox_pool_is_inside(pool));
+    emma_sandbox_pool_destroy_then(pool, note_gone, end);
+    atomic_store(&end->was_gone_inside, atomic_load(&end->is_gone));
+    return EMMA_SANDBOX_DONE;
+}
+
+static void check_ends_inside(void)
+{
+    own_end end = { 0 };
+    emma_sandbox_pool_options options = EMMA_SANDBOX_POOL_OPTIONS_INIT;
+    options.ahead = 3;
+    options.prepare = destroy_inside;
+    options.prepare_arg = &end;
+    emma_sandbox_pool *pool = emma_sandbox_pool_create(&options, NULL);
+    CHECK(pool != NULL);
+    CHECK(!emma_sandbox_pool_is_inside(pool));
+    atomic_store(&end.pool, pool);
+    while (!atomic_load(&end.is_gone))
+        usleep(NAP_US / 50);
+    CHECK(!atomic_load(&end.was_gone_inside));
+    CHECK_EQ(atomic_load(&end.prepared), 2);
+}
+
 int main(void)
 {
     check_waits();
     check_ends();
+    check_ends_inside();
     return 0;
 }

@@ -198,6 +198,51 @@ waits.wait()
                 time.sleep(0.03)
             self.assertTrue(pool.closed)
 
+    def test_closed_by_its_own_thread(self) -> None:
+        main = threading.get_ident()
+        raised: List[BaseException] = []
+        tried = threading.Event()
+        pools: List[emma.Pool] = []
+
+        def hook() -> None:
+            if threading.get_ident() == main or tried.is_set():
+                return
+            while not pools:
+                time.sleep(0.001)
+            try:
+                pools[0].close()
+            except emma.SandboxBusy as error:
+                raised.append(error)
+            tried.set()
+
+        with emma.Pool("hook()", size=3, ahead=2, functions={"hook": hook}) as pool:
+            pools.append(pool)
+            self.assertTrue(tried.wait(10))
+            self.assertFalse(pool.closed)
+        self.assertIn("preparation that this call is inside of", str(raised[0]))
+
+    def test_collected_by_its_own_thread(self) -> None:
+        main = threading.get_ident()
+        pools: List[emma.Pool] = []
+        gone = threading.Event()
+
+        def drop() -> None:
+            if threading.get_ident() == main:
+                return
+            while not pools:
+                time.sleep(0.001)
+            weakref.finalize(pools[0], gone.set)
+            pools.clear()  # nobody else has it
+
+        for _ in range(10):
+            gone.clear()
+            pools.append(emma.Pool("drop()", size=3, ahead=2, functions={"drop": drop}))
+            self.assertTrue(gone.wait(10))
+            for _ in range(1000):
+                if threading.active_count() == 1:
+                    break
+                time.sleep(0.001)
+
     def test_prelude_fails(self) -> None:
         for prelude, text in (("x =", "unexpected symbol"), ("error('no')", "prelude:1: no"),
                               ("return ('x'):rep({})", "bad argument"), ("while true do end", "time is over")):
