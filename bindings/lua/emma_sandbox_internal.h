@@ -169,7 +169,7 @@ struct emma_sandbox_pool {
     size_t waiting; /* threads in acquire that wait */
     pthread_t thread;
     bool has_thread;
-    unsigned generation; /* of the process that the thread is in */
+    atomic_uint renewed; /* in which process the locks were made, and has_thread holds */
     bool ends;
     bool is_orphan;            /* destroyed by its own thread, which frees it as it returns */
     emma_sandbox_gone_fn gone; /* called after that; NULL: none */
@@ -344,6 +344,9 @@ static void *emmai_pool_keep_ahead(void *pool);
 static _Thread_local const emma_sandbox_pool *emmai_pool_of_thread;
 
 /* emma_sandbox_pool.c */
+
+/* Takes its lock, which is made anew in the child of a fork. */
+static void emmai_pool_lock(emma_sandbox_pool *pool);
 
 /* Frees it and the idle ones, and says so; its thread is not there any more, or the caller. */
 static void emmai_pool_free(emma_sandbox_pool *pool);

@@ -2,6 +2,7 @@
  * stack: the last one that came back, whose pages are in the caches, goes out first. */
 #include "emma_sandbox_internal.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,13 +66,55 @@ static void emmai_pool_free(emma_sandbox_pool *pool)
         gone(arg);
 }
 
+/* A condition that wakes by the monotonic clock. */
+static void pool_make_locks(emma_sandbox_pool *pool)
+{
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_mutex_init(&pool->preparing, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->changed, &clock);
+    pthread_condattr_destroy(&clock);
+}
+
+/* What `renewed` says of this process: there is one of both for each, in the order of forks. */
+#define RENEWED(generation)  (2 * (generation))
+#define RENEWING(generation) (2 * (generation) + 1)
+
+/* In the child of a fork the first use makes the locks anew: to the old ones, threads wait that are
+ * not there. */
+static void pool_renew(emma_sandbox_pool *pool)
+{
+    const unsigned generation = emmai_stop_generation();
+    unsigned seen = atomic_load(&pool->renewed);
+    while (seen != RENEWED(generation)) {
+        if (seen == RENEWING(generation)) { /* by another thread */
+            sched_yield();
+            seen = atomic_load(&pool->renewed);
+        } else if (atomic_compare_exchange_strong(&pool->renewed, &seen, RENEWING(generation))) {
+            pool_make_locks(pool);
+            pool->waiting = 0;
+            pool->has_thread = false;
+            seen = RENEWED(generation);
+            atomic_store(&pool->renewed, seen);
+        }
+    }
+}
+
+static void emmai_pool_lock(emma_sandbox_pool *pool)
+{
+    pool_renew(pool);
+    pthread_mutex_lock(&pool->lock);
+}
+
 static bool pool_start(emma_sandbox_pool *pool, char *message)
 {
     if (!pool_copy_texts(pool) || !pool->slots || !pool->idle) {
         snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "the host has no memory");
         return false;
     }
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     size_t place;
     const enum emma_sandbox_status status = emmai_pool_prepare_one(pool, &place);
     if (status == EMMA_SANDBOX_DONE)
@@ -81,7 +124,6 @@ static bool pool_start(emma_sandbox_pool *pool, char *message)
         emma_sandbox_pool_message(pool, message);
         return false;
     }
-    pool->generation = emmai_stop_generation();
     if (pool->options.ahead)
         pool->has_thread = pthread_create(&pool->thread, NULL, emmai_pool_keep_ahead, pool) == 0;
     if (pool->has_thread || !pool->options.ahead)
@@ -103,13 +145,8 @@ emma_sandbox_pool *emma_sandbox_pool_create(const emma_sandbox_pool_options *opt
         return NULL;
     }
     pool->options = *options;
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_mutex_init(&pool->preparing, NULL);
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    atomic_init(&pool->renewed, RENEWED(emmai_stop_generation()));
+    pool_make_locks(pool);
     pool->slots = calloc(options->sandboxes_max, sizeof pool->slots[0]);
     pool->idle = calloc(options->sandboxes_max, sizeof pool->idle[0]);
     if (pool_start(pool, message))
@@ -135,7 +172,7 @@ void emma_sandbox_pool_destroy_then(emma_sandbox_pool *pool, emma_sandbox_gone_f
             gone(arg);
         return;
     }
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     pool->gone = gone;
     pool->gone_arg = arg;
     pool->ends = true;
@@ -146,7 +183,7 @@ void emma_sandbox_pool_destroy_then(emma_sandbox_pool *pool, emma_sandbox_gone_f
         pthread_detach(pthread_self());
         return;
     }
-    if (pool->has_thread && pool->generation == emmai_stop_generation())
+    if (pool->has_thread)
         pthread_join(pool->thread, NULL);
     emmai_pool_free(pool);
 }
@@ -191,7 +228,7 @@ enum emma_sandbox_status emma_sandbox_pool_acquire_within(emma_sandbox_pool *poo
 {
     enum emma_sandbox_status status = EMMA_SANDBOX_DONE;
     size_t place = 0;
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     if (!pool_wait(pool, most_us))
         status = EMMA_SANDBOX_BUSY;
     else if (pool->idle_count)
@@ -211,7 +248,7 @@ enum emma_sandbox_status emma_sandbox_pool_acquire_within(emma_sandbox_pool *poo
 
 void emma_sandbox_pool_message(emma_sandbox_pool *pool, char message[EMMA_SANDBOX_MESSAGE_BYTES])
 {
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     memcpy(message, pool->message, sizeof pool->message);
     pthread_mutex_unlock(&pool->lock);
 }
@@ -228,7 +265,7 @@ static void pool_restore_options(const emma_sandbox_pool *pool, emma_sandbox *sa
 /* Whether it is leased, and if so from this pool; *level is where it goes back to. */
 static bool pool_is_leased(emma_sandbox_pool *pool, const emma_sandbox *sandbox, unsigned *level)
 {
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     bool leased = sandbox->place < pool->options.sandboxes_max;
     if (leased) {
         const emmai_pool_slot *slot = &pool->slots[sandbox->place];
@@ -256,7 +293,7 @@ enum emma_sandbox_status emma_sandbox_pool_release(emma_sandbox_pool *pool, emma
         emmai_sandbox_forget(sandbox);
     else
         emma_sandbox_destroy(sandbox);
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     pool->rollback_ns += spent_ns;
     pool->stats.broken_count += was_broken && usable;
     if (usable)
@@ -274,7 +311,7 @@ enum emma_sandbox_status emma_sandbox_pool_release(emma_sandbox_pool *pool, emma
 enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size_t count)
 {
     enum emma_sandbox_status status = EMMA_SANDBOX_DONE;
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     while (status == EMMA_SANDBOX_DONE && pool->idle_count < count &&
            pool->count < pool->options.sandboxes_max) {
         size_t place;
@@ -288,7 +325,7 @@ enum emma_sandbox_status emma_sandbox_pool_prepare(emma_sandbox_pool *pool, size
 
 void emma_sandbox_pool_get_stats(emma_sandbox_pool *pool, emma_sandbox_pool_stats *out)
 {
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     emma_sandbox_pool_stats stats = pool->stats;
     stats.sandboxes = pool->count;
     stats.idle = pool->idle_count;
@@ -310,7 +347,7 @@ void emma_sandbox_pool_get_stats(emma_sandbox_pool *pool, emma_sandbox_pool_stat
 void emma_sandbox_pool_visit(emma_sandbox_pool *pool, emma_sandbox_visit_fn visit, void *arg)
 {
     for (size_t i = 0; i < pool->options.sandboxes_max; i++) {
-        pthread_mutex_lock(&pool->lock);
+        emmai_pool_lock(pool);
         if (pool->slots[i].sandbox && !pool->slots[i].leased)
             visit(arg, pool->slots[i].sandbox);
         pthread_mutex_unlock(&pool->lock);

@@ -14,8 +14,8 @@
  *     }
  *
  * Threads: all functions but create and destroy come from any thread. Forks: only while no other
- * thread is inside the pool; the child has the pool with all that was idle, and no thread that
- * prepares ahead. */
+ * thread is inside the pool, but to wait for a sandbox; the child has the pool with all that was
+ * idle, and no thread that prepares ahead. */
 #ifndef EMMA_SANDBOX_POOL_H
 #define EMMA_SANDBOX_POOL_H
 

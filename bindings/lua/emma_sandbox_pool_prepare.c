@@ -81,7 +81,7 @@ static enum emma_sandbox_status emmai_pool_prepare_one(emma_sandbox_pool *pool, 
     pthread_mutex_unlock(&pool->lock);
     emmai_pool_slot made = { .leased = true };
     const enum emma_sandbox_status status = pool_make(pool, &made, message);
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     if (status == EMMA_SANDBOX_DONE) {
         *slot = made;
         made.sandbox->place = *place;
@@ -112,7 +112,7 @@ static void *emmai_pool_keep_ahead(void *arg)
 {
     emma_sandbox_pool *pool = arg;
     emmai_pool_of_thread = pool;
-    pthread_mutex_lock(&pool->lock);
+    emmai_pool_lock(pool);
     while (!pool->ends) {
         size_t place;
         const bool is_due =

@@ -1,6 +1,9 @@
-/* After a fork both processes have all sandboxes: calls, rollbacks and deadlines go on in each, also where the fork
- * was in the middle of a call, in a function of the host's. */
+/* After a fork both processes have all sandboxes: calls, rollbacks and deadlines go on in each, also
+ * where the fork was in the middle of a call, in a function of the host's. Pools, too, though
+ * threads wait in them that the child does not have. */
 #include "sandbox_test.h"
+
+#include <pthread.h>
 
 enum { SANDBOXES = 3, CALLS = 200 };
 
@@ -98,6 +101,86 @@ static void fork_in_call(const char *text)
     expect_ended_well(forked);
 }
 
+/* ---- With threads that wait in a pool ---- */
+
+enum { HANGS_S = 60, WAIT_US = 1000 };
+
+/* In the child, with what it has of the pool leased or not: the pool works, and ends. */
+static void use_pool_in_child(emma_sandbox_pool *pool, emma_sandbox *leased)
+{
+    emma_sandbox *sandbox;
+    alarm(HANGS_S);
+    if (leased)
+        CHECK_EQ(emma_sandbox_pool_release(pool, leased), EMMA_SANDBOX_DONE);
+    CHECK_EQ(emma_sandbox_pool_acquire(pool, &sandbox), EMMA_SANDBOX_DONE);
+    sandbox_test_result(sandbox, "return 'alive'", "alive");
+    CHECK_EQ(emma_sandbox_pool_release(pool, sandbox), EMMA_SANDBOX_DONE);
+    emma_sandbox_pool_destroy(pool);
+    _exit(0);
+}
+
+static void fork_with_pool(emma_sandbox_pool *pool, emma_sandbox *leased)
+{
+    usleep(WAIT_US * 20); /* the other thread waits */
+    fflush(NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0)
+        use_pool_in_child(pool, leased);
+    expect_ended_well(child);
+    child = fork(); /* one that only ends it */
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(HANGS_S);
+        emma_sandbox_pool_destroy(pool);
+        _exit(0);
+    }
+    expect_ended_well(child);
+}
+
+static emma_sandbox_pool *make_pool(size_t sandboxes_max, size_t ahead)
+{
+    emma_sandbox_pool_options options = EMMA_SANDBOX_POOL_OPTIONS_INIT;
+    options.sandboxes_max = sandboxes_max;
+    options.ahead = ahead;
+    emma_sandbox_pool *pool = emma_sandbox_pool_create(&options, NULL);
+    CHECK(pool != NULL);
+    return pool;
+}
+
+static void fork_while_ahead(void)
+{
+    emma_sandbox_pool *pool = make_pool(4, 2);
+    emma_sandbox_pool_stats stats = { .struct_bytes = sizeof stats };
+    while (stats.idle < 2) {
+        usleep(WAIT_US);
+        emma_sandbox_pool_get_stats(pool, &stats);
+    }
+    fork_with_pool(pool, NULL);
+    emma_sandbox_pool_destroy(pool);
+}
+
+static void *lease_once(void *pool)
+{
+    emma_sandbox *sandbox;
+    CHECK_EQ(emma_sandbox_pool_acquire(pool, &sandbox), EMMA_SANDBOX_DONE);
+    CHECK_EQ(emma_sandbox_pool_release(pool, sandbox), EMMA_SANDBOX_DONE);
+    return NULL;
+}
+
+static void fork_while_leases_wait(void)
+{
+    emma_sandbox_pool *pool = make_pool(1, 0);
+    emma_sandbox *leased;
+    pthread_t thread;
+    CHECK_EQ(emma_sandbox_pool_acquire(pool, &leased), EMMA_SANDBOX_DONE);
+    CHECK_EQ(pthread_create(&thread, NULL, lease_once, pool), 0);
+    fork_with_pool(pool, leased);
+    CHECK_EQ(emma_sandbox_pool_release(pool, leased), EMMA_SANDBOX_DONE);
+    pthread_join(thread, NULL);
+    emma_sandbox_pool_destroy(pool);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < SANDBOXES; i++) {
@@ -110,5 +193,7 @@ int main(void)
     fork_in_call("fork(); " C_LOOP);
     for (size_t i = 0; i < SANDBOXES; i++)
         emma_sandbox_destroy(sandboxes[i]);
+    fork_while_ahead();
+    fork_while_leases_wait();
     return 0;
 }

@@ -243,6 +243,20 @@ waits.wait()
                     break
                 time.sleep(0.001)
 
+    def test_child_of_a_fork_ends(self) -> None:
+        script = ("import emma, os, signal, sys, time\n"
+                  "pool = emma.Pool('x = 1', size=4, ahead=2)\n"
+                  "while pool.stats().idle < 2: time.sleep(0.001)\n"
+                  "time.sleep(0.05)\n"
+                  "child = os.fork()\n"
+                  "if child == 0:\n"
+                  "    signal.alarm(20)\n"
+                  "    sys.exit(7)\n"
+                  "print(os.waitpid(child, 0)[1] >> 8)\n")
+        environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.stdout, done.stderr), ("7\n", ""))
+
     def test_prelude_fails(self) -> None:
         for prelude, text in (("x =", "unexpected symbol"), ("error('no')", "prelude:1: no"),
                               ("return ('x'):rep({})", "bad argument"), ("while true do end", "time is over")):
