@@ -9,10 +9,12 @@
 #include "emma_control.h"
 #include "emma_export.h"
 
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "emma_control_error.c"
 #include "emma_control_value.c"

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "emma_sandbox.h"
 #include "emma_sandbox_pool.h"
@@ -153,8 +154,9 @@ typedef struct control_sandbox {
     struct control_pool *pool; /* that it is leased from; NULL: none */
     control_functions functions;
     atomic_flag busy;
-    pthread_mutex_t life; /* held to kill it, and as it ends */
-    unsigned value_depth; /* as its options say */
+    pthread_mutex_t life;  /* held to kill it, and as it ends */
+    _Atomic pid_t process; /* that `life` was made in */
+    unsigned value_depth;  /* as its options say */
     atomic_size_t limit_bytes;
 } control_sandbox;
 

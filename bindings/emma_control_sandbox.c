@@ -26,6 +26,35 @@ static bool options_are_valid(const emma_sandbox_options *options)
     return status == EMMA_SANDBOX_DONE;
 }
 
+/* In the child of a fork the first use makes the mutex anew: a thread that is not there may have
+ * held it. While one does so, `process` is the negative number. */
+static void renew_life(control_sandbox *handle)
+{
+    const pid_t process = getpid();
+    pid_t seen = atomic_load(&handle->process);
+    while (seen != process) {
+        if (seen == -process) {
+            sched_yield();
+            seen = atomic_load(&handle->process);
+        } else if (atomic_compare_exchange_strong(&handle->process, &seen, -process)) {
+            pthread_mutex_init(&handle->life, NULL);
+            seen = process;
+            atomic_store(&handle->process, seen);
+        }
+    }
+}
+
+static void lock_life(control_sandbox *handle)
+{
+    renew_life(handle);
+    pthread_mutex_lock(&handle->life);
+}
+
+static void unlock_life(control_sandbox *handle)
+{
+    pthread_mutex_unlock(&handle->life);
+}
+
 /* Nothing in it yet; NULL: no memory. */
 static control_sandbox *make_handle(unsigned value_depth, size_t limit_bytes)
 {
@@ -33,6 +62,7 @@ static control_sandbox *make_handle(unsigned value_depth, size_t limit_bytes)
     if (!handle)
         return NULL;
     pthread_mutex_init(&handle->life, NULL);
+    atomic_init(&handle->process, getpid());
     handle->value_depth = value_depth;
     atomic_init(&handle->limit_bytes, limit_bytes);
     return handle;
@@ -103,10 +133,10 @@ static void leave_pool(control_pool *handle);
 static void end_sandbox(control_sandbox *handle)
 {
     control_pool *pool = handle->pool;
-    pthread_mutex_lock(&handle->life);
+    lock_life(handle);
     emma_sandbox *sandbox = handle->sandbox;
     handle->sandbox = NULL;
-    pthread_mutex_unlock(&handle->life);
+    unlock_life(handle);
     handle->pool = NULL;
     if (!pool) {
         emma_sandbox_destroy(sandbox);
@@ -133,9 +163,9 @@ void control_sandbox_free(control_sandbox *handle)
 
 bool control_sandbox_is_closed(control_sandbox *handle)
 {
-    pthread_mutex_lock(&handle->life);
+    lock_life(handle);
     const bool is_closed = !handle->sandbox;
-    pthread_mutex_unlock(&handle->life);
+    unlock_life(handle);
     return is_closed;
 }
 
@@ -200,12 +230,12 @@ void control_sandbox_provide(control_sandbox *handle, const char *name,
 
 void control_sandbox_kill(control_sandbox *handle)
 {
-    pthread_mutex_lock(&handle->life);
+    lock_life(handle);
     if (handle->sandbox)
         emma_sandbox_kill(handle->sandbox);
     else
         control_fail(CONTROL_CLOSED, "this sandbox is closed");
-    pthread_mutex_unlock(&handle->life);
+    unlock_life(handle);
 }
 
 unsigned control_sandbox_checkpoint(control_sandbox *handle)

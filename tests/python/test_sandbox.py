@@ -908,6 +908,41 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), box.load("return n"))
 """
         self.assert_prints(self.python("-W", "ignore", "-c", code), "2 2\n")
 
+    def test_fork_while_others_kill(self) -> None:
+        code = """
+import emma, os, signal, threading
+box = emma.Sandbox()
+ends = False
+def kill():
+    while not ends:
+        box.kill()
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        box.kill()
+        os._exit(box.closed)
+    return os.waitpid(pid, 0)[1]
+def fork_often():
+    global ends
+    failed = any(fork() for _ in range(100))
+    ends = True
+    for thread in threads:
+        thread.join()
+    print(failed)
+threads = [threading.Thread(target=kill) for _ in range(3)]
+def start():
+    for thread in threads:
+        thread.start()
+    fork_often()
+box.register("start", start)
+try:
+    box.load("start()")  # it runs: each kill sends a signal
+except emma.Killed:
+    print("killed")
+"""
+        self.assert_prints(self.python("-W", "ignore", "-c", code), "False\nkilled\n")
+
     def test_under_emma(self) -> None:
         code = """
 import emma
