@@ -59,9 +59,10 @@ struct MHD_Response *handler_text(const char *text, size_t bytes, const char *ty
 static struct MHD_Response *handler_failure(enum emma_sandbox_status status, const char *message)
 {
     char text[EMMA_SANDBOX_MESSAGE_BYTES + 32];
-    const int bytes =
-        snprintf(text, sizeof text, "%s: %s\n", emma_sandbox_status_text(status), message);
-    return handler_text(text, (size_t)bytes, TYPE_DEFAULT);
+    /* A sandbox bounds its messages, a plain state does not. */
+    snprintf(text, sizeof text, "%s: %.*s\n", emma_sandbox_status_text(status),
+             EMMA_SANDBOX_MESSAGE_BYTES, message);
+    return handler_text(text, strlen(text), TYPE_DEFAULT);
 }
 
 /* An error is the handler's; the rest may go well another time, or with more room: 503. */
