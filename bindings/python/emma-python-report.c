@@ -96,8 +96,24 @@ static double run_seconds(void)
     return series.count ? (double)series.points[series.count - 1].nanoseconds / 1e9 : 0;
 }
 
-/* Writes figures that were taken into a place that is prepared. */
-static bool write_report(emma_report_place *place, emma_report *report, char *types)
+/* The reader of a pipe may be a thread that waits for the lock. */
+static bool write_unlocked(emma_report_place *place, emma_report *report,
+                           const emma_python_lock *lock)
+{
+    if (!emma_report_make(place, report)) {
+        emma_report_forget(place);
+        return false;
+    }
+    void *state = lock->give_up();
+    const bool written = emma_report_write(place, report);
+    lock->take(state);
+    return written;
+}
+
+/* Writes figures that were taken into a place that is prepared; where there is a lock, without it,
+ * once all that others may change is text. */
+static bool write_report(emma_report_place *place, emma_report *report, char *types,
+                         const emma_python_lock *lock)
 {
     char domains[DOMAINS_BYTES];
     tell_domains(domains);
@@ -116,7 +132,8 @@ static bool write_report(emma_report_place *place, emma_report *report, char *ty
     report->sampler = emmai_python_sampler();
     report->program = program_invocation_short_name;
     emmai_python_types_tell(report, types);
-    const bool written = emma_report_write(place, report);
+    const bool written =
+        lock ? write_unlocked(place, report, lock) : emma_report_write(place, report);
     free((void *)(uintptr_t)report->types);
     emma_report_release(report);
     return written;
@@ -163,7 +180,7 @@ bool emmai_python_report_at_end(void)
         take_figures(&last_report, instance);
     take_end(&last_report, instance);
     if (emma_report_prepare(&place, emmai_malloc_report_path) &&
-        write_report(&place, &last_report, emmai_python_types_last()))
+        write_report(&place, &last_report, emmai_python_types_last(), NULL))
         return true;
     tell_why(place.why);
     return false;
@@ -191,7 +208,8 @@ int emma_python_report_check(const char *path, char *why, size_t room)
 }
 
 /* A report of now is large for a stack. */
-int emma_python_report(const char *path, const char *types, char *why, size_t room)
+int emma_python_report(const char *path, const char *types, const emma_python_lock *lock, char *why,
+                       size_t room)
 {
     emma_report_place place;
     if (!emma_report_prepare(&place, path))
@@ -203,7 +221,7 @@ int emma_python_report(const char *path, const char *types, char *why, size_t ro
     emmai_python_sample_name_sites();
     if (instance && report && copy) {
         take_figures(report, instance);
-        written = write_report(&place, report, copy);
+        written = write_report(&place, report, copy, lock);
     } else {
         emma_report_forget(&place);
         snprintf(place.why, sizeof place.why, "%s", strerror(ENOMEM));

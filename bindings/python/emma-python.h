@@ -43,10 +43,18 @@ typedef struct emma_python_block {
  * Python's lock, which is held. */
 EMMA_API size_t emma_python_list_blocks(emma_python_block *blocks, size_t room);
 
+/* How Python's lock is given up for a while: PyEval_SaveThread and PyEval_RestoreThread. */
+typedef struct emma_python_lock {
+    void *(*give_up)(void);
+    void (*take)(void *state);
+} emma_python_lock;
+
 /* Writes a report of Python's memory as it is now, of the kind that the end of the path tells;
  * `types` is what snapshot() in _types.py gives. 0: it is written; EMMA_REPORT_BAD_NAME or an
- * errno: nothing is, and `why` has room for the reason. Python's lock is held. */
-EMMA_API int emma_python_report(const char *path, const char *types, char *why, size_t room);
+ * errno: nothing is, and `why` has room for the reason. Python's lock is held, and given up by
+ * `lock` while the file is written; NULL: it is not. */
+EMMA_API int emma_python_report(const char *path, const char *types, const emma_python_lock *lock,
+                                char *why, size_t room);
 
 /* The same as far as it is about the path: whether a report could be written. */
 EMMA_API int emma_python_report_check(const char *path, char *why, size_t room);
@@ -71,7 +79,8 @@ typedef struct emma_python_functions_table {
     size_t (*restart_peak)(size_t restore_bytes);
     size_t (*list_blocks)(emma_python_block *blocks, size_t room);
     void *(*numpy_handler)(void);
-    int (*report)(const char *path, const char *types, char *why, size_t room);
+    int (*report)(const char *path, const char *types, const emma_python_lock *lock, char *why,
+                  size_t room);
     int (*report_check)(const char *path, char *why, size_t room);
 } emma_python_functions_table;
 

@@ -128,6 +128,18 @@ static PyObject *process_walk(void)
 
 #define PROCESS_WHY_BYTES 512
 
+static void *process_give_up_lock(void)
+{
+    return PyEval_SaveThread();
+}
+
+static void process_take_lock(void *state)
+{
+    PyEval_RestoreThread(state);
+}
+
+static const emma_python_lock process_lock = { process_give_up_lock, process_take_lock };
+
 /* Writes a report with `types`, which are bytes; or with None only tells whether one could be
  * written. A tuple of emma_python_report's number and the reason, as bytes. */
 static PyObject *process_report(PyObject *path, PyObject *types)
@@ -136,7 +148,7 @@ static PyObject *process_report(PyObject *path, PyObject *types)
     if (PyBytes_AsStringAndSize(path, &name, NULL) < 0 ||
         (types != Py_None && PyBytes_AsStringAndSize(types, &figures, NULL) < 0))
         return NULL;
-    const int error = figures ? emma_process->report(name, figures, why, sizeof why)
+    const int error = figures ? emma_process->report(name, figures, &process_lock, why, sizeof why)
                               : emma_process->report_check(name, why, sizeof why);
     return Py_BuildValue("iy", error, why);
 }

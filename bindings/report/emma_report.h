@@ -134,6 +134,8 @@ typedef struct emma_report_place {
     char *directory; /* the file's */
     bool replaces;   /* `before` was there */
     struct stat before;
+    char *text; /* emma_report_make's; NULL: none */
+    size_t text_bytes, text_room;
 } emma_report_place;
 
 /* Finds out whether a report can be written there, and leaves nothing: false where not. The name
@@ -145,6 +147,10 @@ bool emma_report_prepare(emma_report_place *place, const char *path);
 /* Writes the report, whole or not at all where it is a file, and releases the place. */
 bool emma_report_write(emma_report_place *place, emma_report *report);
 
+/* Makes the text in memory of its own, which a write to this place then writes; it needs no report.
+ * For those who may not wait for a reader with a lock held. False: no memory. */
+bool emma_report_make(emma_report_place *place, emma_report *report);
+
 /* Releases the place without that. */
 void emma_report_forget(emma_report_place *place);
 
@@ -154,10 +160,13 @@ void emma_report_forget(emma_report_place *place);
 #define EMMA_REPORT_SIZE_BYTES 32
 const char *emma_report_size(char text[EMMA_REPORT_SIZE_BYTES], size_t bytes);
 
-/* Text on its way into a descriptor. */
+/* Text on its way into a descriptor, or into memory. */
 typedef struct emma_report_out {
     int descriptor;
-    int error; /* errno of the first write that failed; 0 */
+    bool keeps; /* in memory, which is the caller's to unmap */
+    char *kept; /* NULL: none yet */
+    size_t kept_bytes, kept_room;
+    int error; /* errno of the first step that failed; 0 */
     size_t used;
     char buffer[8192];
 } emma_report_out;

@@ -1,19 +1,53 @@
 /* emma_report_out.c - text into a descriptor. No stream of the C library's: those allocate, and the
  * heap that is reported may be the one they would allocate from. Numbers do not depend on the
  * locale, which a script may set. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* mremap */
+#endif
 #include "emma_report.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define LINE_BYTES 512
 
+static bool out_make_room(emma_report_out *out, size_t bytes)
+{
+    if (bytes <= out->kept_room)
+        return true;
+    const size_t room = 2 * bytes;
+    void *kept = out->kept
+                     ? mremap(out->kept, out->kept_room, room, MREMAP_MAYMOVE)
+                     : mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (kept == MAP_FAILED) {
+        out->error = errno;
+        return false;
+    }
+    out->kept = kept;
+    out->kept_room = room;
+    return true;
+}
+
+static void out_keep(emma_report_out *out)
+{
+    if (!out->error && out_make_room(out, out->kept_bytes + out->used)) {
+        memcpy(out->kept + out->kept_bytes, out->buffer, out->used);
+        out->kept_bytes += out->used;
+    }
+    out->used = 0;
+}
+
 void emmai_out_flush(emma_report_out *out)
 {
     size_t done = 0;
+    if (out->keeps) {
+        out_keep(out);
+        return;
+    }
     while (done < out->used && !out->error) {
         const ssize_t count = write(out->descriptor, out->buffer + done, out->used - done);
         if (count >= 0)

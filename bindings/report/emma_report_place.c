@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define NEW_REPORT_MODE   0666 /* before the user's umask */
@@ -235,6 +236,9 @@ void emma_report_forget(emma_report_place *place)
 {
     if (place->descriptor >= 0)
         close(place->descriptor);
+    if (place->text)
+        munmap(place->text, place->text_room);
+    place->text = NULL;
     free(place->file);
     free(place->directory);
     place->file = place->directory = NULL;
@@ -243,15 +247,37 @@ void emma_report_forget(emma_report_place *place)
 
 /* ---- writing ---- */
 
-/* Writes and closes. 0, or why not as an errno. */
-static int write_into(int descriptor, enum emma_report_format format, const emma_report *report)
+static void write_text(emma_report_out *out, enum emma_report_format format,
+                       const emma_report *report)
 {
     static void (*const writers[EMMA_REPORT_FORMATS])(emma_report_out *, const emma_report *) = {
         emmai_report_as_json, emmai_report_as_page, emmai_report_as_svg
     };
+    writers[format](out, report);
+    emmai_out_flush(out);
+}
+
+bool emma_report_make(emma_report_place *place, emma_report *report)
+{
+    emma_report_out out = { .descriptor = -1, .keeps = true };
+    emmai_report_judge(report);
+    write_text(&out, place->format, report);
+    place->text = out.kept;
+    place->text_bytes = out.kept_bytes;
+    place->text_room = out.kept_room;
+    return !out.error || refuse_errno(place, out.error);
+}
+
+/* Writes and closes. 0, or why not as an errno. */
+static int write_into(emma_report_place *place, int descriptor, const emma_report *report)
+{
     emma_report_out out = { .descriptor = descriptor };
-    writers[format](&out, report);
-    emmai_out_flush(&out);
+    if (place->text) {
+        emmai_out_bytes(&out, place->text, place->text_bytes);
+        emmai_out_flush(&out);
+    } else {
+        write_text(&out, place->format, report);
+    }
     if (close(descriptor) != 0 && !out.error)
         out.error = errno;
     return out.error;
@@ -278,7 +304,7 @@ static bool write_file(emma_report_place *place, const emma_report *report)
     if (error)
         close(descriptor);
     else
-        error = write_into(descriptor, place->format, report);
+        error = write_into(place, descriptor, report);
     if (!error && (why = why_not_replace(place)))
         refuse(place, EEXIST, "%s", why);
     else if (!error && rename(temporary, place->file) != 0)
@@ -295,7 +321,7 @@ static bool write_stream(emma_report_place *place, const emma_report *report)
 {
     const int descriptor = place->descriptor;
     place->descriptor = -1;
-    const int error = write_into(descriptor, place->format, report);
+    const int error = write_into(place, descriptor, report);
     return !error || refuse_errno(place, error);
 }
 
@@ -306,7 +332,8 @@ bool emma_report_write(emma_report_place *place, emma_report *report)
     struct sigaction pipe_before, size_before;
     sigaction(SIGPIPE, &ignore, &pipe_before);
     sigaction(SIGXFSZ, &ignore, &size_before);
-    emmai_report_judge(report);
+    if (!place->text)
+        emmai_report_judge(report);
     const bool written =
         place->descriptor >= 0 ? write_stream(place, report) : write_file(place, report);
     sigaction(SIGPIPE, &pipe_before, NULL);

@@ -215,6 +215,16 @@ class Now(EmmaTest):
                 "except KeyboardInterrupt:\n    print('interrupted')\nkind = KeyError\n")
         self.assert_prints(self.installed(code), "written\ninterrupted\n")
 
+    def test_reader_is_a_thread_of_the_program(self) -> None:
+        path = self.folder / "pipe.html"
+        code = (f"import emma, os, signal, threading\nsignal.alarm(30)\npath = {str(path)!r}\nos.mkfifo(path)\nread = []\n"
+                "def reader():\n    with open(path, 'rb') as pipe:\n        read.append(pipe.read())\n"
+                "thread = threading.Thread(target=reader)\nthread.start()\nkeep = [bytearray(i % 3000) for i in range(30000)]\n"
+                "while True:\n    try:\n        emma.report(path)\n        break\n    except OSError as error:\n"
+                "        assert error.errno == 6, error\n"  # it has not come to open it
+                "thread.join()\nprint(len(read[0]) > 100_000, read[0].startswith(b'<!DOCTYPE html>'), read[0].rstrip().endswith(b'</html>'))")
+        self.assert_prints(self.code(code), "True True True\n")
+
     def test_mode(self) -> None:
         self.assert_ok(self.installed("import os\nos.umask(0o027)\nemma.report('now.html')"))
         self.assertEqual(stat.S_IMODE(os.stat(self.folder / "now.html").st_mode), 0o640)
