@@ -12,12 +12,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NEW_REPORT_MODE   0666 /* before the user's umask */
@@ -325,19 +327,47 @@ static bool write_stream(emma_report_place *place, const emma_report *report)
     return !error || refuse_errno(place, error);
 }
 
+/* The signals of writes that fail. They come to the thread that wrote. */
+typedef struct write_signals {
+    sigset_t taken;  /* that did not wait before */
+    sigset_t before; /* the thread's mask */
+} write_signals;
+
+static void hold_signals(write_signals *signals)
+{
+    static const int numbers[] = { SIGPIPE, SIGXFSZ };
+    sigset_t held, waiting;
+    sigemptyset(&held);
+    sigemptyset(&signals->taken);
+    sigpending(&waiting);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigaddset(&held, numbers[i]);
+        if (!sigismember(&waiting, numbers[i]))
+            sigaddset(&signals->taken, numbers[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &held, &signals->before);
+}
+
+static void take_signals(const write_signals *signals)
+{
+    const struct timespec at_once = { 0 };
+    const int error = errno;
+    while (sigtimedwait(&signals->taken, NULL, &at_once) > 0 || errno == EINTR)
+        continue;
+    errno = error;
+    pthread_sigmask(SIG_SETMASK, &signals->before, NULL);
+}
+
 /* A reader that has gone and a limit on the size of files are errors here, not the end. */
 bool emma_report_write(emma_report_place *place, emma_report *report)
 {
-    const struct sigaction ignore = { .sa_handler = SIG_IGN };
-    struct sigaction pipe_before, size_before;
-    sigaction(SIGPIPE, &ignore, &pipe_before);
-    sigaction(SIGXFSZ, &ignore, &size_before);
+    write_signals signals;
+    hold_signals(&signals);
     if (!place->text)
         emmai_report_judge(report);
     const bool written =
         place->descriptor >= 0 ? write_stream(place, report) : write_file(place, report);
-    sigaction(SIGPIPE, &pipe_before, NULL);
-    sigaction(SIGXFSZ, &size_before, NULL);
+    take_signals(&signals);
     emma_report_forget(place);
     return written;
 }
