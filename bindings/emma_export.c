@@ -58,7 +58,10 @@ static struct {
     size_t hint; /* entries below are not */
     uint64_t last_number;
     uint64_t start_ns;
-    uint32_t unshown;
+    uint32_t unshown;      /* instances that there was no room for */
+    const emma **unlisted; /* they, as far as there was room for that */
+    size_t unlisted_count;
+    size_t unlisted_room;
 } exported = { .lock = PTHREAD_MUTEX_INITIALIZER, .file = -1 };
 
 static void export_lock(void)
@@ -156,6 +159,15 @@ static void export_entries_drop(void)
         munmap(exported.entries, exported.slot_count * sizeof(export_entry));
     exported.entries = NULL;
     exported.slot_count = exported.end = exported.hint = 0;
+}
+
+static void export_forget(void)
+{
+    export_entries_drop();
+    if (exported.unlisted)
+        munmap(exported.unlisted, exported.unlisted_room * sizeof exported.unlisted[0]);
+    exported.unlisted = NULL;
+    exported.unlisted_count = exported.unlisted_room = 0;
     exported.unshown = 0;
 }
 
@@ -174,7 +186,6 @@ static int export_page_replace(size_t slot_count)
     }
     export_page_drop(true);
     const size_t end = exported.end, hint = exported.hint;
-    const uint32_t unshown = exported.unshown;
     if (end)
         memcpy(entries, exported.entries, end * sizeof(export_entry));
     export_entries_drop();
@@ -185,11 +196,10 @@ static int export_page_replace(size_t slot_count)
     exported.slot_count = slot_count;
     exported.end = end;
     exported.hint = hint;
-    exported.unshown = unshown;
     exported.process = getpid();
     for (size_t place = 0; place < end; place++)
         export_refresh(place);
-    export_page_publish(page, slot_count, exported.start_ns, unshown);
+    export_page_publish(page, slot_count, exported.start_ns, exported.unshown);
     return 0;
 }
 
@@ -268,7 +278,7 @@ static int export_begin(size_t slot_count)
         error = export_start_thread();
     if (error != 0) {
         export_page_drop(true);
-        export_entries_drop();
+        export_forget();
     }
     __atomic_store_n(&exported.exporting, error == 0, __ATOMIC_RELEASE);
     return error;
@@ -313,7 +323,7 @@ void emma_export_stop(void)
     pthread_join(exported.thread, NULL);
     export_lock();
     export_page_drop(true);
-    export_entries_drop();
+    export_forget();
     export_unlock();
 }
 
@@ -343,15 +353,62 @@ static void export_copy_text(char *out, size_t bytes, const char *text)
     strncpy(out, text ? text : "", bytes - 1);
 }
 
+/* ---- instances that there is no room for ---- */
+
+#define EXPORT_UNLISTED_FIRST (4096 / sizeof(emma *)) /* a page of the machine's */
+
+/* The place of one in the list; unlisted_count: it is not there. */
+static size_t export_find_unlisted(const emma *instance)
+{
+    size_t place = 0;
+    while (place < exported.unlisted_count && exported.unlisted[place] != instance)
+        place++;
+    return place;
+}
+
+static bool export_grow_unlisted(void)
+{
+    const size_t room = exported.unlisted_room, each = sizeof exported.unlisted[0];
+    const size_t wanted = room ? 2 * room : EXPORT_UNLISTED_FIRST;
+    void *list = room ? mremap(exported.unlisted, room * each, wanted * each, MREMAP_MAYMOVE)
+                      : mmap(NULL, wanted * each, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (list == MAP_FAILED)
+        return false;
+    exported.unlisted = list;
+    exported.unlisted_room = wanted;
+    return true;
+}
+
+/* Without memory for the list it is counted for good. */
+static void export_count_unshown(const emma *instance)
+{
+    if (export_find_unlisted(instance) < exported.unlisted_count)
+        return;
+    exported.unshown++;
+    if (exported.unlisted_count < exported.unlisted_room || export_grow_unlisted())
+        exported.unlisted[exported.unlisted_count++] = instance;
+}
+
+static void export_uncount_unshown(const emma *instance)
+{
+    const size_t place = export_find_unlisted(instance);
+    if (place == exported.unlisted_count)
+        return;
+    exported.unlisted[place] = exported.unlisted[--exported.unlisted_count];
+    exported.unshown--;
+}
+
 static void export_put(emma *instance, const char *name, const char *kind, unsigned flags)
 {
     size_t place = export_find(instance);
     if (place < exported.end)
         return;
     if (!export_find_free(&place)) {
-        exported.unshown++;
+        export_count_unshown(instance);
         return;
     }
+    export_uncount_unshown(instance); /* there was no room the last time */
     export_entry *entry = &exported.entries[place];
     entry->instance = instance;
     entry->number = ++exported.last_number;
@@ -392,8 +449,8 @@ void emma_export_remove(const emma *instance)
         *entry = (export_entry){ .sequence = entry->sequence };
         export_refresh(place);
         exported.hint = place < exported.hint ? place : exported.hint;
-    } else if (export_is_on() && exported.unshown) {
-        exported.unshown--; /* it was one of them: programs remove what they added */
+    } else if (export_is_on()) {
+        export_uncount_unshown(instance);
     }
     export_unlock();
 }
