@@ -107,13 +107,27 @@ static void fail_as_told(const char *message)
     control_fail(EMMA_SANDBOX_INVALID, "%s", message);
 }
 
+/* Until it leaves, nobody else opens it, nor closes it, which a function that the first preparation
+ * calls could do. */
+static bool join_to_open(control_pool *handle)
+{
+    size_t users = 1;
+    if (handle->pool)
+        control_fail(EMMA_SANDBOX_INVALID, "this pool is open already");
+    else if (!atomic_compare_exchange_strong(&handle->users, &users, 2))
+        control_fail(EMMA_SANDBOX_BUSY, "this pool is being opened or closed");
+    else
+        return true;
+    return false;
+}
+
 void control_pool_open(control_pool *handle, const emma_sandbox_pool_options *options,
                        const char *name, const char *prelude, size_t bytes,
                        const char *prelude_name)
 {
     emma_sandbox_pool_options given = *options;
     char message[EMMA_SANDBOX_MESSAGE_BYTES];
-    if (handle->pool || !options_are_valid(&options->sandbox))
+    if (!options_are_valid(&options->sandbox) || !join_to_open(handle))
         return;
     given.sandbox.name = name;
     given.prelude = prelude;
@@ -127,6 +141,7 @@ void control_pool_open(control_pool *handle, const emma_sandbox_pool_options *op
     handle->pool = emma_sandbox_pool_create(&given, message);
     if (!handle->pool)
         fail_as_told(message);
+    leave_pool(handle);
 }
 
 bool control_pool_is_closed(const control_pool *handle)

@@ -297,6 +297,15 @@ waits.wait()
             with self.assertRaises(emma.SandboxClosed):
                 work()
 
+    def test_opened_once(self) -> None:
+        with emma.Pool(PRELUDE) as pool:
+            options = emma._control.PoolOptions()  # type: ignore[attr-defined]
+            options.sandbox = pool._options
+            with self.assertRaisesRegex(ValueError, "this pool is open already"):
+                pool._handle.open(options, "again", PRELUDE, "prelude")
+            with pool.lease() as box:
+                self.assertEqual(box.call("hit", 1), (1, 1))
+
     def test_dropped_while_leased(self) -> None:
         pool = emma.Pool(PRELUDE, functions={"f": lambda: 5})
         box = pool.acquire()
