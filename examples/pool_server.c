@@ -17,8 +17,9 @@
  * A handler's error is answered by 500; one that needs more memory, instructions or time than it
  * may have, by 503; a body of more than 64 KiB, by 413. / is a live page of the pool, each
  * sandbox's map, requests and how they ended; it asks for /emma/status.json. With --page those two
- * are there only. /stats tells the counters alone. The handler gets all other paths, and all that
- * is neither GET nor HEAD. SIGINT and SIGTERM end it.
+ * are there only. Both are refused, by 403, where the request's Host is no address and not
+ * localhost. /stats tells the counters alone. The handler gets all other paths, and all that is
+ * neither GET nor HEAD. SIGINT and SIGTERM end it.
  *
  * Build, in the project's top folder (Debian: liblua5.4-dev, libmicrohttpd-dev):
  *     cc -O2 -Icore -Ibindings -Ibindings/lua -Ibindings/report \
@@ -224,6 +225,17 @@ static struct MHD_Response *run_handler(struct MHD_Connection *connection, const
     return handler_answer(&request, code);
 }
 
+/* / and what it asks for. */
+static struct MHD_Response *answer_page(struct MHD_Connection *connection, const char *path,
+                                        unsigned *code)
+{
+    static const char not_here[] = "the live page is at an address or localhost only\n";
+    if (page_is_for(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST)))
+        return page_answer(path);
+    *code = MHD_HTTP_FORBIDDEN;
+    return handler_text(not_here, sizeof not_here - 1, text_type);
+}
+
 static struct MHD_Response *answer(const service *what, struct MHD_Connection *connection,
                                    const char *path, const char *method, const upload *body,
                                    unsigned *code)
@@ -236,7 +248,7 @@ static struct MHD_Response *answer(const service *what, struct MHD_Connection *c
     const bool reads =
         strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
     if (what->has_page && reads && page_has(path))
-        return page_answer(path);
+        return answer_page(connection, path, code);
     if (strcmp(path, "/stats") == 0)
         return handler_stats();
     if (what->has_handler)

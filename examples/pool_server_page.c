@@ -7,8 +7,10 @@
 #include "emma_report.h"
 #include "pool_server_handler.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -31,6 +33,34 @@ static const char status_path[] = "/emma/status.json";
 bool page_has(const char *path)
 {
     return strcmp(path, "/") == 0 || strcmp(path, status_path) == 0;
+}
+
+/* Whether the part up to the port is a name or address that leads to this machine by itself. */
+static bool is_own_name(const char *host, size_t bytes)
+{
+    char name[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    const bool has_brackets = bytes >= 2 && host[0] == '[' && host[bytes - 1] == ']';
+    if (has_brackets) {
+        host++;
+        bytes -= 2;
+    }
+    if (bytes >= sizeof name)
+        return false;
+    memcpy(name, host, bytes);
+    name[bytes] = '\0';
+    if (has_brackets)
+        return inet_pton(AF_INET6, name, &address) == 1;
+    return strcasecmp(name, "localhost") == 0 || inet_pton(AF_INET, name, &address) == 1;
+}
+
+bool page_is_for(const char *host)
+{
+    if (!host)
+        return true;
+    const char *port = strrchr(host, ':');
+    const bool has_port = port && port[1 + strspn(port + 1, "0123456789")] == '\0';
+    return is_own_name(host, has_port ? (size_t)(port - host) : strlen(host));
 }
 
 static void out_page(emma_report_out *out, char policy[POLICY_BYTES])
