@@ -1,5 +1,5 @@
-/* After a fork both processes have all sandboxes: calls, rollbacks and deadlines go on in each, also
- * where the fork was in the middle of a call, in a function of the host's. Pools, too, though
+/* After a fork both processes have all sandboxes: calls, rollbacks and deadlines go on in each,
+ * also where the fork was in the middle of a call, in a function of the host's. Pools, too, though
  * threads wait in them that the child does not have. */
 #include "sandbox_test.h"
 

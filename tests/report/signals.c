@@ -1,5 +1,5 @@
-/* A reader that goes while a report is written into its pipe is an error of the writer's alone: what
- * the process does with the signal is as it was meanwhile, and afterwards none waits. */
+/* A reader that goes while a report is written into its pipe is an error of the writer's alone:
+ * what the process does with the signal is as it was meanwhile, and afterwards none waits. */
 #include "emma_report.h"
 #include "emma_test.h"
 
