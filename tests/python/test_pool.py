@@ -299,7 +299,7 @@ waits.wait()
 
     def test_opened_once(self) -> None:
         with emma.Pool(PRELUDE) as pool:
-            options = emma._control.PoolOptions()  # type: ignore[attr-defined]
+            options = emma._control.PoolOptions()
             options.sandbox = pool._options
             with self.assertRaisesRegex(ValueError, "this pool is open already"):
                 pool._handle.open(options, "again", PRELUDE, "prelude")
