@@ -113,7 +113,8 @@ static enum emma_sandbox_status destroy_inside(void *arg, emma_sandbox *sandbox)
 
 static void check_ends_inside(void)
 {
-    own_end end = { 0 };
+    own_end end;
+    memset(&end, 0, sizeof end);
     emma_sandbox_pool_options options = EMMA_SANDBOX_POOL_OPTIONS_INIT;
     options.ahead = 3;
     options.prepare = destroy_inside;
