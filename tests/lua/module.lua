@@ -117,17 +117,18 @@ end
 
 function tests.functions_again()
     local box <close> = make()
-    local function one() return 1 end
-    box:register("f", one)
-    collectgarbage()
-    local before = collectgarbage("count")
-    for _ = 1, 10000 do box:register("f", one) end
-    collectgarbage()
-    assert(collectgarbage("count") - before < 50, "it is kept once")
+    do
+        local function one() return 1 end
+        box:register("f", one)
+        collectgarbage()
+        local before = collectgarbage("count")
+        for _ = 1, 10000 do box:register("f", one) end
+        collectgarbage()
+        assert(collectgarbage("count") - before < 50, "it is kept once")
+    end
     -- One whose name another takes: the script may have it, and a rollback brings it back.
     assert(box:load("kept = f"))
     local level = box:checkpoint()
-    one = nil
     box:register("f", function() return 2 end)
     collectgarbage()
     equal({ box:load("return f(), kept()") }, { true, 2, 1 })
