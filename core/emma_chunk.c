@@ -248,8 +248,9 @@ static size_t emmai_chunk_take_slab(emma *instance)
             return 0;
         if (result == CHUNK_LOST)
             continue;
-        if (!retained)
-            emmai_sync_replace(&instance->low_hint, &hint, (uint32_t)chunk + 1);
+        if (!retained) /* what becomes free in the zone of runs does not lower it */
+            emmai_sync_replace(&instance->low_hint, &hint,
+                               (uint32_t)emmai_min(chunk + 1, instance->run_zone));
         return chunk;
     }
 }
