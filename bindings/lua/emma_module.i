@@ -163,3 +163,19 @@ EMMA_RUNS(control_sandbox::call)
 %enddef
 
 %include "emma.i"
+
+/* ---- Metatables ---- */
+
+/* They stay out of sight: what collects an object takes whatever it is given for one. */
+%init
+%{
+    for (size_t i = 0; i < swig_module.size; i++) {
+        const swig_lua_class *type = swig_types[i]->clientdata;
+        if (!type)
+            continue;
+        SWIG_Lua_get_class_metatable(L, type->fqname);
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+        lua_pop(L, 1);
+    }
+%}

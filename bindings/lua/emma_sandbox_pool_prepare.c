@@ -30,12 +30,15 @@ static void pool_describe(char *message, enum emma_sandbox_status status,
 {
     size_t bytes;
     const char *why = emma_sandbox_message_bytes(sandbox, &bytes);
-    int used =
-        snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "%s: %s", emma_sandbox_status_text(status),
-                 bytes ? "" : "so the prepare function said");
-    for (size_t i = 0; i < bytes && used < EMMA_SANDBOX_MESSAGE_BYTES - 1; i++)
-        used += snprintf(message + used, EMMA_SANDBOX_MESSAGE_BYTES - (size_t)used, "%s%c",
-                         why[i] ? "" : "\\", why[i] ? why[i] : '0');
+    size_t used = (size_t)snprintf(message, EMMA_SANDBOX_MESSAGE_BYTES, "%s: %s",
+                                   emma_sandbox_status_text(status),
+                                   bytes ? "" : "so the prepare function said");
+    for (size_t i = 0; i < bytes && used < EMMA_SANDBOX_MESSAGE_BYTES - 2; i++) {
+        if (!why[i])
+            message[used++] = '\\';
+        message[used++] = why[i] ? why[i] : '0';
+    }
+    message[used] = '\0';
 }
 
 /* Makes a sandbox and brings it to its checkpoint; `message` tells why it could not be. */

@@ -22,6 +22,19 @@
 %typemap(pytyping) size_t UNLIMITED "typing.Optional[int]"
 %typemap(pytyping) uint64_t calls[ANY] "typing.List[int]"
 
+/* ---- Objects ---- */
+
+/* A destructor takes what it destroys away from its object, if that has it: it is not destroyed twice, nor
+ * used after that. */
+%typemap(in, noblock=1) SWIGTYPE * (void *argp = 0, int res = 0)
+{
+    res = SWIG_ConvertPtr($input, &argp, $descriptor, ($disown) ? SWIG_POINTER_RELEASE : 0);
+    if (!SWIG_IsOK(res))
+        SWIG_exception_fail(SWIG_ArgError(res), "in method '" "$symname" "', argument "
+                            "$argnum" " of type '" "$type" "'");
+    $1 = ($ltype)argp;
+}
+
 /* ---- Values and functions ---- */
 
 %typemap(in) const control_values *arguments (control_values values = { 0 })

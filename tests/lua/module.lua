@@ -252,6 +252,15 @@ function tests.arguments_refused()
     assert(message:find("module.lua:%d+: level"), message)
 end
 
+function tests.metatables_are_hidden()
+    local box <close> = make()
+    local pool <close> = emma.pool { size = 1 }
+    local one <close> = emma.instance {}
+    for _, owner in ipairs { box, pool, one } do
+        equal(getmetatable(owner.handle), false)
+    end
+end
+
 function tests.after_close()
     local box = make()
     box:close()

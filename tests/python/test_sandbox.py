@@ -371,6 +371,20 @@ class BadInput(unittest.TestCase):
             with self.assertRaises(emma.SandboxClosed):
                 work()
 
+    def test_destroyed_by_hand(self) -> None:
+        """By the name that SWIG has for it: neither twice, nor used after that."""
+        for owner in emma.Sandbox(), emma.Instance(), emma.Pool("x = 1"):
+            handle = owner._handle
+            destroy = type(handle).__swig_destroy__
+            destroy(handle)
+            with self.assertRaises(RuntimeError):
+                destroy(handle)
+            with self.assertRaisesRegex(TypeError, "is nothing"):
+                handle.close()
+        for nothing in None, 3, "box":
+            with self.assertRaises(TypeError):
+                destroy(nothing)
+
     def test_no_checkpoints(self) -> None:
         with emma.Sandbox(checkpoints=False) as box, self.assertRaises(NotImplementedError):
             box.checkpoint()
