@@ -1,5 +1,6 @@
 # emma_add_library(<target> [STATIC | SHARED | OBJECT] [HIDDEN] [DLOPEN] [LUA] [SANDBOX] [EXPORT]
-#                  [EXCLUDE_FROM_ALL] [PREFIX <identifier>] [CHECKS <bool>] [AUDIT <bool>] [CHUNK_SHIFT <n>])
+#                  [EXCLUDE_FROM_ALL] [PREFIX <identifier>] [CHECKS <bool>] [CANARIES <bool>] [AUDIT <bool>]
+#                  [CHUNK_SHIFT <n>])
 #
 # Makes a library target that is a private copy of emma, with its own prefix and build options:
 #
@@ -24,6 +25,8 @@
 #   PREFIX                  goes before every public symbol; a C identifier, or "" for none
 #   CHECKS                  finds double frees, interior and misaligned pointers and wrong sizes;
 #                           OFF when not given
+#   CANARIES                finds writes past the end of blocks when they are freed; needs CHECKS; OFF
+#                           when not given
 #   AUDIT                   verifies the allocator's own state as it runs, slowly; OFF when not given
 #   CHUNK_SHIFT             binary logarithm of the chunk's size in bytes, 13 to 16; for emma's own
 #                           tests
@@ -37,13 +40,13 @@ function(emma_add_library target)
     cmake_path(GET CMAKE_CURRENT_FUNCTION_LIST_DIR PARENT_PATH root)
     cmake_parse_arguments(PARSE_ARGV 1 arg
         "STATIC;SHARED;OBJECT;HIDDEN;DLOPEN;LUA;SANDBOX;EXPORT;EXCLUDE_FROM_ALL"
-        "PREFIX;CHECKS;AUDIT;CHUNK_SHIFT" "")
+        "PREFIX;CHECKS;CANARIES;AUDIT;CHUNK_SHIFT" "")
 
     if(DEFINED arg_UNPARSED_ARGUMENTS)
         list(JOIN arg_UNPARSED_ARGUMENTS " " unknown)
         message(FATAL_ERROR "${usage}: unknown argument: ${unknown}\n"
             "Known are STATIC, SHARED, OBJECT, HIDDEN, DLOPEN, LUA, SANDBOX, EXPORT, EXCLUDE_FROM_ALL, "
-            "PREFIX <identifier>, CHECKS <bool>, AUDIT <bool>, CHUNK_SHIFT <n>.")
+            "PREFIX <identifier>, CHECKS <bool>, CANARIES <bool>, AUDIT <bool>, CHUNK_SHIFT <n>.")
     endif()
     foreach(keyword IN LISTS arg_KEYWORDS_MISSING_VALUES)
         message(FATAL_ERROR "${usage}: ${keyword} needs a value")
@@ -57,7 +60,7 @@ function(emma_add_library target)
     if(DEFINED arg_CHUNK_SHIFT AND (arg_CHUNK_SHIFT LESS 13 OR arg_CHUNK_SHIFT GREATER 16))
         message(FATAL_ERROR "${usage}: CHUNK_SHIFT is not from 13 to 16: ${arg_CHUNK_SHIFT}")
     endif()
-    foreach(keyword IN ITEMS CHECKS AUDIT)
+    foreach(keyword IN ITEMS CHECKS CANARIES AUDIT)
         set(${keyword} 0)
         if(DEFINED arg_${keyword})
             string(TOUPPER "${arg_${keyword}}" value)
@@ -68,6 +71,10 @@ function(emma_add_library target)
             endif()
         endif()
     endforeach()
+
+    if(CANARIES AND NOT CHECKS)
+        message(FATAL_ERROR "${usage}: CANARIES needs CHECKS ON")
+    endif()
 
     set(kind)
     foreach(candidate IN ITEMS STATIC SHARED OBJECT)
@@ -111,7 +118,8 @@ function(emma_add_library target)
         target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${root}/bindings/lua>")
     endif()
 
-    target_compile_definitions(${target} PRIVATE EMMA_CHECKS=${CHECKS} EMMA_AUDIT=${AUDIT})
+    target_compile_definitions(${target} PRIVATE
+        EMMA_CHECKS=${CHECKS} EMMA_CANARIES=${CANARIES} EMMA_AUDIT=${AUDIT})
     if(NOT "${arg_PREFIX}" STREQUAL "")
         target_compile_definitions(${target} PUBLIC "EMMA_PREFIX=${arg_PREFIX}")
     endif()

@@ -124,19 +124,11 @@ static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, siz
     return block;
 }
 
-static void *block_allocate(emma *instance, emmai_heap *heap, size_t bytes)
-{
-    if (bytes > PTRDIFF_MAX)
-        return NULL;
-    return EMMA_CHECKS ? emmai_checked_malloc(instance, heap, bytes, 1)
-                       : emmai_block_malloc(instance, heap, bytes);
-}
-
 /* Allocates whatever the size from a heap that was entered, and leaves it. */
 static EMMAI_ALWAYS_INLINE void *block_malloc_inside(emma *instance, emmai_heap *heap, size_t bytes)
 {
     emmai_free_drain(instance, heap);
-    void *block = block_allocate(instance, heap, bytes);
+    void *block = bytes > PTRDIFF_MAX ? NULL : emmai_block_malloc(instance, heap, bytes);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     if (EMMA_AUDIT)
@@ -170,7 +162,7 @@ static EMMAI_NOINLINE void *block_malloc_earlier(emma *instance, size_t bytes)
 /* Where an allocation comes that the instance's own heap does not serve. */
 static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
 {
-    if (EMMA_CHECKS || !instance->shared)
+    if (!instance->shared)
         return block_malloc_gated(instance, bytes);
     emmai_heap *heap = emmai_thread_last(instance);
     if (EMMAI_UNLIKELY(!heap))
@@ -187,7 +179,7 @@ static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
 /* Allocates last + 1 bytes; 0 bytes come as SIZE_MAX. */
 static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, emmai_heap *heap, size_t last)
 {
-    if (EMMA_CHECKS || EMMAI_UNLIKELY(last >= heap->gate))
+    if (EMMAI_UNLIKELY(last >= heap->gate))
         return block_malloc_slow(instance, last + 1);
     return block_pop(instance, heap, last, false);
 }
@@ -196,7 +188,9 @@ static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, emmai_heap *h
 
 void *emma_malloc(emma *instance, size_t bytes)
 {
-    return block_malloc_fast(instance, &instance->heap, bytes - 1);
+    size_t last = emmai_checked_bytes(bytes) - 1;
+    void *block = block_malloc_fast(instance, &instance->heap, last);
+    return emmai_checked_out(instance, block, bytes);
 }
 
 /* Large blocks come from pages that mostly are zero already: only the others are zeroed. */
@@ -218,13 +212,26 @@ void *emma_calloc(emma *instance, size_t count, size_t bytes)
     size_t product;
     if (__builtin_mul_overflow(count, bytes, &product))
         return NULL;
-    if (!EMMA_CHECKS && product > EMMAI_SLAB_MAX_BYTES)
-        return block_calloc_large(instance, product);
-    void *block = emma_malloc(instance, product);
-    if (block && EMMA_CHECKS)
-        emmai_checked_zero(instance, block, product);
-    else if (block)
+    size_t needed = emmai_checked_bytes(product);
+    if (needed > EMMAI_SLAB_MAX_BYTES)
+        return emmai_checked_out(instance, block_calloc_large(instance, needed), product);
+    void *block = block_malloc_fast(instance, &instance->heap, needed - 1);
+    if (block)
         emmai_arch_zero(block, emmai_round_up(product, EMMAI_CLASS_STEP_BYTES));
+    return emmai_checked_out(instance, block, product);
+}
+
+/* Alignments that few slabs have. */
+static EMMAI_NOINLINE void *block_aligned_slow(emma *instance, size_t alignment, size_t bytes)
+{
+    emmai_heap *heap = emmai_enter(instance);
+    if (!heap)
+        return NULL;
+    emmai_free_drain(instance, heap);
+    void *block = emmai_block_aligned(instance, heap, alignment, bytes);
+    if (!block)
+        emmai_block_count_refusal(instance, emmai_max(bytes, alignment));
+    emmai_leave(heap);
     return block;
 }
 
@@ -232,18 +239,12 @@ void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes)
 {
     if (!alignment || (alignment & (alignment - 1)) || bytes > PTRDIFF_MAX)
         return NULL;
-    if (!EMMA_CHECKS && alignment <= (instance->shared ? EMMAI_SLAB_MAX_BYTES : EMMAI_UNIT_BYTES))
-        return emma_malloc(instance, block_aligned_bytes(alignment, bytes));
-    emmai_heap *heap = emmai_enter(instance);
-    if (!heap)
-        return NULL;
-    emmai_free_drain(instance, heap);
-    void *block = EMMA_CHECKS ? emmai_checked_malloc(instance, heap, bytes, alignment)
-                              : emmai_block_aligned(instance, heap, alignment, bytes);
-    if (!block)
-        emmai_block_count_refusal(instance, emmai_max(bytes, alignment));
-    emmai_leave(heap);
-    return block;
+    size_t needed = emmai_checked_bytes(bytes);
+    bool common = alignment <= (instance->shared ? EMMAI_SLAB_MAX_BYTES : EMMAI_UNIT_BYTES);
+    void *block = common ? block_malloc_fast(instance, &instance->heap,
+                                             block_aligned_bytes(alignment, needed) - 1)
+                         : block_aligned_slow(instance, alignment, needed);
+    return emmai_checked_out(instance, block, bytes);
 }
 
 size_t emma_usable_size(const emma *instance, const void *block)

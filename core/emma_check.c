@@ -34,19 +34,26 @@ static bool chunk_is_lost(const emma *instance, const emmai_slab *entry)
     return !heap || heap_is_stuck(instance, heap);
 }
 
-/* I1, I2, I3 for one slab. */
+/* I1, I2, I3, I9 for one slab. */
 static bool check_slab(const emma *instance, const emmai_slab *slab, check_sum *sum)
 {
     if (!slab->size_class || slab->size_class >= EMMAI_CLASS_COUNT ||
         slab->carved > emmai_slab_blocks(instance, slab))
         return false;
+    const char *start = emmai_slab_address(instance, slab);
+    size_t block_bytes = emmai_class_bytes(slab->size_class);
     if (slab->kind == EMMAI_FULL)
         return !slab->plain_frees && !slab->free &&
-               slab->carved == emmai_slab_blocks(instance, slab);
+               slab->carved == emmai_slab_blocks(instance, slab) &&
+               (!EMMA_CHECKS ||
+                emmai_checked_is_sound(instance, start, slab->carved, block_bytes, NULL));
     uint64_t marks[CHECK_MAX_BLOCKS / 64];
     emmai_arch_zero(marks, sizeof marks);
     size_t listed, binned;
     if (!emmai_walk_mark_free(instance, slab, marks, &listed, &binned))
+        return false;
+    if (EMMA_CHECKS &&
+        !emmai_checked_is_sound(instance, start, slab->carved, block_bytes, marks)) /* I9 */
         return false;
     sum->ring_slabs++;
     size_t out = (size_t)(slab->plain_frees + 1);

@@ -1,82 +1,135 @@
-/* emma_checked.c - what EMMA_CHECKS adds: a trailer in each block, verified whenever the block
- * comes back.
+/* emma_checked.c - what EMMA_CHECKS adds: a map of the blocks that the caller has, kept at the library's
+ * boundary. A block is marked on its way out, and looked up, and its mark taken, on its way in.
  *
- * The trailer is a block's last word: its address and a number that only this instance knows, mixed
- * with the size that the caller asked for and whether the block is live. It tells a double free and
- * a size that is not the block's; a write past the end changes it, or the pattern before it. Where
- * a block must start comes from its slab, not from the trailer. */
+ * A mark is a byte for each 16 bytes of the region, apart from the blocks: no overrun reaches it. 0: no
+ * block starts there that the caller has. Else it tells how many bytes of the block were not asked
+ * for. Whose mark is gone is free, whatever the heap has done with it since: a list, a stash, a run
+ * that became slabs. So two frees of a block cannot both find it, nor can a free find what was
+ * never a block.
+ *
+ * EMMA_CANARIES fills the bytes that were not asked for, at least one, with what only this instance
+ * knows, and verifies them when the block comes back. */
 #include "emma_internal.h"
 
-#define TRAILER_BYTES sizeof(uint64_t)
-#define TRAILER_LIVE  1u
-#define SLACK_BYTE    0xea
+#define MARK_LATE   0x80u /* the block starts 8 bytes behind the place that the mark is of */
+#define MARK_SPARES 126u  /* so many spare bytes or more: the last word of the block has its size */
 
-/* Bytes to ask for so that the trailer fits behind `bytes`: rising with them, so that a shrink asks
- * for no more than there is, and a multiple of 16, so that every block is 16-aligned. */
-static size_t checked_padded(size_t bytes)
+/* No class has blocks so small that two start at one mark's place. */
+_Static_assert(!EMMA_CHECKS || 2 * EMMAI_CLASS_STEP_BYTES >= (size_t)1 << EMMAI_MARK_SHIFT,
+               "the least block has a mark of its own");
+
+static EMMAI_ALWAYS_INLINE uint8_t *mark_at(const emma *instance, size_t offset)
 {
-    return emmai_round_up(bytes + TRAILER_BYTES, 2 * TRAILER_BYTES);
+    return &instance->block_map[offset >> EMMAI_MARK_SHIFT];
 }
 
-static uint64_t *trailer_of(const void *block, size_t usable)
+/* What the mark is of a block at this offset that has `spare` bytes more than asked for. */
+static EMMAI_ALWAYS_INLINE unsigned mark_of(size_t offset, size_t spare)
 {
-    return (uint64_t *)(uintptr_t)((const char *)block + usable - TRAILER_BYTES);
+    unsigned late = (offset & EMMAI_CLASS_STEP_BYTES) ? MARK_LATE : 0;
+    return late | (1 + (unsigned)emmai_min(spare, MARK_SPARES));
 }
 
-/* Spreads a change of any of the trailer's bits over its upper ones, where a size has none. */
-#define SPREAD   0x9e3779b97f4a7c15u
-#define UNSPREAD 0xf1de83e19937733du
-
-_Static_assert((uint64_t)SPREAD *UNSPREAD == 1, "each undoes the other");
-
-static uint64_t trailer_secret(const emma *instance, const void *block)
+static void mark_set(const emma *instance, size_t offset, unsigned mark)
 {
-    return instance->control->cookie ^ (uint64_t)(uintptr_t)block;
+    emmai_sync_set(mark_at(instance, offset), (uint8_t)mark);
 }
 
-static uint64_t trailer_encode(const emma *instance, const void *block, uint64_t content)
+/* Takes the mark away; false when it is not, or no longer, the one that it should be. */
+static EMMAI_ALWAYS_INLINE bool mark_take(const emma *instance, size_t offset, unsigned mark)
 {
-    return (content ^ trailer_secret(instance, block)) * SPREAD;
+    uint8_t *at = mark_at(instance, offset);
+    uint8_t expected = (uint8_t)mark;
+    if (emmai_sync_get(at) != expected)
+        return false;
+    if (instance->shared) /* another thread may free it, too */
+        return __atomic_compare_exchange_n(at, &expected, 0, false, __ATOMIC_RELAXED,
+                                           __ATOMIC_RELAXED);
+    emmai_sync_set(at, (uint8_t)0);
+    return true;
 }
 
-static uint64_t trailer_decode(const emma *instance, const void *block, size_t usable)
+/* ---- the bytes that were not asked for ---- */
+
+/* Where the size of a block is whose mark cannot tell. */
+static size_t *size_word(const void *block, size_t usable)
 {
-    return *trailer_of(block, usable) * UNSPREAD ^ trailer_secret(instance, block);
+    return (size_t *)(uintptr_t)((const char *)block + usable) - 1;
 }
 
-/* Fills or verifies the bytes between what was asked for and the trailer. */
-static void slack_fill(void *block, size_t bytes, size_t usable)
+/* Canary bytes of a block: those from `bytes` on that hold nothing else. */
+static size_t canary_end(size_t bytes, size_t usable)
 {
-    for (size_t i = bytes; i < usable - TRAILER_BYTES; i++) {
-        ((unsigned char *)block)[i] = SLACK_BYTE;
+    return usable - bytes >= MARK_SPARES ? usable - sizeof(size_t) : usable;
+}
+
+static unsigned char canary_byte(const emma *instance, size_t at)
+{
+    return (unsigned char)(instance->control->canary >> (at % sizeof(uint64_t) * 8));
+}
+
+static void canaries_fill(const emma *instance, void *block, size_t bytes, size_t usable)
+{
+    for (size_t i = bytes; i < canary_end(bytes, usable); i++) {
+        ((unsigned char *)block)[i] = canary_byte(instance, i);
         EMMAI_FENCE_LOOP();
     }
 }
 
-static bool slack_intact(const void *block, size_t bytes, size_t usable)
+static bool canaries_intact(const emma *instance, const void *block, size_t bytes, size_t usable)
 {
-    for (size_t i = bytes; i < usable - TRAILER_BYTES; i++)
-        if (((const unsigned char *)block)[i] != SLACK_BYTE)
+    for (size_t i = bytes; i < canary_end(bytes, usable); i++)
+        if (((const unsigned char *)block)[i] != canary_byte(instance, i))
             return false;
     return true;
 }
 
-static void trailer_set(const emma *instance, void *block, size_t bytes, bool live)
+/* Bytes to ask for where the caller asks for `bytes`. */
+static EMMAI_ALWAYS_INLINE size_t emmai_checked_bytes(size_t bytes)
 {
+    if (!EMMA_CANARIES || bytes > PTRDIFF_MAX)
+        return bytes;
+    return emmai_round_up(bytes + 1, 2 * EMMAI_CLASS_STEP_BYTES);
+}
+
+/* ---- out ---- */
+
+/* Bytes of a block that were not asked for; SIZE_MAX where its chunk's entry does not tell: of a run, or
+ * young. */
+static EMMAI_ALWAYS_INLINE size_t checked_spare(const emma *instance, size_t offset, size_t bytes)
+{
+    size_t usable = emmai_class_bytes(emmai_slab_of_offset(instance, offset)->size_class);
+    return usable ? usable - bytes : SIZE_MAX;
+}
+
+/* Marks a block that is handed out for `bytes`. */
+static EMMAI_NOINLINE void *checked_out(const emma *instance, void *block, size_t bytes)
+{
+    size_t offset = emmai_offset(instance, block);
     size_t usable = emmai_block_usable(instance, block);
-    uint64_t content = (uint64_t)bytes << 1 | (live ? TRAILER_LIVE : 0);
-    *trailer_of(block, usable) = trailer_encode(instance, block, content);
-    if (live)
-        slack_fill(block, bytes, usable);
+    if (usable - bytes >= MARK_SPARES)
+        *size_word(block, usable) = bytes;
+    if (EMMA_CANARIES)
+        canaries_fill(instance, block, bytes, usable);
+    mark_set(instance, offset, mark_of(offset, usable - bytes));
+    return block;
 }
 
-static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes)
+static EMMAI_ALWAYS_INLINE void *emmai_checked_out(const emma *instance, void *block, size_t bytes)
 {
-    *trailer_of(block, class_bytes) = trailer_encode(instance, block, 0);
+    if (!EMMA_CHECKS || !block)
+        return block;
+    size_t offset = emmai_offset(instance, block);
+    size_t spare = checked_spare(instance, offset, bytes);
+    if (EMMA_CANARIES || EMMAI_UNLIKELY(spare >= MARK_SPARES))
+        return checked_out(instance, block, bytes);
+    mark_set(instance, offset, mark_of(offset, spare));
+    return block;
 }
 
-/* Reports a pointer at which no block of its slab or run starts, or one that was not carved yet;
- * true if neither. */
+/* ---- in ---- */
+
+/* Reports a pointer at which no block of its slab or run starts; true if one does. */
 static bool checked_boundary(const emma *instance, const emmai_slab *slab, const void *block)
 {
     bool is_run = emmai_slab_is_run(slab);
@@ -84,34 +137,29 @@ static bool checked_boundary(const emma *instance, const emmai_slab *slab, const
                             ? emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, slab))
                             : emmai_slab_address(instance, slab);
     size_t offset = (size_t)((const char *)block - start);
-    size_t unit = is_run ? slab->run_bytes : emmai_class_bytes(slab->size_class);
-    if (is_run ? offset != 0 : offset % unit != 0) {
-        bool aligned = (uintptr_t)block % EMMAI_CLASS_STEP_BYTES == 0;
-        emmai_misuse(instance, aligned ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_MISALIGNED, block);
-    } else if (!is_run && offset / unit >= slab->carved) {
-        emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
-    } else {
+    if (is_run ? !offset : offset % emmai_class_bytes(slab->size_class) == 0)
         return true;
-    }
+    bool aligned = (uintptr_t)block % EMMAI_CLASS_STEP_BYTES == 0;
+    emmai_misuse(instance, aligned ? EMMA_MISUSE_INTERIOR : EMMA_MISUSE_MISALIGNED, block);
     return false;
 }
 
-/* Verifies that `block` is live, and of *size bytes if size is given; reports misuse and returns
- * false otherwise. */
+/* Verifies that the caller has this block, of *size bytes if size is given; reports misuse and
+ * returns false otherwise. Tells its mark, and how many bytes were asked for. */
 static bool checked_verify(const emma *instance, const void *block, const size_t *size,
-                           size_t *bytes)
+                           unsigned *mark, size_t *bytes)
 {
     const emmai_slab *slab = emmai_block_slab(instance, block);
     if (!slab || !checked_boundary(instance, slab, block))
         return false;
+    *mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
     size_t usable = emmai_block_usable(instance, block);
-    uint64_t content = trailer_decode(instance, block, usable);
-    *bytes = (size_t)(content >> 1);
-    if (*bytes > usable - TRAILER_BYTES)
-        emmai_misuse(instance, EMMA_MISUSE_OVERRUN, block);
-    else if (!(content & TRAILER_LIVE))
+    size_t spare = (*mark & ~MARK_LATE) - 1;
+    *bytes = spare < MARK_SPARES ? usable - spare : *size_word(block, usable);
+    if (!*mark || mark_of((uintptr_t)block, spare) != *mark)
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
-    else if (!slack_intact(block, *bytes, usable))
+    else if (*bytes > usable ||
+             (EMMA_CANARIES && !canaries_intact(instance, block, *bytes, usable)))
         emmai_misuse(instance, EMMA_MISUSE_OVERRUN, block);
     else if (size && *size != *bytes)
         emmai_misuse(instance, EMMA_MISUSE_WRONG_SIZE, block);
@@ -120,75 +168,94 @@ static bool checked_verify(const emma *instance, const void *block, const size_t
     return false;
 }
 
-static void *emmai_checked_malloc(emma *instance, emmai_heap *heap, size_t bytes, size_t alignment)
+/* emmai_checked_in for all that is not a matter of one comparison, and with *bytes set. Nothing is
+ * verified while emma_reset is at work: what handlers free then was freed already. */
+static EMMAI_NOINLINE bool checked_in(const emma *instance, const void *block, const size_t *size,
+                                      size_t *bytes)
 {
-    size_t padded = checked_padded(bytes);
-    void *block = alignment > 1 ? emmai_block_aligned(instance, heap, alignment, padded)
-                                : emmai_block_malloc(instance, heap, padded);
-    if (block)
-        trailer_set(instance, block, bytes, true);
-    return block;
+    if (instance->control->resetting)
+        return false;
+    bool nested = emmai_outside_begin(instance);
+    unsigned mark;
+    bool valid = checked_verify(instance, block, size, &mark, bytes);
+    if (valid && !mark_take(instance, emmai_offset(instance, block), mark)) {
+        emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
+        valid = false;
+    }
+    emmai_outside_end(instance, nested);
+    return valid;
 }
 
-/* Verifies a block that is to be freed and marks it so; false when it is none. */
-static bool emmai_checked_retire(const emma *instance, void *block, const size_t *size)
+/* Verifies a block that the caller hands in, and takes its mark; false, reported as misuse, when the
+ * caller has no such block. */
+static EMMAI_ALWAYS_INLINE bool emmai_checked_in(const emma *instance, const void *block)
 {
     size_t bytes;
-    if (!checked_verify(instance, block, size, &bytes))
-        return false;
-    trailer_set(instance, block, bytes, false);
+    return !EMMA_CHECKS || checked_in(instance, block, NULL, &bytes);
+}
+
+/* The same, which tells how many bytes were asked for. */
+static inline bool emmai_checked_in_telling(const emma *instance, const void *block, size_t *bytes)
+{
+    return checked_in(instance, block, NULL, bytes);
+}
+
+/* The same for one of which the caller says that it is of `bytes`. */
+static EMMAI_ALWAYS_INLINE bool emmai_checked_in_sized(const emma *instance, const void *block,
+                                                       size_t bytes)
+{
+    if (!EMMA_CHECKS)
+        return true;
+    size_t offset = emmai_offset(instance, block);
+    if (!EMMA_CANARIES && EMMAI_LIKELY(offset < instance->region_bytes)) {
+        size_t spare = checked_spare(instance, offset, bytes);
+        if (EMMAI_LIKELY(spare < MARK_SPARES && offset % EMMAI_CLASS_STEP_BYTES == 0) &&
+            EMMAI_LIKELY(mark_take(instance, offset, mark_of(offset, spare))))
+            return true;
+    }
+    size_t found;
+    return checked_in(instance, block, &bytes, &found);
+}
+
+/* Bytes asked for of a block that the caller has; 0, reported as misuse, if it has no such block. */
+static size_t emmai_checked_usable(const emma *instance, const void *block)
+{
+    unsigned mark;
+    size_t bytes;
+    return checked_verify(instance, block, NULL, &mark, &bytes) ? bytes : 0;
+}
+
+/* ---- whole slabs ---- */
+
+/* Whether the caller has the carved block, and then how many bytes were asked for. */
+EMMAI_LOOKS_AT_OTHERS static bool emmai_checked_is_live(const emma *instance, const void *block,
+                                                        size_t usable, size_t *bytes)
+{
+    unsigned mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
+    size_t spare = (mark & ~MARK_LATE) - 1;
+    *bytes = spare < MARK_SPARES ? usable - spare : *size_word(block, usable);
+    return mark;
+}
+
+/* I9 for `count` blocks from `start` on, of which the free ones are in `marks`, NULL: none. */
+static bool emmai_checked_is_sound(const emma *instance, const char *start, size_t count,
+                                   size_t block_bytes, const uint64_t *marks)
+{
+    size_t first = emmai_offset(instance, start);
+    size_t end = first + count * block_bytes;
+    for (size_t at = first; at < end; at += (size_t)1 << EMMAI_MARK_SHIFT) {
+        unsigned mark = emmai_sync_get(mark_at(instance, at));
+        size_t offset = at + ((mark & MARK_LATE) ? EMMAI_CLASS_STEP_BYTES : 0) - first;
+        if (mark && (offset % block_bytes || (mark & ~MARK_LATE) - 1 > block_bytes ||
+                     (marks && emmai_bits_get(marks, offset / block_bytes))))
+            return false;
+    }
     return true;
 }
 
-static void emmai_checked_free(emma *instance, emmai_heap *heap, void *block, const size_t *size)
+/* Takes the marks of the first `bytes` from `start` on away: the caller has nothing there any more. */
+static void emmai_checked_forget(const emma *instance, const char *start, size_t bytes)
 {
-    if (emmai_checked_retire(instance, block, size))
-        emmai_free_block(instance, heap, block);
-}
-
-static void *emmai_checked_realloc(emma *instance, emmai_heap *heap, void *block,
-                                   const size_t *size, size_t bytes)
-{
-    size_t old_bytes;
-    if (!checked_verify(instance, block, size, &old_bytes) || bytes > PTRDIFF_MAX)
-        return NULL;
-    trailer_set(instance, block, old_bytes, false);
-    void *target = emmai_block_realloc(instance, heap, block, checked_padded(bytes));
-    if (target)
-        trailer_set(instance, target, bytes, true);
-    else
-        trailer_set(instance, block, old_bytes, true);
-    return target;
-}
-
-/* Makes a block of no more bytes of a block, where it is; NULL when it is more, or no block. */
-static void *emmai_checked_shrink(const emma *instance, void *block, const size_t *size,
-                                  size_t bytes)
-{
-    size_t old_bytes;
-    if (!checked_verify(instance, block, size, &old_bytes) || bytes > old_bytes)
-        return NULL;
-    trailer_set(instance, block, bytes, true);
-    return block;
-}
-
-static size_t emmai_checked_usable(const emma *instance, const void *block)
-{
-    size_t bytes;
-    return checked_verify(instance, block, NULL, &bytes) ? bytes : 0;
-}
-
-/* Whether a carved block is live, and then how many bytes were asked for. */
-static bool emmai_checked_is_live(const emma *instance, const void *block, size_t *bytes)
-{
-    uint64_t content = trailer_decode(instance, block, emmai_block_usable(instance, block));
-    *bytes = (size_t)(content >> 1);
-    return content & TRAILER_LIVE;
-}
-
-/* Zeroes a fresh block, and no byte of what lies behind it. */
-static void emmai_checked_zero(const emma *instance, void *block, size_t bytes)
-{
-    emmai_arch_zero(block, emmai_round_up(bytes, EMMAI_CLASS_STEP_BYTES));
-    slack_fill(block, bytes, emmai_block_usable(instance, block));
+    emmai_arch_zero(mark_at(instance, emmai_offset(instance, start)),
+                    emmai_round_up(bytes >> EMMAI_MARK_SHIFT, sizeof(uint64_t)));
 }

@@ -61,6 +61,7 @@ static size_t chunk_uncounted(emma *instance, size_t chunk, size_t count, size_t
                               size_t run_bytes)
 {
     return emmai_metadata_uncounted(instance, chunk, count) +
+           emmai_metadata_marks_uncounted(instance, chunk, count) +
            emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
 }
 
@@ -174,14 +175,15 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
         return CHUNK_LOST;
     }
     chunk_unlist_retained(instance, chunk, count);
-    size_t missing = emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
+    size_t of_run = emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
+    size_t missing = of_run + emmai_metadata_marks_uncounted(instance, chunk, count);
     if (missing > taken && !emmai_footprint_take(instance, missing - taken)) {
         emmai_footprint_give(instance, taken);
         chunk_unclaim(instance, chunk, count);
         return CHUNK_REFUSED;
     }
-    if (missing < taken)
-        emmai_footprint_give(instance, taken - missing);
+    size_t used = of_run + emmai_metadata_count_marks(instance, chunk, count);
+    emmai_footprint_give(instance, emmai_max(taken, missing) - used);
     return CHUNK_TAKEN;
 }
 

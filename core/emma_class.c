@@ -15,7 +15,9 @@
                : (bytes) <= 512 ? CLASS_STEPPED(bytes, 1, 6)               \
                                 : CLASS_STEPPED(bytes, 2, 7)))
 
-#define ALIGN8_1(step)     CLASS_FOR(((size_t)(step) + 1) * 8),
+/* With a map of blocks none is smaller than what one mark stands for. */
+#define LEAST_STEPS        (EMMA_CHECKS ? (1 << EMMAI_MARK_SHIFT) / 8 : 1)
+#define ALIGN8_1(step)     CLASS_FOR((size_t)((step) < LEAST_STEPS ? LEAST_STEPS : (step) + 1) * 8),
 #define ALIGN16_1(step)    CLASS_FOR(((size_t)(step) + 2) / 2 * 16),
 #define TIMES_4(one, step) one(step) one((step) + 1) one((step) + 2) one((step) + 3)
 #define TIMES_16(one, step) \

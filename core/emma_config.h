@@ -8,10 +8,16 @@
 
 #include "emma.h"
 
-/* 1: every block carries a trailer with its size and state, verified by each call that is given a
- * block. */
+/* 1: a map tells which blocks the caller has, and of what size; each call that is given a block
+ * looks it up. */
 #ifndef EMMA_CHECKS
 #define EMMA_CHECKS 0
+#endif
+
+/* 1: behind what was asked for, each block has at least a byte that is verified when it comes back.
+ * Needs EMMA_CHECKS. */
+#ifndef EMMA_CANARIES
+#define EMMA_CANARIES 0
 #endif
 
 /* 1: internal assertions, and emma_check at every 64th change of the region's structure (slow). */
@@ -57,6 +63,8 @@
 
 _Static_assert(EMMA_TLS == 0 || EMMA_TLS == 1, "EMMA_TLS is 0 or 1");
 _Static_assert(EMMA_CHECKS == 0 || EMMA_CHECKS == 1, "EMMA_CHECKS is 0 or 1");
+_Static_assert(EMMA_CANARIES == 0 || EMMA_CANARIES == 1, "EMMA_CANARIES is 0 or 1");
+_Static_assert(EMMA_CHECKS || !EMMA_CANARIES, "EMMA_CANARIES needs EMMA_CHECKS");
 _Static_assert(EMMA_AUDIT == 0 || EMMA_AUDIT == 1, "EMMA_AUDIT is 0 or 1");
 _Static_assert(EMMA_CHUNK_SHIFT >= 13 && EMMA_CHUNK_SHIFT <= 16, "chunks are of 8 to 64 KiB");
 _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");

@@ -65,13 +65,12 @@ static inline void emmai_free_block(emma *instance, emmai_heap *heap, void *bloc
 
 /* ---- re-entry: a free from a signal handler is put off ---- */
 
-static EMMAI_NOINLINE void free_defer(emma *instance, void *block, const size_t *size)
+static EMMAI_NOINLINE void free_defer(emma *instance, void *block)
 {
     if (instance->control->resetting)
         return;
     bool nested = emmai_outside_begin(instance);
-    bool is_block = EMMA_CHECKS ? emmai_checked_retire(instance, block, size)
-                                : emmai_block_slab(instance, block) != NULL;
+    bool is_block = emmai_block_slab(instance, block) != NULL;
     emmai_outside_end(instance, nested);
     if (!is_block)
         return;
@@ -142,29 +141,24 @@ static void free_alone(emma *instance, emmai_slab *slab, void *block)
 }
 
 /* Frees for a thread that has no heap, and no memory for one. */
-static void free_heapless(emma *instance, void *block, const size_t *size)
+static void free_heapless(emma *instance, void *block)
 {
-    if (EMMA_CHECKS && !emmai_checked_retire(instance, block, size))
-        return;
     emmai_slab *slab = emmai_block_slab(instance, block);
     if (slab)
         free_alone(instance, slab, block);
 }
 
-static EMMAI_NOINLINE void *free_gated(emma *instance, void *block, const size_t *size)
+static EMMAI_NOINLINE void *free_gated(emma *instance, void *block)
 {
     emmai_heap *heap = emmai_enter(instance);
     if (!heap) {
         if (instance->shared)
-            free_heapless(instance, block, size);
+            free_heapless(instance, block);
         else
-            free_defer(instance, block, size);
+            free_defer(instance, block);
         return emmai_arch_null();
     }
-    if (EMMA_CHECKS)
-        emmai_checked_free(instance, heap, block, size);
-    else
-        emmai_free_block(instance, heap, block);
+    emmai_free_block(instance, heap, block);
     emmai_leave(heap);
     return emmai_arch_null();
 }
@@ -186,7 +180,7 @@ static EMMAI_NOINLINE void *free_away(emma *instance, emmai_slab *slab, void *bl
     if (!heap)
         heap = emmai_shared_earlier(instance);
     if (!heap && emmai_thread_wants_heap()) {
-        free_gated(instance, block, NULL);
+        free_gated(instance, block);
         return emmai_arch_null();
     }
     if (!heap || !emmai_sync_get(&heap->gate))
@@ -200,10 +194,10 @@ static EMMAI_NOINLINE void *free_away(emma *instance, emmai_slab *slab, void *bl
 
 /* Where a free comes when the instance's own heap is closed. In a shared instance: into the thread's
  * heap if that owns the slab and is not what this call interrupted. */
-static EMMAI_NOINLINE void *free_slow(emma *instance, void *block, const size_t *size)
+static EMMAI_NOINLINE void *free_slow(emma *instance, void *block)
 {
-    if (EMMA_CHECKS || !instance->shared)
-        return free_gated(instance, block, size);
+    if (!instance->shared)
+        return free_gated(instance, block);
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return free_foreign(instance, block);
@@ -219,11 +213,10 @@ static EMMAI_NOINLINE void *free_slow(emma *instance, void *block, const size_t 
 
 /* ---- the fast path, and the public functions ---- */
 
-static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, void *block,
-                                           const size_t *size)
+static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, void *block)
 {
-    if (EMMA_CHECKS || EMMAI_UNLIKELY(heap->gate == 0))
-        return free_slow(instance, block, size);
+    if (EMMAI_UNLIKELY(heap->gate == 0))
+        return free_slow(instance, block);
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return free_foreign(instance, block);
@@ -232,12 +225,12 @@ static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, voi
 
 void emma_free(emma *instance, void *block)
 {
-    if (block)
-        free_fast(instance, &instance->heap, block, NULL);
+    if (block && emmai_checked_in(instance, block))
+        free_fast(instance, &instance->heap, block);
 }
 
 void emma_free_sized(emma *instance, void *block, size_t bytes)
 {
-    if (block)
-        free_fast(instance, &instance->heap, block, EMMA_CHECKS ? &bytes : NULL);
+    if (block && emmai_checked_in_sized(instance, block, bytes))
+        free_fast(instance, &instance->heap, block);
 }

@@ -73,6 +73,7 @@ _Static_assert(HEAP_SLOTS_OFFSET + EMMAI_HEAP_SLOTS * sizeof(uint32_t) <= EMMAI_
 typedef struct instance_geometry {
     size_t chunk_count;
     size_t map_bytes; /* of a map of chunks */
+    size_t block_map_bytes;
     size_t page_map_bytes;
     size_t first_most;     /* copies that the first checkpoint may have; 0: none is possible */
     size_t first_bytes;    /* for it, before all else */
@@ -89,11 +90,13 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, unsigned 
         shared ? HEAP_TABLE_BYTES + (reserve_bytes >> EMMA_CHUNK_SHIFT) * sizeof(emmai_tag) : 0;
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
     out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
-    size_t bytes =
-        2 * out->map_bytes + out->heaps_bytes + (out->chunk_count << EMMAI_ENTRY_SHIFT(shared));
+    out->block_map_bytes =
+        EMMA_CHECKS ? (out->chunk_count << EMMA_CHUNK_SHIFT) >> EMMAI_MARK_SHIFT : 0;
+    size_t bytes = out->block_map_bytes + 2 * out->map_bytes + out->heaps_bytes +
+                   (out->chunk_count << EMMAI_ENTRY_SHIFT(shared));
     size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
     pages += pages / (8 * EMMAI_PAGE_BYTES - 1) + 1;                    /* and the map's own */
-    out->page_map_bytes = emmai_round_up(pages, 64) / 8;
+    out->page_map_bytes = emmai_round_up(pages, EMMA_CHECKS ? 8 * EMMAI_PAGE_BYTES : 64) / 8;
     bool checkpoints = (flags & EMMA_CHECKPOINTS) != 0;
     out->first_most =
         checkpoints ? emmai_pages_of(out->page_map_bytes + bytes) + EMMAI_CHUNK_PAGES : 0;
@@ -181,7 +184,7 @@ static void control_init(emmai_control *control, const emma_options *options)
     control->spare_pages = emmai_pages_of(options->spare_bytes);
     bool soft = options->soft_limit_bytes != EMMA_UNLIMITED;
     control->soft_pages = soft ? options->soft_limit_bytes >> EMMAI_PAGE_SHIFT : SIZE_MAX;
-    control->footprint_pages = control->peak_pages = control->metadata_pages = 1;
+    control->footprint_pages = control->metadata_pages = 1;
     control->misuse_handler = options->misuse_handler;
     control->misuse_arg = options->misuse_arg;
     control->limit_handler = options->limit_handler;
@@ -222,7 +225,6 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     control_init(control, options);
     if (geometry->front_bytes) {
         control->footprint_pages++;
-        control->peak_pages++;
         control->metadata_pages++;
     }
     if (geometry->first_most) {
@@ -236,7 +238,8 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     control->low_committed = (uint32_t)emmai_min(first, geometry->chunk_count);
     instance->region_bytes = geometry->chunk_count << EMMA_CHUNK_SHIFT;
     instance->foreign_max = ~instance->region_bytes;
-    instance->chunk_map = instance->page_map + geometry->page_map_bytes / sizeof(uint64_t);
+    instance->block_map = (uint8_t *)instance->page_map + geometry->page_map_bytes;
+    instance->chunk_map = (uint64_t *)(void *)(instance->block_map + geometry->block_map_bytes);
     instance->retained_map = instance->chunk_map + geometry->map_bytes / sizeof(uint64_t);
     instance->chunk_count = (uint32_t)geometry->chunk_count;
     size_t zone = emmai_max(geometry->chunk_count / 2, control->low_committed);
@@ -255,8 +258,10 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     for (size_t i = 0; i < emmai_young_entries(instance); i++)
         emmai_slab_of_id(instance, (ptrdiff_t)i)->kind = EMMAI_YOUNG;
     emmai_slab_of_id(instance, 0)->resident = 1;
-    if (EMMA_CHECKS)
-        control->cookie = emmai_os_random(mapping);
+    control->footprint_pages += emmai_metadata_count_marks(instance, 0, EMMAI_YOUNG_CHUNKS);
+    control->peak_pages = control->footprint_pages;
+    if (EMMA_CANARIES)
+        control->canary = emmai_os_random(mapping);
     return instance;
 }
 
@@ -305,6 +310,8 @@ static void reset_chunks(emma *instance)
             count = emmai_run_chunks(entry);
             emmai_huge_withdraw(instance, entry);
         }
+        if (EMMA_CHECKS && (entry->kind == EMMAI_RUN || entry->size_class))
+            emmai_checked_forget(instance, emmai_chunk_start(instance, chunk), EMMAI_CHUNK_BYTES);
         if (entry->kind != EMMAI_HEAP)
             emmai_chunk_release(instance, chunk, count);
         chunk = emmai_place_next_used(instance, chunk + count);
@@ -322,6 +329,8 @@ enum emma_status emma_reset(emma *instance)
     instance->young_count = 0; /* before their entries go: the limit handler may ask for figures */
     if (instance->shared)
         emmai_held_shed_all(instance);
+    if (EMMA_CHECKS)
+        emmai_checked_forget(instance, emmai_origin(instance), EMMAI_YOUNG_BYTES);
     reset_chunks(instance);
     emmai_arch_zero(instance->young, sizeof instance->young);
     emmai_arch_zero(instance->unit_slab, sizeof instance->unit_slab);

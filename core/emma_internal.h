@@ -88,6 +88,9 @@ static size_t emmai_metadata_uncounted(emma *instance, size_t chunk, size_t coun
 static size_t emmai_metadata_count(emma *instance, size_t chunk, size_t count);
 static bool emmai_metadata_cover_page(emma *instance, const void *metadata);
 static void emmai_metadata_forget_entry(emma *instance, const emmai_slab *entry);
+static size_t emmai_metadata_marks_uncounted(emma *instance, size_t chunk, size_t count);
+static size_t emmai_metadata_count_marks(emma *instance, size_t chunk, size_t count);
+static size_t emmai_metadata_purge_marks(emma *instance, size_t first, size_t last);
 
 /* ---- emma_purge.c ---- */
 
@@ -137,7 +140,7 @@ static bool emmai_run_resize(emma *instance, emmai_slab *run, size_t bytes);
 static size_t emmai_run_chunks(const emmai_slab *run);
 static size_t emmai_run_missing(const emma *instance, size_t run, size_t bytes, size_t from);
 
-/* ---- emma_block.c: allocation without checks and without the gate ---- */
+/* ---- emma_block.c: allocation without the gate ---- */
 
 static inline void *emmai_block_of_class(emma *instance, emmai_heap *heap, unsigned size_class);
 static void *emmai_block_malloc(emma *instance, emmai_heap *heap, size_t bytes);
@@ -157,19 +160,19 @@ static inline void emmai_free_drain(emma *instance, emmai_heap *heap);
 static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, size_t bytes);
 static void *emmai_realloc_fast(emma *instance, void *block, size_t old_bytes, size_t last);
 
-/* ---- emma_checked.c: the same with trailers ---- */
+/* ---- emma_checked.c ---- */
 
-static void *emmai_checked_malloc(emma *instance, emmai_heap *heap, size_t bytes, size_t alignment);
-static void emmai_checked_free(emma *instance, emmai_heap *heap, void *block, const size_t *size);
-static void *emmai_checked_realloc(emma *instance, emmai_heap *heap, void *block,
-                                   const size_t *size, size_t bytes);
+static inline size_t emmai_checked_bytes(size_t bytes);
+static inline void *emmai_checked_out(const emma *instance, void *block, size_t bytes);
+static inline bool emmai_checked_in(const emma *instance, const void *block);
+static inline bool emmai_checked_in_telling(const emma *instance, const void *block, size_t *bytes);
+static inline bool emmai_checked_in_sized(const emma *instance, const void *block, size_t bytes);
 static size_t emmai_checked_usable(const emma *instance, const void *block);
-static void *emmai_checked_shrink(const emma *instance, void *block, const size_t *size,
-                                  size_t bytes);
-static void emmai_checked_carve(emma *instance, char *block, size_t class_bytes);
-static bool emmai_checked_retire(const emma *instance, void *block, const size_t *size);
-static void emmai_checked_zero(const emma *instance, void *block, size_t bytes);
-static bool emmai_checked_is_live(const emma *instance, const void *block, size_t *bytes);
+static bool emmai_checked_is_live(const emma *instance, const void *block, size_t usable,
+                                  size_t *bytes);
+static bool emmai_checked_is_sound(const emma *instance, const char *start, size_t count,
+                                   size_t block_bytes, const uint64_t *marks);
+static void emmai_checked_forget(const emma *instance, const char *start, size_t bytes);
 
 /* ---- emma_misuse.c ---- */
 

@@ -26,7 +26,8 @@
  * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other
  *     chunk is.
  * I8  In a shared instance a slab's tag bears its heap's number and its class, other chunks' bear none; but
- *     that of a chunk that a heap holds is what is left from before. */
+ *     that of a chunk that a heap holds is what is left from before.
+ * I9  With EMMA_CHECKS the block map has marks only where blocks start that are out. */
 #ifndef EMMA_LAYOUT_H
 #define EMMA_LAYOUT_H
 
@@ -74,6 +75,9 @@ enum emmai_kind {
     EMMAI_YOUNG, /* chunk of the young area: page 0 and the young slabs */
     EMMAI_HEAP   /* chunk of a shared instance that holds a heap, or is held by one */
 };
+
+/* EMMA_CHECKS: the block map has a byte for so many bytes of the region, as a shift. */
+#define EMMAI_MARK_SHIFT 4
 
 /* A slab, or what else a chunk is used for. */
 typedef struct emmai_slab {
@@ -183,7 +187,7 @@ typedef struct emmai_control {
     uint64_t returned_bytes;
     uint64_t refused_count;
     uint64_t reentered_count; /* written by signal handlers too */
-    uint64_t cookie;          /* EMMA_CHECKS: mixed into the trailers */
+    uint64_t canary;          /* EMMA_CANARIES: what is behind blocks, by place modulo 8 */
     size_t heap_count;        /* shared: numbers of heaps handed out; any thread, atomic */
     size_t heaps_detached;    /* shared: at most so many have no owner; any thread, atomic */
     size_t adopt_cursor;      /* shared: number of the heap asked about last; any thread, atomic */
@@ -211,6 +215,7 @@ struct emma {
     uint64_t *chunk_map;    /* I4; see emma_bits.c */
     uint64_t *retained_map; /* I4 */
     uint64_t *page_map;     /* pages from here to the origin in use */
+    uint8_t *block_map;     /* EMMA_CHECKS: see emma_checked.c */
     emmai_control *control; /* `local`; before page_map where it must not roll back */
     uint32_t chunk_count;
     uint32_t run_zone; /* runs are looked for from this chunk on, slabs below it */

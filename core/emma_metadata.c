@@ -30,9 +30,11 @@ static size_t metadata_cover(emma *instance, size_t chunk, size_t last, bool cou
     const uint64_t *pages = instance->page_map;
     const uint64_t *used = instance->chunk_map;
     const uint64_t *kept = instance->retained_map;
+    size_t low_page = emmai_page_of(instance, used + chunk / 64);
     size_t top_page = emmai_page_of(instance, high);
     size_t next = 0;
-    size_t found = metadata_span(instance, pages, pages + top_page / 64, &next, count);
+    size_t found = metadata_span(instance, pages, pages, &next, count); /* has its own bits */
+    found += metadata_span(instance, pages + low_page / 64, pages + top_page / 64, &next, count);
     found += metadata_span(instance, used + chunk / 64, used + last / 64, &next, count);
     found += metadata_span(instance, kept + chunk / 64, kept + last / 64, &next, count);
     if (instance->shared)
@@ -116,4 +118,84 @@ static void emmai_metadata_forget_entry(emma *instance, const emmai_slab *entry)
     if (page < emmai_page_of(instance, emmai_origin(instance)) &&
         !emmai_bits_get(instance->page_map, page))
         emmai_os_purge(emmai_page_start(instance, page), EMMAI_PAGE_BYTES);
+}
+
+/* ---- the block map, which only a chunk where a block may start has a part of ---- */
+
+#define MARK_CHUNKS ((EMMAI_PAGE_BYTES << EMMAI_MARK_SHIFT) >> EMMA_CHUNK_SHIFT) /* on a page */
+
+_Static_assert(64 % MARK_CHUNKS == 0 && EMMAI_YOUNG_CHUNKS % MARK_CHUNKS == 0,
+               "they have a word of the chunk map in common, and the young area pages of its own");
+
+static uint8_t *marks_of_chunk(const emma *instance, size_t chunk)
+{
+    return instance->block_map + (chunk << (EMMA_CHUNK_SHIFT - EMMAI_MARK_SHIFT));
+}
+
+/* Pages of the block map for a chunk that do not count yet; counts them if `count`. */
+static size_t marks_cover(emma *instance, size_t chunk, bool count)
+{
+    const uint8_t *marks = marks_of_chunk(instance, chunk);
+    const uint64_t *pages = instance->page_map;
+    const uint64_t *bits = pages + emmai_page_of(instance, marks) / 64;
+    size_t next = 0;
+    size_t found = metadata_span(instance, pages, pages, &next, count);
+    found += metadata_span(instance, bits, bits, &next, count);
+    return found + metadata_span(instance, marks, marks, &next, count);
+}
+
+/* Pages of the block map that these chunks bring along and that do not count yet: a block starts in the
+ * first one only, or in each that is a slab. */
+static size_t emmai_metadata_marks_uncounted(emma *instance, size_t chunk, size_t count)
+{
+    return EMMA_CHECKS && count ? marks_cover(instance, chunk, false) : 0;
+}
+
+/* Counts them, for the owner of the chunks; returns the pages that did not count yet. */
+static size_t emmai_metadata_count_marks(emma *instance, size_t chunk, size_t count)
+{
+    if (!EMMA_CHECKS || !count)
+        return 0;
+    size_t pages = marks_cover(instance, chunk, true);
+    emmai_sync_add(&instance->control->metadata_pages, pages);
+    return pages;
+}
+
+/* The same for chunks from `start` up to `end` that have a page of the block map to themselves: gives
+ * it back if all are free, of which the caller owns those from `first` to `last`. */
+static size_t marks_purge_page(emma *instance, size_t start, size_t end, size_t first, size_t last)
+{
+    uint64_t *map = instance->chunk_map;
+    const uint8_t *marks = marks_of_chunk(instance, start);
+    size_t page = emmai_page_of(instance, marks);
+    size_t before = emmai_max(first, start) - start;
+    size_t after = end - 1 - emmai_min(last, end - 1);
+    if (!emmai_bits_get(instance->page_map, page) || !emmai_bits_claim(map, start, before))
+        return 0;
+    bool purged = emmai_bits_claim(map, end - after, after);
+    if (purged) {
+        purged = emmai_os_purge(emmai_page_start(instance, page), EMMAI_PAGE_BYTES);
+        if (purged)
+            emmai_bits_clear(instance->page_map, page, 1);
+        emmai_bits_clear(map, end - after, after);
+    }
+    emmai_bits_clear(map, start, before);
+    if (start < instance->run_zone)
+        emmai_sync_lower(&instance->low_hint, start);
+    return purged;
+}
+
+/* Gives pages of the block map back that only chunks from `first` to `last`, which are the caller's and
+ * have no blocks, had use for, or free ones beside them; returns how many. Levels of checkpoints count on
+ * metadata that stays. */
+static size_t emmai_metadata_purge_marks(emma *instance, size_t first, size_t last)
+{
+    size_t pages = 0;
+    if (EMMA_CHECKS && !instance->control->checkpoints)
+        for (size_t start = first / MARK_CHUNKS * MARK_CHUNKS; start <= last; start += MARK_CHUNKS)
+            pages += marks_purge_page(instance, start,
+                                      emmai_min(start + MARK_CHUNKS, instance->chunk_count), first,
+                                      last);
+    emmai_sync_sub(&instance->control->metadata_pages, pages);
+    return pages;
 }

@@ -45,8 +45,8 @@ static size_t purge_owned(emma *instance, size_t first, size_t last)
 }
 
 /* Purges free chunks in a row, the last one first, as many as `bound` pages need; returns the pages
- * given back: none where another thread takes one of them. */
-static size_t purge_row(emma *instance, size_t last, size_t bound)
+ * given back: none where another thread takes one of them. Adds those of the block map to *marks. */
+static size_t purge_row(emma *instance, size_t last, size_t bound, size_t *marks)
 {
     size_t pages = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)last));
     size_t first = last;
@@ -55,6 +55,7 @@ static size_t purge_row(emma *instance, size_t last, size_t bound)
     if (!purge_claim(instance, first, last))
         return 0;
     pages = purge_owned(instance, first, last);
+    *marks += emmai_metadata_purge_marks(instance, first, last);
     emmai_bits_clear(instance->chunk_map, first, last - first + 1);
     if (first < instance->run_zone)
         emmai_sync_lower(&instance->low_hint, first);
@@ -63,11 +64,11 @@ static size_t purge_row(emma *instance, size_t last, size_t bound)
 
 /* Purges free chunks from `start` to `end`, the last ones first, until `wanted` pages are given
  * back. */
-static size_t purge_zone(emma *instance, size_t start, size_t end, size_t wanted)
+static size_t purge_zone(emma *instance, size_t start, size_t end, size_t wanted, size_t *marks)
 {
     size_t done = 0;
     while (done < wanted && (end = emmai_bits_last(instance->retained_map, start, end)) > start)
-        done += purge_row(instance, --end, wanted - done);
+        done += purge_row(instance, --end, wanted - done, marks);
     return done;
 }
 
@@ -77,13 +78,14 @@ static size_t emmai_chunk_purge(emma *instance, size_t pages)
 {
     emmai_control *control = instance->control;
     size_t wanted = emmai_min(pages, emmai_sync_get(&control->retained_pages));
-    size_t done =
-        purge_zone(instance, instance->run_zone, emmai_sync_get(&instance->run_end), wanted);
+    size_t marks = 0;
+    size_t done = purge_zone(instance, instance->run_zone, emmai_sync_get(&instance->run_end),
+                             wanted, &marks);
     if (done < wanted)
         done += purge_zone(instance, EMMAI_YOUNG_CHUNKS, emmai_sync_get(&instance->low_end),
-                           wanted - done);
+                           wanted - done, &marks);
     emmai_sync_lower_size(&control->retained_low_pages, emmai_sync_get(&control->retained_pages));
-    return purge_count(instance, done);
+    return purge_count(instance, done + marks);
 }
 
 /* ---- squeezing ---- */
@@ -129,6 +131,8 @@ static size_t emmai_chunk_squeeze(emma *instance)
         size_t count;
         size_t needed = squeeze_needed(emmai_slab_of_id(instance, (ptrdiff_t)chunk), &count);
         done += squeeze_chunk(instance, chunk + count - 1, needed);
+        if (count > 1)
+            done += emmai_metadata_purge_marks(instance, chunk + 1, chunk + count - 1);
         chunk = emmai_place_next_used(instance, chunk + count);
     }
     return purge_count(instance, done);

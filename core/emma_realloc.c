@@ -52,34 +52,28 @@ static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, 
 }
 
 /* Resizes for a thread that has no heap, and no memory for one: a shrink leaves the block as it is. */
-static void *realloc_heapless(const emma *instance, void *block, const size_t *old_bytes,
-                              size_t bytes)
+static void *realloc_heapless(const emma *instance, void *block, size_t bytes)
 {
-    if (EMMA_CHECKS)
-        return emmai_checked_shrink(instance, block, old_bytes, bytes);
     return bytes <= emmai_block_usable(instance, block) ? block : NULL;
 }
 
 /* Resizes by a thread that has entered the heap, and leaves it. */
-static void *realloc_inside(emma *instance, emmai_heap *heap, void *block, const size_t *old_bytes,
-                            size_t bytes)
+static void *realloc_inside(emma *instance, emmai_heap *heap, void *block, size_t bytes)
 {
     emmai_free_drain(instance, heap);
-    void *target = EMMA_CHECKS ? emmai_checked_realloc(instance, heap, block, old_bytes, bytes)
-                               : emmai_block_realloc(instance, heap, block, bytes);
+    void *target = emmai_block_realloc(instance, heap, block, bytes);
     if (EMMA_AUDIT)
         emmai_check_audit(instance);
     emmai_leave(heap);
     return target;
 }
 
-static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, const size_t *old_bytes,
-                                         size_t bytes)
+static EMMAI_NOINLINE void *realloc_slow(emma *instance, void *block, size_t bytes)
 {
     emmai_heap *heap = emmai_enter(instance);
     if (!heap)
-        return instance->shared ? realloc_heapless(instance, block, old_bytes, bytes) : NULL;
-    return realloc_inside(instance, heap, block, old_bytes, bytes);
+        return instance->shared ? realloc_heapless(instance, block, bytes) : NULL;
+    return realloc_inside(instance, heap, block, bytes);
 }
 
 /* emma_realloc_sized's own slow path: it closed the gate and found the bin empty. */
@@ -87,7 +81,7 @@ static EMMAI_NOINLINE void *realloc_refill(emma *instance, emmai_heap *heap, voi
                                            size_t bytes)
 {
     emmai_leave(heap);
-    return realloc_slow(instance, block, NULL, bytes);
+    return realloc_slow(instance, block, bytes);
 }
 
 /* The end of a move that leaves more to do than a push. */
@@ -99,11 +93,6 @@ static EMMAI_NOINLINE void *realloc_event(emma *instance, emmai_heap *heap, emma
     return target;
 }
 
-void *emma_realloc(emma *instance, void *block, size_t bytes)
-{
-    return block ? realloc_slow(instance, block, NULL, bytes) : emma_malloc(instance, bytes);
-}
-
 /* Small blocks move here, pop and push as in emma_malloc and emma_free. old_bytes, where it is of
  * the block's class, tells how little there is to copy; where it is not, or anything else is
  * unusual, the slow path does without it. */
@@ -112,17 +101,17 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
 {
     emmai_heap *heap = &instance->heap;
     size_t old_last = old_bytes - 1;
-    if (EMMA_CHECKS || (last | old_last) >= heap->gate)
-        return realloc_slow(instance, block, EMMA_CHECKS ? &old_bytes : NULL, last + 1);
+    if ((last | old_last) >= heap->gate)
+        return realloc_slow(instance, block, last + 1);
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if ((size_t)beyond <= instance->foreign_max)
-        return realloc_slow(instance, block, NULL, last + 1);
+        return realloc_slow(instance, block, last + 1);
     emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, false);
     size_t old_step = old_last / EMMAI_CLASS_STEP_BYTES;
     size_t step = last / EMMAI_CLASS_STEP_BYTES;
     unsigned new_class = heap->class_map[step];
     if (heap->class_map[old_step] != slab->size_class) /* also when it is no slab: class 0 */
-        return realloc_slow(instance, block, NULL, last + 1);
+        return realloc_slow(instance, block, last + 1);
     if (new_class == slab->size_class)
         return block;
     emmai_gate_close_fast(heap, false);
@@ -140,19 +129,75 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
     return target;
 }
 
+/* ---- the public functions ---- */
+
+/* The end of a resize of a block whose mark was taken: of what it became, or of itself. */
+static void *realloc_out(const emma *instance, void *block, size_t old_bytes, void *target,
+                         size_t bytes)
+{
+    if (!target)
+        emmai_checked_out(instance, block, old_bytes);
+    return emmai_checked_out(instance, target, bytes);
+}
+
+static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, size_t bytes)
+{
+    size_t old_bytes;
+    if (!emmai_checked_in_telling(instance, block, &old_bytes))
+        return NULL;
+    void *target = realloc_slow(instance, block, emmai_checked_bytes(bytes));
+    return realloc_out(instance, block, old_bytes, target, bytes);
+}
+
+static EMMAI_NOINLINE void *realloc_checked_sized(emma *instance, void *block, size_t old_bytes,
+                                                  size_t bytes)
+{
+    if (!emmai_checked_in_sized(instance, block, old_bytes))
+        return NULL;
+    void *target = emmai_realloc_fast(instance, block, emmai_checked_bytes(old_bytes),
+                                      emmai_checked_bytes(bytes) - 1);
+    return realloc_out(instance, block, old_bytes, target, bytes);
+}
+
+static EMMAI_NOINLINE void *free_checked_sized(emma *instance, void *block, size_t bytes)
+{
+    emma_free_sized(instance, block, bytes);
+    return emmai_arch_null();
+}
+
+void *emma_realloc(emma *instance, void *block, size_t bytes)
+{
+    if (!block)
+        return emma_malloc(instance, bytes);
+    return EMMA_CHECKS ? realloc_checked(instance, block, bytes)
+                       : realloc_slow(instance, block, bytes);
+}
+
 void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes)
 {
     if (!block)
         return emma_malloc(instance, bytes);
-    return emmai_realloc_fast(instance, block, old_bytes, bytes - 1);
+    return EMMA_CHECKS ? realloc_checked_sized(instance, block, old_bytes, bytes)
+                       : emmai_realloc_fast(instance, block, old_bytes, bytes - 1);
+}
+
+/* Checked: each a call, so that a free of nothing stays as short as it is. */
+static EMMAI_ALWAYS_INLINE void *resize_checked(emma *instance, void *block, size_t old_bytes,
+                                                size_t bytes)
+{
+    if (!bytes)
+        return block ? free_checked_sized(instance, block, old_bytes) : NULL;
+    return block ? realloc_checked_sized(instance, block, old_bytes, bytes)
+                 : emma_malloc(instance, bytes);
 }
 
 void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes)
 {
+    if (EMMA_CHECKS)
+        return resize_checked(instance, block, old_bytes, bytes);
     size_t last;
     if (__builtin_sub_overflow(bytes, 1, &last))
-        return block ? free_fast(instance, &instance->heap, block, EMMA_CHECKS ? &old_bytes : NULL)
-                     : NULL;
+        return block ? free_fast(instance, &instance->heap, block) : NULL;
     if (block)
         return emmai_realloc_fast(instance, block, old_bytes, last);
     return block_malloc_fast(instance, &instance->heap, last);

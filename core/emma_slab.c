@@ -103,11 +103,8 @@ static inline char *link_next_4(char *block, size_t block_bytes)
 }
 
 /* Links `count` blocks from `block` on into a list in address order. */
-static void slab_link(emma *instance, char *block, size_t count, size_t block_bytes)
+static void slab_link(char *block, size_t count, size_t block_bytes)
 {
-    if (EMMA_CHECKS)
-        for (size_t i = 0; i < count; i++)
-            emmai_checked_carve(instance, block + i * block_bytes, block_bytes);
     for (; count > 8; count -= 8)
         block = link_next_4(link_next_4(block, block_bytes), block_bytes);
     for (; count > 1; count--)
@@ -127,7 +124,7 @@ static bool slab_carve(emma *instance, const emmai_heap *heap, emmai_slab *slab)
     if (!slab_account(instance, heap, slab, start + count * block_bytes))
         return false;
     char *first = emmai_slab_address(instance, slab) + start;
-    slab_link(instance, first, count, block_bytes);
+    slab_link(first, count, block_bytes);
     slab->free = first;
     slab->carved = (uint16_t)(slab->carved + count);
     return true;

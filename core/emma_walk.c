@@ -80,7 +80,7 @@ static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, u
 static bool walk_visit(const emma *instance, void *block, size_t usable, emma_walk_fn visit,
                        void *arg)
 {
-    if (EMMA_CHECKS && !emmai_checked_is_live(instance, block, &usable))
+    if (EMMA_CHECKS && !emmai_checked_is_live(instance, block, usable, &usable))
         return true;
     return visit(arg, block, usable);
 }

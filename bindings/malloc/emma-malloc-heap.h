@@ -168,7 +168,7 @@ static inline void *heap_realloc_slowly(emmai_heap *heap, void *block, size_t by
 {
     if (!EMMA_CHECKS && block && MALLOC_LIKELY(heap->gate)) {
         emmai_gate_close(heap);
-        return realloc_inside(malloc_instance_if_made(), heap, block, NULL, bytes);
+        return realloc_inside(malloc_instance_if_made(), heap, block, bytes);
     }
     emma *instance = emmai_malloc_instance();
     if (MALLOC_UNLIKELY(!instance))

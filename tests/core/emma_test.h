@@ -54,10 +54,12 @@
 
 enum { TEST_EXIT_SKIPPED = 77 }; /* ctest's SKIP_RETURN_CODE */
 enum { TEST_PAGE_BYTES = 4096 };
-#define TEST_KIB          ((size_t)1024)
-#define TEST_MIB          (TEST_KIB * 1024)
-#define TEST_GIB          (TEST_MIB * 1024)
-#define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define TEST_KIB ((size_t)1024)
+#define TEST_MIB (TEST_KIB * 1024)
+#define TEST_GIB (TEST_MIB * 1024)
+/* What a checked build's map takes beside blocks of so many bytes. */
+#define TEST_MARKS_BYTES(bytes) (TEST_CHECKED_BUILD ? (bytes) / 16 + TEST_PAGE_BYTES : 0)
+#define TEST_COUNT(array)       (sizeof(array) / sizeof((array)[0]))
 
 /* Printed with every failure, so that it can be repeated. */
 static uint64_t test_seed;

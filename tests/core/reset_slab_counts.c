@@ -2,7 +2,7 @@
 /* emma_reset forgets how many slabs each class had, up to the last class. */
 #include "emma_fault.h"
 
-enum { BLOCKS = 100, TRAILER = EMMA_CHECKS ? 8 : 0 };
+enum { BLOCKS = 100, SPARE = EMMA_CANARIES ? 16 : 0 };
 
 int main(void)
 {
@@ -10,7 +10,7 @@ int main(void)
     const uint16_t *counts = instance->heap.slab_count;
     for (unsigned i = EMMAI_CLASS_COUNT - 1; i > 0; i--)
         for (size_t n = 0; n < BLOCKS; n++)
-            CHECK(emma_malloc(instance, emmai_class_bytes(i) - TRAILER) != NULL);
+            CHECK(emma_malloc(instance, emmai_class_bytes(i) - SPARE) != NULL);
     CHECK_GE(counts[EMMAI_CLASS_COUNT - 1], BLOCKS / 2);
     CHECK_EQ(emma_reset(instance), EMMA_OK);
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++)
