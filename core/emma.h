@@ -122,7 +122,8 @@ enum emma_misuse {
     EMMA_MISUSE_INTERIOR,    /* "interior pointer": inside a live block, not its start */
     EMMA_MISUSE_MISALIGNED,  /* "misaligned pointer": no block can start here */
     EMMA_MISUSE_WRONG_SIZE,  /* "wrong size": a sized free or realloc of another size */
-    EMMA_MISUSE_OVERRUN      /* "overrun block": something wrote past its end (EMMA_CHECKS only) */
+    EMMA_MISUSE_OVERRUN,     /* "overrun block": a write past its end (EMMA_CANARIES only) */
+    EMMA_MISUSE_AFTER_FREE   /* "write after free": found where the block was to be handed out */
 };
 
 /* Called on misuse, in place of the default: one line on stderr, "emma: NAME: CRIME", then a trap.
@@ -240,7 +241,7 @@ typedef bool (*emma_walk_fn)(void *arg, void *block, size_t bytes);
 /* Creates an instance. NULL: the defaults of EMMA_OPTIONS_INIT. Returns NULL when the options are
  * invalid (ask emma_options_check), or when the kernel refuses the address space even after smaller
  * ranges were tried (reserve_bytes 0) or the first pages; no trace is left then. System calls:
- * mmap, mprotect, madvise; munmap on failure, prctl to name it, getrandom with EMMA_CHECKS. */
+ * mmap, mprotect, madvise; munmap on failure, prctl to name it, getrandom with EMMA_CANARIES. */
 EMMA_API emma *emma_create(const emma_options *options);
 
 /* Tells whether emma_create would take these options: EMMA_OK, EMMA_INVALID (a value out of its

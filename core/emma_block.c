@@ -190,7 +190,7 @@ void *emma_malloc(emma *instance, size_t bytes)
 {
     size_t last = emmai_checked_bytes(bytes) - 1;
     void *block = block_malloc_fast(instance, &instance->heap, last);
-    return emmai_checked_out(instance, block, bytes);
+    return emmai_checked_out_fit(instance, block, bytes);
 }
 
 /* Large blocks come from pages that mostly are zero already: only the others are zeroed. */
@@ -216,9 +216,12 @@ void *emma_calloc(emma *instance, size_t count, size_t bytes)
     if (needed > EMMAI_SLAB_MAX_BYTES)
         return emmai_checked_out(instance, block_calloc_large(instance, needed), product);
     void *block = block_malloc_fast(instance, &instance->heap, needed - 1);
-    if (block)
+    block = emmai_checked_out_fit(instance, block, product);
+    if (block && EMMA_CANARIES)
+        emmai_checked_zero(block, product);
+    else if (block)
         emmai_arch_zero(block, emmai_round_up(product, EMMAI_CLASS_STEP_BYTES));
-    return emmai_checked_out(instance, block, product);
+    return block;
 }
 
 /* Alignments that few slabs have. */

@@ -120,6 +120,10 @@ static bool check_run(const emma *instance, size_t chunk, const emmai_slab *run,
     size_t count = emmai_run_chunks(run);
     if (run->plain_frees || !run->run_bytes || count > instance->chunk_count - chunk)
         return false;
+    size_t first_bytes = emmai_min(run->run_bytes, EMMAI_CHUNK_BYTES);
+    if (EMMA_CHECKS && !emmai_checked_is_sound(instance, emmai_chunk_start(instance, chunk), 1,
+                                               first_bytes, NULL)) /* I9 */
+        return false;
     for (size_t i = 0; i < count; i++) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)(chunk + i));
         if (i && !(entry->kind == EMMAI_BODY && !entry->plain_frees) &&

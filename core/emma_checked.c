@@ -30,9 +30,14 @@ static EMMAI_ALWAYS_INLINE unsigned mark_of(size_t offset, size_t spare)
     return late | (1 + (unsigned)emmai_min(spare, MARK_SPARES));
 }
 
-static void mark_set(const emma *instance, size_t offset, unsigned mark)
+/* Marks a block; false when the caller has it already: what was written to a free block led there. */
+static EMMAI_ALWAYS_INLINE bool mark_put(const emma *instance, size_t offset, unsigned mark)
 {
-    emmai_sync_set(mark_at(instance, offset), (uint8_t)mark);
+    uint8_t *at = mark_at(instance, offset);
+    if (EMMAI_UNLIKELY(emmai_sync_get(at)))
+        return false;
+    emmai_sync_set(at, (uint8_t)mark);
+    return true;
 }
 
 /* Takes the mark away; false when it is not, or no longer, the one that it should be. */
@@ -94,37 +99,59 @@ static EMMAI_ALWAYS_INLINE size_t emmai_checked_bytes(size_t bytes)
 
 /* ---- out ---- */
 
-/* Bytes of a block that were not asked for; SIZE_MAX where its chunk's entry does not tell: of a run, or
- * young. */
-static EMMAI_ALWAYS_INLINE size_t checked_spare(const emma *instance, size_t offset, size_t bytes)
+/* Reports that a block would be handed out that is no free one. */
+static EMMAI_NOINLINE void *checked_misled(const emma *instance, const void *block)
 {
-    size_t usable = emmai_class_bytes(emmai_slab_of_offset(instance, offset)->size_class);
-    return usable ? usable - bytes : SIZE_MAX;
+    bool nested = emmai_outside_begin(instance);
+    emmai_misuse(instance, EMMA_MISUSE_AFTER_FREE, block);
+    emmai_outside_end(instance, nested);
+    return NULL;
 }
 
-/* Marks a block that is handed out for `bytes`. */
-static EMMAI_NOINLINE void *checked_out(const emma *instance, void *block, size_t bytes)
-{
-    size_t offset = emmai_offset(instance, block);
-    size_t usable = emmai_block_usable(instance, block);
-    if (usable - bytes >= MARK_SPARES)
-        *size_word(block, usable) = bytes;
-    if (EMMA_CANARIES)
-        canaries_fill(instance, block, bytes, usable);
-    mark_set(instance, offset, mark_of(offset, usable - bytes));
-    return block;
-}
-
-static EMMAI_ALWAYS_INLINE void *emmai_checked_out(const emma *instance, void *block, size_t bytes)
+/* Marks a block that is handed out for `bytes`; NULL, reported as misuse, when it is no free one. */
+static EMMAI_NOINLINE void *emmai_checked_out(const emma *instance, void *block, size_t bytes)
 {
     if (!EMMA_CHECKS || !block)
         return block;
     size_t offset = emmai_offset(instance, block);
-    size_t spare = checked_spare(instance, offset, bytes);
-    if (EMMA_CANARIES || EMMAI_UNLIKELY(spare >= MARK_SPARES))
-        return checked_out(instance, block, bytes);
-    mark_set(instance, offset, mark_of(offset, spare));
+    size_t usable = emmai_block_usable(instance, block);
+    if (!mark_put(instance, offset, mark_of(offset, usable - bytes)))
+        return checked_misled(instance, block);
+    if (usable - bytes >= MARK_SPARES)
+        *size_word(block, usable) = bytes;
+    if (EMMA_CANARIES)
+        canaries_fill(instance, block, bytes, usable);
     return block;
+}
+
+/* The same for a block of just the class that serves `bytes`. */
+static EMMAI_ALWAYS_INLINE void *emmai_checked_out_fit(const emma *instance, void *block,
+                                                       size_t bytes)
+{
+    if (!EMMA_CHECKS || !block)
+        return block;
+    size_t last = bytes - 1;
+    if (EMMA_CANARIES || EMMAI_UNLIKELY(last >= EMMAI_SMALL_MAX_BYTES))
+        return emmai_checked_out(instance, block, bytes);
+    unsigned size_class = instance->heap.class_map[last / EMMAI_CLASS_STEP_BYTES];
+    size_t offset = emmai_offset(instance, block);
+    size_t spare = emmai_class_bytes(size_class) - bytes;
+    if (EMMAI_UNLIKELY(spare >= MARK_SPARES))
+        return emmai_checked_out(instance, block, bytes);
+    if (!mark_put(instance, offset, mark_of(offset, spare)))
+        return checked_misled(instance, block);
+    return block;
+}
+
+/* Zeroes what was asked for of a block, and no canary. */
+static void emmai_checked_zero(void *block, size_t bytes)
+{
+    size_t words_bytes = bytes / EMMAI_CLASS_STEP_BYTES * EMMAI_CLASS_STEP_BYTES;
+    emmai_arch_zero(block, words_bytes);
+    for (size_t i = words_bytes; i < bytes; i++) {
+        ((char *)block)[i] = 0;
+        EMMAI_FENCE_LOOP();
+    }
 }
 
 /* ---- in ---- */
@@ -168,10 +195,11 @@ static bool checked_verify(const emma *instance, const void *block, const size_t
     return false;
 }
 
-/* emmai_checked_in for all that is not a matter of one comparison, and with *bytes set. Nothing is
- * verified while emma_reset is at work: what handlers free then was freed already. */
-static EMMAI_NOINLINE bool checked_in(const emma *instance, const void *block, const size_t *size,
-                                      size_t *bytes)
+/* Verifies a block that the caller hands in, of *size bytes if size is given, and takes its mark; false,
+ * reported as misuse, when the caller has no such block. Tells how many bytes were asked for. Nothing
+ * is verified while emma_reset is at work: what handlers free then was freed already. */
+static EMMAI_NOINLINE bool emmai_checked_in(const emma *instance, const void *block,
+                                            const size_t *size, size_t *bytes)
 {
     if (instance->control->resetting)
         return false;
@@ -186,35 +214,21 @@ static EMMAI_NOINLINE bool checked_in(const emma *instance, const void *block, c
     return valid;
 }
 
-/* Verifies a block that the caller hands in, and takes its mark; false, reported as misuse, when the
- * caller has no such block. */
-static EMMAI_ALWAYS_INLINE bool emmai_checked_in(const emma *instance, const void *block)
+/* Takes the mark of a block if it is of `bytes` as the caller says, and in a slab; emmai_checked_in tells
+ * about the others. */
+static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, const void *block,
+                                                      size_t bytes)
 {
-    size_t bytes;
-    return !EMMA_CHECKS || checked_in(instance, block, NULL, &bytes);
-}
-
-/* The same, which tells how many bytes were asked for. */
-static inline bool emmai_checked_in_telling(const emma *instance, const void *block, size_t *bytes)
-{
-    return checked_in(instance, block, NULL, bytes);
-}
-
-/* The same for one of which the caller says that it is of `bytes`. */
-static EMMAI_ALWAYS_INLINE bool emmai_checked_in_sized(const emma *instance, const void *block,
-                                                       size_t bytes)
-{
-    if (!EMMA_CHECKS)
-        return true;
-    size_t offset = emmai_offset(instance, block);
-    if (!EMMA_CANARIES && EMMAI_LIKELY(offset < instance->region_bytes)) {
-        size_t spare = checked_spare(instance, offset, bytes);
-        if (EMMAI_LIKELY(spare < MARK_SPARES && offset % EMMAI_CLASS_STEP_BYTES == 0) &&
-            EMMAI_LIKELY(mark_take(instance, offset, mark_of(offset, spare))))
-            return true;
-    }
-    size_t found;
-    return checked_in(instance, block, &bytes, &found);
+    ptrdiff_t beyond = emmai_beyond(instance, block);
+    if (EMMA_CANARIES || EMMAI_UNLIKELY(instance->shared) ||
+        EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
+        return false;
+    const emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, false);
+    size_t offset = ~(size_t)beyond;
+    size_t usable = emmai_class_bytes(slab->size_class);
+    size_t spare = usable - bytes;
+    return EMMAI_LIKELY(usable && spare < MARK_SPARES && offset % EMMAI_CLASS_STEP_BYTES == 0) &&
+           EMMAI_LIKELY(mark_take(instance, offset, mark_of(offset, spare)));
 }
 
 /* Bytes asked for of a block that the caller has; 0, reported as misuse, if it has no such block. */

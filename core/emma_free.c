@@ -223,14 +223,37 @@ static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, voi
     return free_push(instance, heap, emmai_slab_of_beyond(instance, beyond, false), block, false);
 }
 
+/* Frees what may be no block of the caller's. */
+static EMMAI_NOINLINE void *free_checked(emma *instance, void *block, const size_t *size)
+{
+    size_t bytes;
+    if (emmai_checked_in(instance, block, size, &bytes))
+        free_fast(instance, &instance->heap, block);
+    return emmai_arch_null();
+}
+
+static EMMAI_NOINLINE void *free_checked_sized(emma *instance, void *block, size_t bytes)
+{
+    return free_checked(instance, block, &bytes);
+}
+
+static EMMAI_ALWAYS_INLINE void *free_of_size(emma *instance, void *block, size_t bytes)
+{
+    if (!EMMA_CHECKS || EMMAI_LIKELY(emmai_checked_in_fast(instance, block, bytes)))
+        return free_fast(instance, &instance->heap, block);
+    return free_checked_sized(instance, block, bytes);
+}
+
 void emma_free(emma *instance, void *block)
 {
-    if (block && emmai_checked_in(instance, block))
+    if (EMMA_CHECKS && block)
+        free_checked(instance, block, NULL);
+    else if (block)
         free_fast(instance, &instance->heap, block);
 }
 
 void emma_free_sized(emma *instance, void *block, size_t bytes)
 {
-    if (block && emmai_checked_in_sized(instance, block, bytes))
-        free_fast(instance, &instance->heap, block);
+    if (block)
+        free_of_size(instance, block, bytes);
 }

@@ -198,6 +198,9 @@ static void instance_share(emma *instance, const instance_geometry *geometry)
 {
     char *tables = (char *)instance->retained_map + geometry->map_bytes;
     instance->shared = true;
+    if (EMMA_CHECKS) /* that alone of its own heap */
+        emmai_arch_copy(instance->heap.class_map, emmai_class_map[instance->align8],
+                        sizeof instance->heap.class_map);
     instance->heap_chunks = (uint32_t *)(void *)tables;
     instance->tags_end = (emmai_tag *)(void *)(tables + HEAP_TABLE_BYTES) + geometry->chunk_count;
     instance->nonce = emmai_os_random(instance);

@@ -125,13 +125,8 @@ static char *emmai_slab_address(const emma *instance, const emmai_slab *slab);
 
 /* ---- emma_run.c ---- */
 
-/* How a run is wanted, or-ed. */
-enum emmai_run_flags {
-    EMMAI_RUN_PLAIN = 0,
-    EMMAI_RUN_ROOM =
-        1, /* place it where it can grow: it has grown before; alignment is a chunk's then */
-    EMMAI_RUN_ZERO = 2
-};
+/* How a run is wanted, or-ed. Room: where it can grow, as it has before; at a multiple of a chunk then. */
+enum emmai_run_flags { EMMAI_RUN_PLAIN = 0, EMMAI_RUN_ROOM = 1, EMMAI_RUN_ZERO = 2 };
 
 static void *emmai_run_malloc(emma *instance, emmai_heap *heap, size_t bytes, size_t alignment,
                               unsigned flags);
@@ -163,10 +158,12 @@ static void *emmai_realloc_fast(emma *instance, void *block, size_t old_bytes, s
 /* ---- emma_checked.c ---- */
 
 static inline size_t emmai_checked_bytes(size_t bytes);
-static inline void *emmai_checked_out(const emma *instance, void *block, size_t bytes);
-static inline bool emmai_checked_in(const emma *instance, const void *block);
-static inline bool emmai_checked_in_telling(const emma *instance, const void *block, size_t *bytes);
-static inline bool emmai_checked_in_sized(const emma *instance, const void *block, size_t bytes);
+static void *emmai_checked_out(const emma *instance, void *block, size_t bytes);
+static inline void *emmai_checked_out_fit(const emma *instance, void *block, size_t bytes);
+static void emmai_checked_zero(void *block, size_t bytes);
+static bool emmai_checked_in(const emma *instance, const void *block, const size_t *size,
+                             size_t *bytes);
+static inline bool emmai_checked_in_fast(const emma *instance, const void *block, size_t bytes);
 static size_t emmai_checked_usable(const emma *instance, const void *block);
 static bool emmai_checked_is_live(const emma *instance, const void *block, size_t usable,
                                   size_t *bytes);

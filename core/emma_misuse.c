@@ -20,6 +20,8 @@ static const char *misuse_text(enum emma_misuse crime)
         return "wrong size";
     case EMMA_MISUSE_OVERRUN:
         return "overrun block";
+    case EMMA_MISUSE_AFTER_FREE:
+        return "write after free";
     }
     return "misuse";
 }

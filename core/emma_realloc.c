@@ -131,45 +131,35 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
 
 /* ---- the public functions ---- */
 
-/* The end of a resize of a block whose mark was taken: of what it became, or of itself. */
-static void *realloc_out(const emma *instance, void *block, size_t old_bytes, void *target,
-                         size_t bytes)
+/* Resizes what may be no block of the caller's. */
+static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, const size_t *size,
+                                            size_t bytes)
 {
+    size_t old_bytes;
+    if (!emmai_checked_in(instance, block, size, &old_bytes))
+        return NULL;
+    void *target = realloc_slow(instance, block, emmai_checked_bytes(bytes));
     if (!target)
         emmai_checked_out(instance, block, old_bytes);
     return emmai_checked_out(instance, target, bytes);
 }
 
-static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, size_t bytes)
-{
-    size_t old_bytes;
-    if (!emmai_checked_in_telling(instance, block, &old_bytes))
-        return NULL;
-    void *target = realloc_slow(instance, block, emmai_checked_bytes(bytes));
-    return realloc_out(instance, block, old_bytes, target, bytes);
-}
-
-static EMMAI_NOINLINE void *realloc_checked_sized(emma *instance, void *block, size_t old_bytes,
+static EMMAI_NOINLINE void *realloc_sized_checked(emma *instance, void *block, size_t old_bytes,
                                                   size_t bytes)
 {
-    if (!emmai_checked_in_sized(instance, block, old_bytes))
-        return NULL;
-    void *target = emmai_realloc_fast(instance, block, emmai_checked_bytes(old_bytes),
-                                      emmai_checked_bytes(bytes) - 1);
-    return realloc_out(instance, block, old_bytes, target, bytes);
-}
-
-static EMMAI_NOINLINE void *free_checked_sized(emma *instance, void *block, size_t bytes)
-{
-    emma_free_sized(instance, block, bytes);
-    return emmai_arch_null();
+    if (!emmai_checked_in_fast(instance, block, old_bytes))
+        return realloc_checked(instance, block, &old_bytes, bytes);
+    void *target = emmai_realloc_fast(instance, block, old_bytes, bytes - 1);
+    if (!target)
+        emmai_checked_out(instance, block, old_bytes);
+    return emmai_checked_out(instance, target, bytes);
 }
 
 void *emma_realloc(emma *instance, void *block, size_t bytes)
 {
     if (!block)
         return emma_malloc(instance, bytes);
-    return EMMA_CHECKS ? realloc_checked(instance, block, bytes)
+    return EMMA_CHECKS ? realloc_checked(instance, block, NULL, bytes)
                        : realloc_slow(instance, block, bytes);
 }
 
@@ -177,27 +167,18 @@ void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t b
 {
     if (!block)
         return emma_malloc(instance, bytes);
-    return EMMA_CHECKS ? realloc_checked_sized(instance, block, old_bytes, bytes)
+    return EMMA_CHECKS ? realloc_sized_checked(instance, block, old_bytes, bytes)
                        : emmai_realloc_fast(instance, block, old_bytes, bytes - 1);
-}
-
-/* Checked: each a call, so that a free of nothing stays as short as it is. */
-static EMMAI_ALWAYS_INLINE void *resize_checked(emma *instance, void *block, size_t old_bytes,
-                                                size_t bytes)
-{
-    if (!bytes)
-        return block ? free_checked_sized(instance, block, old_bytes) : NULL;
-    return block ? realloc_checked_sized(instance, block, old_bytes, bytes)
-                 : emma_malloc(instance, bytes);
 }
 
 void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes)
 {
-    if (EMMA_CHECKS)
-        return resize_checked(instance, block, old_bytes, bytes);
     size_t last;
     if (__builtin_sub_overflow(bytes, 1, &last))
-        return block ? free_fast(instance, &instance->heap, block) : NULL;
+        return block ? free_of_size(instance, block, old_bytes) : NULL;
+    if (EMMA_CHECKS)
+        return block ? realloc_sized_checked(instance, block, old_bytes, bytes)
+                     : emma_malloc(instance, bytes);
     if (block)
         return emmai_realloc_fast(instance, block, old_bytes, last);
     return block_malloc_fast(instance, &instance->heap, last);

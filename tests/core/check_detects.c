@@ -80,6 +80,19 @@ static void damage_extents(const emmai_slab *run)
     EXPECT_FOUND(instance->low_hint, instance->chunk_count);
 }
 
+/* The map of blocks that the caller has: `slab` has free ones. */
+static void damage_marks(const emmai_slab *slab, const void *large)
+{
+    if (!EMMA_CHECKS)
+        return;
+    uint8_t *marks = instance->block_map;
+    const size_t free_at = emmai_offset(instance, slab->free);
+    const size_t run_at = emmai_offset(instance, large);
+    EXPECT_FOUND(marks[free_at >> EMMAI_MARK_SHIFT], 1 | (free_at & 8) << 4);
+    EXPECT_FOUND(marks[(free_at >> EMMAI_MARK_SHIFT) + 1], 1);
+    EXPECT_FOUND(marks[(run_at >> EMMAI_MARK_SHIFT) + 1], 1);
+}
+
 int main(void)
 {
     prepare();
@@ -128,6 +141,7 @@ int main(void)
     EXPECT_FOUND(control->limit_pages, 1);
     EXPECT_FOUND(control->low_committed, 0);
     EXPECT_FOUND(instance->chunk_map[0], 0);
+    damage_marks(slab, large);
     damage_young();
     damage_extents(run);
     emma_destroy(instance);
