@@ -10,7 +10,8 @@ int main(void)
     const uint16_t *counts = instance->heap.slab_count;
     for (unsigned i = EMMAI_CLASS_COUNT - 1; i > 0; i--)
         for (size_t n = 0; n < BLOCKS; n++)
-            CHECK(emma_malloc(instance, emmai_class_bytes(i) - SPARE) != NULL);
+            CHECK(emma_malloc(instance, emmai_max(emmai_class_bytes(i), SPARE + 1) - SPARE) !=
+                  NULL);
     CHECK_GE(counts[EMMAI_CLASS_COUNT - 1], BLOCKS / 2);
     CHECK_EQ(emma_reset(instance), EMMA_OK);
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++)

@@ -47,6 +47,8 @@ static int run_greedy(lua_State *state)
 int main(void)
 {
     const char *expected = lua_test_need_expected();
+    if (LUA_IS_JIT && CHECKED)
+        test_skip("after a failed allocation LuaJIT itself frees a block of 48 bytes as one of 40");
     emma_options options = lua_test_options();
     options.limit_bytes = LIMIT_BYTES;
     emma *instance = emma_create(&options);
