@@ -118,18 +118,21 @@ enum emma_flags {
  * rest in a build with EMMA_CHECKS=1 (a plain build finds some of it). */
 enum emma_misuse {
     EMMA_MISUSE_FOREIGN,     /* "foreign pointer": not from this instance */
-    EMMA_MISUSE_DOUBLE_FREE, /* "double free": the block is free already */
+    EMMA_MISUSE_DOUBLE_FREE, /* "double free of": the block is free already */
     EMMA_MISUSE_INTERIOR,    /* "interior pointer": inside a live block, not its start */
     EMMA_MISUSE_MISALIGNED,  /* "misaligned pointer": no block can start here */
-    EMMA_MISUSE_WRONG_SIZE,  /* "wrong size": a sized free or realloc of another size */
+    EMMA_MISUSE_WRONG_SIZE,  /* "wrong size of": a sized free or realloc of another size */
     EMMA_MISUSE_OVERRUN,     /* "overrun block": a write past its end (EMMA_CANARIES only) */
-    EMMA_MISUSE_AFTER_FREE   /* "write after free": found where the block was to be handed out */
+    EMMA_MISUSE_AFTER_FREE   /* "write after free of": found where the block was to be handed out */
 };
 
-/* Called on misuse, in place of the default: one line on stderr, "emma: NAME: CRIME", then a trap.
- * `message` is that line without its end, the same for each crime and instance, valid during the
- * call. It returns, and then the offending call does nothing (and returns NULL or 0), or ends the
- * program; it may not longjmp out, nor call into the instance, except emma_get_stats. */
+/* Called on misuse, in place of the default: one line on stderr, then a trap. The line is
+ * "emma: NAME: CRIME 0xADDRESS (PLACE)", as in "double free of 0x7f0c5a20 (48-byte class)". PLACE is
+ * "N-byte class" (a slab of such blocks), "N-byte run", "free chunk", "no block" (emma's own state, or
+ * never used) or "outside the region"; of a wrong size, "N bytes, passed as M".
+ * `message` is that line without its end, valid during the call. The handler returns, and then the
+ * offending call does nothing (and returns NULL or 0), or ends the program; it may not longjmp out,
+ * nor call into the instance, except emma_get_stats. */
 typedef void (*emma_misuse_fn)(void *arg, emma *instance, enum emma_misuse crime,
                                const void *address, const char *message);
 

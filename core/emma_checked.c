@@ -189,7 +189,7 @@ static bool checked_verify(const emma *instance, const void *block, const size_t
              (EMMA_CANARIES && !canaries_intact(instance, block, *bytes, usable)))
         emmai_misuse(instance, EMMA_MISUSE_OVERRUN, block);
     else if (size && *size != *bytes)
-        emmai_misuse(instance, EMMA_MISUSE_WRONG_SIZE, block);
+        emmai_misuse_size(instance, block, *bytes, *size);
     else
         return true;
     return false;

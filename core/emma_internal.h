@@ -174,6 +174,7 @@ static void emmai_checked_forget(const emma *instance, const char *start, size_t
 /* ---- emma_misuse.c ---- */
 
 static void emmai_misuse(const emma *instance, enum emma_misuse crime, const void *address);
+static void emmai_misuse_size(const emma *instance, const void *block, size_t bytes, size_t given);
 static enum emma_misuse emmai_misuse_of_kind(uint8_t kind);
 
 /* ---- emma_walk.c ---- */

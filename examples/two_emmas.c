@@ -13,8 +13,8 @@
  * Expected output:
  *     two copies: yes
  *     the host's block belongs to the host: yes, to the plug-in: no
- *     the plug-in frees a block twice: emma: plug-in: double free
- *     the plug-in frees the host's block: emma: plug-in: foreign pointer
+ *     the plug-in frees a block twice: emma: plug-in: double free of 0x... (112-byte class)
+ *     the plug-in frees the host's block: emma: plug-in: foreign pointer 0x... (outside the region)
  *     the host's block is intact: yes
  *     both states are sound: yes
  */

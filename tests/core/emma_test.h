@@ -617,16 +617,79 @@ static inline void test_in_child(test_child_fn act, void *arg)
     }
 }
 
-/* Runs `act` in a child, which must write exactly `message` to stderr and die of a trap. */
+/* Runs `act` in a child, which must write exactly one line to stderr, `message`, and die of a trap. It
+ * may itself set what that is, in memory from test_share. */
 static inline void test_dies(test_child_fn act, void *arg, const char *message)
 {
     static char text[4096];
     const int status = test_run_child(act, arg, text, sizeof text);
-    if (strcmp(text, message) != 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGILL) {
-        dprintf(STDERR_FILENO, "expected a trap and \"%s\"; got wait status %#x and \"%s\"\n",
+    const size_t length = strlen(message);
+    if (strncmp(text, message, length) != 0 || strcmp(text + length, "\n") != 0 ||
+        !WIFSIGNALED(status) || WTERMSIG(status) != SIGILL) {
+        dprintf(STDERR_FILENO, "expected a trap and \"%s\\n\"; got wait status %#x and \"%s\"\n",
                 message, (unsigned)status, text);
         _exit(1);
     }
+}
+
+/* Zeroed memory that children write to as well. */
+static inline void *test_share(size_t bytes)
+{
+    void *shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(shared != MAP_FAILED);
+    return shared;
+}
+
+/* ---- misuse: what the line is to be ---- */
+
+enum { TEST_PLACE_BYTES = 80, TEST_LINE_BYTES = 256 };
+
+/* The line for a crime of the instance of this name, as the host's handler gets it. */
+static inline void test_misuse_line(char line[TEST_LINE_BYTES], const char *name, const char *crime,
+                                    const void *address, const char *place)
+{
+    snprintf(line, TEST_LINE_BYTES, "emma: %s: %s %#zx (%s)", name, crime, (size_t)address, place);
+}
+
+typedef struct test_place_search {
+    size_t offset;
+    emma_chunk_stats chunk; /* with that offset in it; 0 bytes: none that has memory */
+} test_place_search;
+
+static inline bool test_place_visit(void *arg, const emma_chunk_stats *chunk)
+{
+    test_place_search *search = arg;
+    if (search->offset - chunk->offset_bytes < chunk->bytes)
+        search->chunk = *chunk;
+    return true;
+}
+
+/* What the line says of a place that is, or was, of a block of `block_bytes`, as its class or run has. */
+static inline void test_misuse_place(char place[TEST_PLACE_BYTES], const emma *instance,
+                                     const void *address, size_t block_bytes)
+{
+    const uintptr_t origin = (uintptr_t)instance & ~(uintptr_t)(TEST_PAGE_BYTES - 1);
+    test_place_search search = { (uintptr_t)address - origin, { 0 } };
+    CHECK(emma_owns(instance, (void *)origin) && !emma_owns(instance, (void *)(origin - 1)));
+    CHECK(emma_walk_chunks(instance, test_place_visit, &search));
+    const emma_chunk_stats *chunk = &search.chunk;
+    if (chunk->bytes == 0 || chunk->kind == EMMA_CHUNK_FREE)
+        snprintf(place, TEST_PLACE_BYTES, "free chunk");
+    else if (chunk->kind == EMMA_CHUNK_YOUNG)
+        snprintf(place, TEST_PLACE_BYTES, "%zu-byte class", block_bytes);
+    else
+        snprintf(place, TEST_PLACE_BYTES, "%zu-byte %s", chunk->block_bytes,
+                 chunk->kind == EMMA_CHUNK_RUN ? "run" : "class");
+}
+
+/* Allocates; tells the bytes of the block's class or run, too. */
+static inline void *test_malloc_counted(emma *instance, size_t bytes, size_t *block_bytes)
+{
+    const size_t before = test_stats(instance).live_bytes;
+    void *block = emma_malloc(instance, bytes);
+    CHECK(block != NULL);
+    *block_bytes = test_stats(instance).live_bytes - before;
+    return block;
 }
 
 #endif

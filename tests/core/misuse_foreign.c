@@ -1,5 +1,5 @@
 /* A pointer from outside the instance is found in every build and by every entry that takes one:
- * the constant message and a trap, or the host's handler, after which the call has done nothing. */
+ * the message and a trap, or the host's handler, after which the call has done nothing. */
 #include "emma_test.h"
 
 enum { ENTRIES = 6 };
@@ -16,8 +16,15 @@ static struct {
     const void *address;
     void *arg;
     emma *instance;
-    char message[128];
+    char message[TEST_LINE_BYTES];
 } seen;
+
+static const char *expected_line(const char *name, const void *address)
+{
+    static char line[TEST_LINE_BYTES];
+    test_misuse_line(line, name, "foreign pointer", address, "outside the region");
+    return line;
+}
 
 static uintptr_t enter(const call *c)
 {
@@ -58,7 +65,7 @@ static void expect_handled(call c)
     CHECK_EQ(seen.address, c.address);
     CHECK_EQ(seen.arg, &seen);
     CHECK_EQ(seen.instance, c.instance);
-    CHECK(strcmp(seen.message, "emma: handled: foreign pointer") == 0);
+    CHECK(strcmp(seen.message, expected_line("handled", c.address)) == 0);
     const emma_stats after = test_stats(c.instance);
     CHECK(memcmp(&before, &after, sizeof before) == 0);
     CHECK_EQ(emma_check(c.instance), EMMA_OK);
@@ -93,7 +100,7 @@ int main(void)
             CHECK(foreign[i] != NULL);
             expect_handled((call){ handled, foreign[i], entry });
             call deadly = { dying, foreign[i], entry };
-            test_dies(act, &deadly, "emma: dying: foreign pointer\n");
+            test_dies(act, &deadly, expected_line("dying", foreign[i]));
         }
     }
     free(foreign[3]);

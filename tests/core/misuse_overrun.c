@@ -6,13 +6,14 @@
 enum { VALUES = 256, FAR = 8 };
 
 static unsigned found, others;
+static char expected[TEST_LINE_BYTES];
 
 static void count(void *arg, emma *instance, enum emma_misuse crime, const void *address,
                   const char *message)
 {
     (void)arg, (void)instance, (void)address;
     if (crime == EMMA_MISUSE_OVERRUN) {
-        CHECK(strcmp(message, "emma: unnamed: overrun block") == 0);
+        CHECK(strcmp(message, expected) == 0);
         found++;
     } else {
         others++;
@@ -21,8 +22,11 @@ static void count(void *arg, emma *instance, enum emma_misuse crime, const void 
 
 static void try_overrun(emma *instance, size_t bytes, size_t distance, unsigned value)
 {
-    unsigned char *block = emma_malloc(instance, bytes);
-    CHECK(block != NULL);
+    char place[TEST_PLACE_BYTES];
+    size_t block_bytes;
+    unsigned char *block = test_malloc_counted(instance, bytes, &block_bytes);
+    test_misuse_place(place, instance, block, block_bytes);
+    test_misuse_line(expected, "unnamed", "overrun block", block, place);
     const unsigned char before = block[bytes + distance];
     if (before == value) {
         emma_free(instance, block);

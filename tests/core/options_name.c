@@ -13,7 +13,7 @@ static void keep_message(void *arg, emma *instance, enum emma_misuse crime, cons
 
 static void expect_name(const char *name, const char *expected)
 {
-    char given[256] = "", message[256];
+    char given[256] = "", message[TEST_LINE_BYTES];
     emma_options options = test_options();
     options.misuse_handler = keep_message;
     if (name) {
@@ -26,7 +26,7 @@ static void expect_name(const char *name, const char *expected)
     int outside = 0;
     seen[0] = '\0';
     emma_free(instance, &outside);
-    snprintf(message, sizeof message, "emma: %s: foreign pointer", expected);
+    test_misuse_line(message, expected, "foreign pointer", &outside, "outside the region");
     CHECK(strcmp(seen, message) == 0);
     emma_destroy(instance);
 }

@@ -5,15 +5,20 @@
 enum { BLOCKS = 64, GUARDED_BYTES = 200 };
 
 static size_t reported;
+static const void *misused;
+static size_t true_bytes, passed_bytes;
 
 static void on_misuse(void *arg, emma *instance, enum emma_misuse crime, const void *address,
                       const char *message)
 {
     (void)arg;
     (void)instance;
-    (void)address;
+    char line[TEST_LINE_BYTES], sizes_text[TEST_PLACE_BYTES];
+    snprintf(sizes_text, sizeof sizes_text, "%zu bytes, passed as %zu", true_bytes, passed_bytes);
+    test_misuse_line(line, "host", "wrong size of", misused, sizes_text);
+    CHECK_EQ(address, misused);
     CHECK_EQ(crime, EMMA_MISUSE_WRONG_SIZE);
-    CHECK(strcmp(message, "emma: host: wrong size") == 0);
+    CHECK(strcmp(message, line) == 0);
     reported++;
 }
 
@@ -29,11 +34,19 @@ static bool far_apart(size_t a, size_t b)
     return a > 2 * b + 16 || b > 2 * a + 16;
 }
 
+static void expect(const void *block, size_t bytes, size_t wrong)
+{
+    misused = block;
+    true_bytes = bytes;
+    passed_bytes = wrong;
+}
+
 static void free_wrongly(emma *instance, size_t bytes, size_t wrong)
 {
     const size_t before = reported;
     void *block = emma_lua_alloc(instance, NULL, 7, bytes);
     CHECK(block != NULL);
+    expect(block, bytes, wrong);
     CHECK(emma_lua_alloc(instance, block, wrong, 0) == NULL);
     CHECK_EQ(reported - before, CHECKED);
     if (CHECKED) /* refused, so it is there still */
@@ -48,6 +61,7 @@ static void resize_wrongly(emma *instance, size_t bytes, size_t wrong, size_t ne
     void *block = emma_lua_alloc(instance, NULL, 7, bytes);
     CHECK(block != NULL);
     test_fill(block, bytes, bytes);
+    expect(block, bytes, wrong);
     void *moved = emma_lua_alloc(instance, block, wrong, new_bytes);
     CHECK_EQ(reported - before, CHECKED);
     CHECK_EQ(moved == NULL, CHECKED);

@@ -24,6 +24,13 @@ static void do_usable(void *arg)
     CHECK_EQ(malloc_usable_size(hidden(arg)), 0);
 }
 
+static void expect_found(test_child_fn crime, void *address)
+{
+    char line[TEST_LINE_BYTES];
+    test_misuse_line(line, "malloc", "foreign pointer", address, "outside the region");
+    test_dies(crime, address, line);
+}
+
 int main(void)
 {
     malloc_test_serves();
@@ -31,9 +38,9 @@ int main(void)
     void *mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int on_stack;
     for (size_t i = 0; i < TEST_COUNT(crimes); i++) {
-        test_dies(crimes[i], outside + 16, "emma: malloc: foreign pointer\n");
-        test_dies(crimes[i], mapped, "emma: malloc: foreign pointer\n");
-        test_dies(crimes[i], &on_stack, "emma: malloc: foreign pointer\n");
+        expect_found(crimes[i], outside + 16);
+        expect_found(crimes[i], mapped);
+        expect_found(crimes[i], &on_stack);
     }
     return 0;
 }
