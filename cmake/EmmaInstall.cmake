@@ -29,6 +29,8 @@ install(FILES bindings/lua/emma_lua.c bindings/lua/emma_lua.h ${sandbox_files}
     DESTINATION "${EMMA_INSTALL_DATADIR}/bindings/lua")
 install(FILES bindings/emma_export.c bindings/emma_export.h bindings/emma_export_page.h
     DESTINATION "${EMMA_INSTALL_DATADIR}/bindings")
+file(GLOB gdb_files CONFIGURE_DEPENDS bindings/gdb/*.py)
+install(FILES ${gdb_files} DESTINATION "${EMMA_INSTALL_DATADIR}/bindings/gdb")
 install(FILES cmake/EmmaAddLibrary.cmake DESTINATION "${EMMA_INSTALL_DATADIR}/cmake")
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
@@ -45,7 +47,7 @@ foreach(file IN ITEMS core/emma.h bindings/emma_export.h docs/internals.md examp
         examples/sandbox.c examples/sandbox.lua
         examples/python/measure.py examples/python/pool.py examples/python/sandbox.py examples/lua/showcase.lua
         examples/two_emmas.c docs/guides/embed-lua.md docs/guides/embed-python.md docs/guides/sandbox.md
-        docs/guides/whole-process.md
+        docs/guides/whole-process.md docs/guides/debugging.md
         ${pool_server_files} examples/lua/handler.lua)
     cmake_path(GET file PARENT_PATH folder)
     install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_DOCDIR}/${folder}")

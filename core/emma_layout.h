@@ -66,6 +66,7 @@
 
 /* ---- slabs, runs and chunks ---- */
 
+/* Debuggers' commands know these numbers: bindings/gdb. */
 enum emmai_kind {
     EMMAI_FREE,  /* chunk that belongs to nobody; all zero but for `resident` */
     EMMAI_SLAB,  /* has a free or an uncarved block, or is the head of its ring */

@@ -1,0 +1,336 @@
+"""emma_gdb_instance.py - instances of emma as they lie in memory: chunks, slabs, heaps, lists.
+
+The process may have stopped anywhere, inside emma too: each list ends where it leads to what is no
+block, and no count is taken for more than there can be."""
+import struct
+
+import gdb
+
+from emma_gdb_layout import (ADDRESS_MASK, BODY, CLASS_STEP_BYTES, FREE, FULL, RUN, SLAB, UNIT_BYTES,
+                             YOUNG, YOUNG_BYTES, Record, core_sections, find_layouts, present_pages,
+                             read, read_number, require_memory, writable_ranges)
+
+TWO_WORDS = struct.Struct("<QQ")
+CHUNK_NUMBER_BYTES = 4
+OWNER_SHIFT = 32  # of a heap's owner: the thread's id for the kernel
+
+
+class Heap:
+    """What allocates: a local instance's own, or a thread's of a shared one."""
+
+    def __init__(self, instance, number, address):
+        layout = instance.layout
+        self.layout, self.number, self.address = layout, number, address
+        self.record = Record(layout.heap, address)
+        self.thread = Record(layout.thread_heap, address) if instance.shared else None
+        self.is_inside = self.record["gate"] == 0
+
+    def bin(self, size_class):
+        return self.record.item("bins", size_class)
+
+    def head(self, size_class):
+        return self.record.item("heads", size_class)
+
+    def stash(self, size_class):
+        at = self.layout.thread_heap.offset("stash") + size_class * self.layout.stash.bytes
+        return Record(self.layout.stash, self.address + at)["blocks"]
+
+    def outbox(self):
+        at = self.address + self.layout.thread_heap.offset("outbox")
+        for index in range(self.layout.thread_heap.count("outbox")):
+            yield Record(self.layout.chain, at + index * self.layout.chain.bytes)["first"]
+
+    def text(self):
+        thread = self.thread["owner"] >> OWNER_SHIFT
+        return f"heap {self.number} at {self.address:#x}: " \
+               f"{f'thread {thread}' if thread else 'no thread'}, " \
+               f"{'inside a call' if self.is_inside else 'idle'}"
+
+
+class Slab:
+    """A slab; its number is its chunk's, or negative for a young one."""
+
+    def __init__(self, instance, number):
+        self.instance, self.number = instance, number
+        self.entry = instance.entry(number)
+        self.size_class = self.entry["size_class"]
+        self.block_bytes = instance.layout.class_bytes(self.size_class)
+        self.carved, self.blocks = self.entry["carved"], self.entry["blocks"]
+        if self.is_young():
+            self.address = instance.origin + self.entry["first_unit"] * UNIT_BYTES
+        else:
+            self.address = instance.chunk_start(number)
+
+    def is_young(self):
+        return self.number < 0
+
+    def owner(self):
+        """Number of the heap that it belongs to."""
+        return 0 if self.is_young() else self.instance.owner(self.number)
+
+    def out(self):
+        """As emmai_walk_out: blocks that are neither in its list nor in the bin that it serves."""
+        if self.entry["kind"] == FULL:
+            return self.carved
+        heap = self.instance.heap_of_head(self.entry.address)
+        binned = 0
+        for block in self.instance.walk(heap.bin(self.size_class) if heap else 0):
+            if not 0 <= block - self.address < self.carved * self.block_bytes:
+                break
+            binned += 1
+        return min(max(self.entry["plain_frees"] + 1 - binned, 0), self.carved)
+
+
+class Instance:
+    """An instance, as it was when it was looked for."""
+
+    @classmethod
+    def at(cls, layout, address):
+        """The instance at an address; None where there is none."""
+        try:
+            region_bytes, foreign_max = TWO_WORDS.unpack(read(address + layout.mark, TWO_WORDS.size))
+            if not region_bytes or foreign_max != region_bytes ^ ADDRESS_MASK:
+                return None
+            instance = cls(layout, address)
+        except gdb.MemoryError:
+            return None
+        return instance if instance.is_sound() else None
+
+    def __init__(self, layout, address):
+        self.layout, self.address = layout, address
+        self.page = Record(layout.emma, address)
+        self.control = Record(layout.control, self.page["control"])
+        self.origin = address - layout.head_bytes
+        self.region_bytes = self.page["region_bytes"]
+        self.shared = bool(self.page["shared"])
+        self.name = self.control.text("name")
+        self.is_partial = False  # a list led to memory that cannot be read: a core file may leave some out
+        self._heaps = self._heads = None
+
+    def is_sound(self):
+        """Whether it is one, and not a copy of page 0, such as checkpoints have."""
+        mapping = self.control["mapping"]
+        return (self.origin % self.layout.chunk_bytes == 0
+                and self.page["chunk_count"] << self.layout.chunk_shift == self.region_bytes
+                and mapping <= self.page["page_map"] < self.origin
+                and self.origin + self.region_bytes <= mapping + self.control["mapping_bytes"])
+
+    def text(self):
+        return f'{self.address:#x} "{self.name}"'
+
+    def kind(self):
+        return "shared" if self.shared else "checkpoints" if self.control["checkpoints"] else "local"
+
+    def state(self):
+        """Whether a call is inside."""
+        try:
+            inside = sum(heap.is_inside for heap in self.heaps())
+        except gdb.MemoryError:
+            return "heaps cannot be read"
+        if not inside:
+            return "idle"
+        return f"{inside} of {len(self.heaps())} heaps inside a call" if self.shared else "inside a call"
+
+    def owns(self, address):
+        return 0 <= address - self.origin < self.region_bytes
+
+    # ---- chunks ----
+
+    def chunk_of(self, address):
+        return (address - self.origin) >> self.layout.chunk_shift
+
+    def chunk_start(self, chunk):
+        return self.origin + (chunk << self.layout.chunk_shift)
+
+    def chunks_of(self, run_bytes):
+        return max(-(-run_bytes >> self.layout.chunk_shift), 1)
+
+    def is_accessible(self, chunk):
+        return (chunk < self.control["low_committed"]
+                or self.page["run_zone"] <= chunk < self.control["run_committed"])
+
+    def entry_address(self, number):
+        return self.address - ((number + 1) << self.page["entry_shift"])
+
+    def entry(self, number):
+        return Record(self.layout.slab, self.entry_address(number))
+
+    def entries(self):
+        """The chunks behind the young area that were ever used, with their entries."""
+        first_slab = YOUNG_BYTES >> self.layout.chunk_shift
+        for first, end in ((first_slab, self.page["low_end"]),
+                           (self.page["run_zone"], self.page["run_end"])):
+            if first >= end:
+                continue
+            low = self.entry_address(end - 1)
+            size = self.layout.slab.bytes
+            data = read(low, self.entry_address(first) + size - low)
+            for chunk in range(first, end):
+                at = self.entry_address(chunk) - low
+                yield chunk, Record(self.layout.slab, low + at, data[at:at + size])
+
+    def run_of(self, chunk):
+        """The first chunk of the run that a chunk belongs to; None: of none."""
+        while self.entry(chunk)["kind"] == BODY:
+            chunk -= 1
+        return chunk if self.entry(chunk)["kind"] == RUN else None
+
+    def slabs(self):
+        for index in range(self.page["young_count"]):
+            yield Slab(self, -1 - index)
+        for chunk, entry in self.entries():
+            if entry["size_class"] and entry["kind"] in (SLAB, FULL):
+                yield Slab(self, chunk)
+
+    def runs(self):
+        return ((chunk, entry) for chunk, entry in self.entries() if entry["kind"] == RUN)
+
+    def free_chunks(self):
+        """Free chunks that keep memory, in rows: the first, how many, their pages."""
+        row = None
+        for chunk, entry in self.entries():
+            if entry["kind"] != FREE or not entry["resident"]:
+                continue
+            if row and row[0] + row[1] == chunk:
+                row = (row[0], row[1] + 1, row[2] + entry["resident"])
+                continue
+            if row:
+                yield row
+            row = (chunk, 1, entry["resident"])
+        if row:
+            yield row
+
+    def slab_of(self, address):
+        """The slab that an address lies in; None: in none."""
+        chunk = self.chunk_of(address)
+        entry = self.entry(chunk)
+        if entry["kind"] == YOUNG:
+            number = self.page.item("unit_slab", (address - self.origin) // UNIT_BYTES)
+            return Slab(self, -number) if number else None
+        return Slab(self, chunk) if entry["size_class"] else None
+
+    # ---- heaps ----
+
+    def heaps(self):
+        if self._heaps is None:
+            self._heaps = list(self._find_heaps())
+        return self._heaps
+
+    def _find_heaps(self):
+        if not self.shared:
+            yield Heap(self, 0, self.address + self.layout.emma.offset("heap"))
+            return
+        for number in range(1, self.control["heap_count"] + 1):
+            chunk = read_number(self.page["heap_chunks"] + CHUNK_NUMBER_BYTES * number,
+                                CHUNK_NUMBER_BYTES)
+            if chunk:
+                yield Heap(self, number, self.chunk_start(chunk))
+
+    def heap_of_head(self, entry_address):
+        """The heap in which a slab is the head of its ring; None: in none."""
+        if self._heads is None:
+            classes = range(self.layout.class_count)
+            self._heads = {heap.head(i): heap for heap in self.heaps() for i in classes}
+        return self._heads.get(entry_address)
+
+    def owner(self, chunk):
+        """Number of the heap that a chunk belongs to."""
+        if not self.shared:
+            return 0
+        at = self.page["tags_end"] - (chunk + 1) * self.layout.tag.bytes
+        return Record(self.layout.tag, at)["owner"]
+
+    # ---- lists of free blocks ----
+
+    def walk(self, block):
+        """The blocks of a list."""
+        seen = set()
+        while (self.owns(block) and block not in seen and block % CLASS_STEP_BYTES == 0
+               and self.is_accessible(self.chunk_of(block))):
+            yield block
+            seen.add(block)
+            try:
+                block = read_number(block)
+            except gdb.MemoryError:
+                self.is_partial = True
+                return
+
+    def lists_under_way(self, size_class):
+        """Lists of a shared instance with blocks that others than their slab's owner freed."""
+        for heap in self.heaps():
+            yield f"kept by heap {heap.number}, which freed it", heap.stash(size_class)
+            for first in heap.outbox():
+                yield f"freed by heap {heap.number}, not sent home yet", first
+            yield f"sent home to heap {heap.number}", heap.thread["returned"]
+
+    def state_of(self, block, slab=None):
+        """Whether a block of a slab, or a run, is live; where it is if it is free."""
+        lists = [("by a signal handler, put off", self.page["deferred"])]
+        if slab:
+            lists.append(("in its slab's list", slab.entry["free"]))
+            for heap in self.heaps():
+                of = f" of heap {heap.number}" if self.shared else ""
+                lists.append(("in the bin" + of, heap.bin(slab.size_class)))
+            if self.shared:
+                lists += self.lists_under_way(slab.size_class)
+        for where, first in lists:
+            if block in self.walk(first):
+                return f"free ({where})"
+        return "live, or free (a list leads to memory that cannot be read)" if self.is_partial else "live"
+
+    def count_under_way(self):
+        """Blocks and bytes of a shared instance that are free, but out for their slabs."""
+        blocks = total = 0
+        for first in self._firsts_under_way():
+            for block in self.walk(first):
+                entry = self.entry(self.chunk_of(block))
+                if entry["size_class"]:
+                    blocks += 1
+                    total += self.layout.class_bytes(entry["size_class"])
+        return blocks, total
+
+    def _firsts_under_way(self):
+        for heap in self.heaps():
+            yield heap.thread["returned"]
+            yield from heap.outbox()
+            for size_class in range(1, self.layout.class_count):
+                yield heap.stash(size_class)
+                first = heap.bin(size_class)  # of the head, or it was a stash
+                if self.owns(first) and \
+                        heap.head(size_class) != self.entry_address(self.chunk_of(first)):
+                    yield first
+
+
+def search(layouts, core):
+    """Where instances are, each with its layout: page 0 is at a multiple of a chunk."""
+    for start, end in writable_ranges(core):
+        for layout in layouts:
+            first = -(-start // layout.chunk_bytes) * layout.chunk_bytes
+            for origin in present_pages(first, end, layout.chunk_bytes):
+                if Instance.at(layout, origin + layout.head_bytes):
+                    yield origin + layout.head_bytes, layout
+
+
+# Of the core file that was searched last, as that does not change: what gdb says of it, and what was found.
+last_core = ("", {})
+
+
+def find_instances():
+    """All instances, by address."""
+    global last_core
+    require_memory()
+    core = core_sections()
+    if not core or last_core[0] != core or not last_core[1]:
+        last_core = (core, dict(search(find_layouts(), core)))
+    instances = (Instance.at(layout, address) for address, layout in last_core[1].items())
+    return sorted(filter(None, instances), key=lambda instance: instance.address)
+
+
+def instance_at(address):
+    """The instance at an address; None where there is none."""
+    require_memory()
+    for layout in find_layouts():
+        instance = Instance.at(layout, address)
+        if instance:
+            return instance
+    return None
