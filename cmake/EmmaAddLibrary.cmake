@@ -1,6 +1,7 @@
 # emma_add_library(<target> [STATIC | SHARED | OBJECT] [HIDDEN] [DLOPEN] [LUA] [SANDBOX] [EXPORT]
-#                  [EXCLUDE_FROM_ALL] [PREFIX <identifier>] [CHECKS <bool>] [CANARIES <bool>] [AUDIT <bool>]
-#                  [CHUNK_SHIFT <n>])
+#                  [EXCLUDE_FROM_ALL] [PREFIX <identifier>] [CHECKS <bool>] [HARDENED <bool>]
+#                  [CANARIES <bool>] [ENCODED_LINKS <bool>] [ZERO_ON_FREE <bool>]
+#                  [RANDOM_ORDER <bool>] [GUARD_PAGES <bool>] [AUDIT <bool>] [CHUNK_SHIFT <n>])
 #
 # Makes a library target that is a private copy of emma, with its own prefix and build options:
 #
@@ -25,8 +26,14 @@
 #   PREFIX                  goes before every public symbol; a C identifier, or "" for none
 #   CHECKS                  finds double frees, interior and misaligned pointers and wrong sizes;
 #                           OFF when not given
-#   CANARIES                finds writes past the end of blocks when they are freed; needs CHECKS; OFF
-#                           when not given
+#   HARDENED                CHECKS and all of the following, but for those that are given as OFF; OFF when
+#                           not given
+#   CANARIES                finds writes past the end of blocks when they are freed; needs CHECKS
+#   ENCODED_LINKS           encodes and verifies what links free blocks; needs CHECKS
+#   ZERO_ON_FREE            zeroes what is freed, and finds writes to it when it is handed out again;
+#                           needs CHECKS
+#   RANDOM_ORDER            hands out the blocks of a fresh page in random order
+#   GUARD_PAGES             has memory that is not in use fault (Linux 6.13)
 #   AUDIT                   verifies the allocator's own state as it runs, slowly; OFF when not given
 #   CHUNK_SHIFT             binary logarithm of the chunk's size in bytes, 13 to 16; for emma's own
 #                           tests
@@ -35,18 +42,50 @@
 # package (share/emma): cmake/EmmaAddLibrary.cmake, core/emma.c, bindings/lua/emma_lua.c.
 include_guard(GLOBAL)
 
+set(EMMA_SWITCHES CHECKS HARDENED CANARIES ENCODED_LINKS ZERO_ON_FREE RANDOM_ORDER DELAYED_REUSE GUARD_PAGES AUDIT)
+
+# emma_definitions(<result> <usage> <switch> <bool> ...): the macros of the core's switches that are given.
+function(emma_definitions result usage)
+    set(definitions)
+    while(ARGN)
+        list(POP_FRONT ARGN switch value)
+        string(TOUPPER "${value}" value)
+        if(value MATCHES "^(ON|YES|TRUE|1)$")
+            list(APPEND definitions EMMA_${switch}=1)
+        elseif(value MATCHES "^(OFF|NO|FALSE|0)$")
+            list(APPEND definitions EMMA_${switch}=0)
+        else()
+            message(FATAL_ERROR "${usage}: ${switch} is neither ON nor OFF: ${value}")
+        endif()
+    endwhile()
+    if(EMMA_HARDENED=1 IN_LIST definitions)
+        foreach(switch IN ITEMS CHECKS CANARIES ENCODED_LINKS ZERO_ON_FREE RANDOM_ORDER DELAYED_REUSE GUARD_PAGES)
+            if(NOT definitions MATCHES "EMMA_${switch}=")
+                list(APPEND definitions EMMA_${switch}=1)
+            endif()
+        endforeach()
+    endif()
+    foreach(switch IN ITEMS CANARIES ENCODED_LINKS ZERO_ON_FREE)
+        if(EMMA_${switch}=1 IN_LIST definitions AND NOT EMMA_CHECKS=1 IN_LIST definitions)
+            message(FATAL_ERROR "${usage}: ${switch} needs CHECKS ON")
+        endif()
+    endforeach()
+    set(${result} ${definitions} PARENT_SCOPE)
+endfunction()
+
 function(emma_add_library target)
     set(usage "emma_add_library(${target})")
     cmake_path(GET CMAKE_CURRENT_FUNCTION_LIST_DIR PARENT_PATH root)
     cmake_parse_arguments(PARSE_ARGV 1 arg
         "STATIC;SHARED;OBJECT;HIDDEN;DLOPEN;LUA;SANDBOX;EXPORT;EXCLUDE_FROM_ALL"
-        "PREFIX;CHECKS;CANARIES;AUDIT;CHUNK_SHIFT" "")
+        "PREFIX;CHUNK_SHIFT;${EMMA_SWITCHES}" "")
 
     if(DEFINED arg_UNPARSED_ARGUMENTS)
         list(JOIN arg_UNPARSED_ARGUMENTS " " unknown)
+        list(JOIN EMMA_SWITCHES ", " names)
         message(FATAL_ERROR "${usage}: unknown argument: ${unknown}\n"
             "Known are STATIC, SHARED, OBJECT, HIDDEN, DLOPEN, LUA, SANDBOX, EXPORT, EXCLUDE_FROM_ALL, "
-            "PREFIX <identifier>, CHECKS <bool>, CANARIES <bool>, AUDIT <bool>, CHUNK_SHIFT <n>.")
+            "PREFIX <identifier>, CHUNK_SHIFT <n>, and with <bool> ${names}.")
     endif()
     foreach(keyword IN LISTS arg_KEYWORDS_MISSING_VALUES)
         message(FATAL_ERROR "${usage}: ${keyword} needs a value")
@@ -60,21 +99,13 @@ function(emma_add_library target)
     if(DEFINED arg_CHUNK_SHIFT AND (arg_CHUNK_SHIFT LESS 13 OR arg_CHUNK_SHIFT GREATER 16))
         message(FATAL_ERROR "${usage}: CHUNK_SHIFT is not from 13 to 16: ${arg_CHUNK_SHIFT}")
     endif()
-    foreach(keyword IN ITEMS CHECKS CANARIES AUDIT)
-        set(${keyword} 0)
-        if(DEFINED arg_${keyword})
-            string(TOUPPER "${arg_${keyword}}" value)
-            if(value MATCHES "^(ON|YES|TRUE|1)$")
-                set(${keyword} 1)
-            elseif(NOT value MATCHES "^(OFF|NO|FALSE|0)$")
-                message(FATAL_ERROR "${usage}: ${keyword} is neither ON nor OFF: ${arg_${keyword}}")
-            endif()
+    set(given)
+    foreach(switch IN LISTS EMMA_SWITCHES)
+        if(DEFINED arg_${switch})
+            list(APPEND given ${switch} "${arg_${switch}}")
         endif()
     endforeach()
-
-    if(CANARIES AND NOT CHECKS)
-        message(FATAL_ERROR "${usage}: CANARIES needs CHECKS ON")
-    endif()
+    emma_definitions(definitions "${usage}" ${given})
 
     set(kind)
     foreach(candidate IN ITEMS STATIC SHARED OBJECT)
@@ -118,8 +149,7 @@ function(emma_add_library target)
         target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${root}/bindings/lua>")
     endif()
 
-    target_compile_definitions(${target} PRIVATE
-        EMMA_CHECKS=${CHECKS} EMMA_CANARIES=${CANARIES} EMMA_AUDIT=${AUDIT})
+    target_compile_definitions(${target} PRIVATE ${definitions})
     if(NOT "${arg_PREFIX}" STREQUAL "")
         target_compile_definitions(${target} PUBLIC "EMMA_PREFIX=${arg_PREFIX}")
     endif()

@@ -30,7 +30,7 @@ endif()
 
 # What both have in them.
 emma_add_library(emma_control OBJECT HIDDEN DLOPEN LUA SANDBOX EXCLUDE_FROM_ALL
-    CHECKS ${EMMA_CHECKS} CANARIES ${EMMA_CANARIES} AUDIT ${EMMA_AUDIT})
+    ${core_switches})
 target_sources(emma_control PRIVATE bindings/emma_control.c)
 target_include_directories(emma_control SYSTEM PUBLIC "${LUA_INCLUDE_DIR}")
 target_include_directories(emma_control PUBLIC bindings)

@@ -11,9 +11,10 @@ static inline void *emmai_block_of_class(emma *instance, emmai_heap *heap, unsig
 {
     void *block = heap->bins[size_class];
     if (!block)
-        return emmai_slab_refill(instance, heap, size_class);
-    heap->bins[size_class] = *(void **)block;
-    return block;
+        return emmai_hardened_fresh(instance, emmai_slab_refill(instance, heap, size_class),
+                                    size_class);
+    heap->bins[size_class] = emmai_link_get(instance, block);
+    return emmai_hardened_fresh(instance, block, size_class);
 }
 
 static void *emmai_block_malloc(emma *instance, emmai_heap *heap, size_t bytes)
@@ -69,9 +70,7 @@ static emmai_slab *emmai_block_slab(const emma *instance, const void *block)
 static size_t emmai_block_usable(const emma *instance, const void *block)
 {
     const emmai_slab *slab = emmai_block_slab(instance, block);
-    if (!slab)
-        return 0;
-    return emmai_slab_is_run(slab) ? slab->run_bytes : emmai_class_bytes(slab->size_class);
+    return slab ? emmai_slab_usable(slab) : 0;
 }
 
 /* Enters to look at all blocks; false when the instance is busy. Of a shared instance no thread is
@@ -100,6 +99,8 @@ static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, emmai_heap *heap
 {
     emmai_free_drain(instance, heap);
     void *block = emmai_block_of_class(instance, heap, (unsigned)size_class);
+    if (!block && EMMA_DELAYED_REUSE && emmai_delay_flush(instance, heap))
+        block = emmai_block_of_class(instance, heap, (unsigned)size_class);
     if (!block)
         emmai_block_count_refusal(instance, emmai_class_bytes((unsigned)size_class));
     if (EMMA_AUDIT)
@@ -119,7 +120,8 @@ static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, siz
     void *block = heap->bins[size_class];
     if (EMMAI_UNLIKELY(!block))
         return block_malloc_refill(instance, heap, size_class);
-    heap->bins[size_class] = *(void **)block;
+    heap->bins[size_class] = emmai_link_get(instance, block);
+    block = emmai_hardened_fresh(instance, block, (unsigned)size_class);
     emmai_gate_open_fast(heap, shared);
     return block;
 }
@@ -129,6 +131,8 @@ static EMMAI_ALWAYS_INLINE void *block_malloc_inside(emma *instance, emmai_heap 
 {
     emmai_free_drain(instance, heap);
     void *block = bytes > PTRDIFF_MAX ? NULL : emmai_block_malloc(instance, heap, bytes);
+    if (!block && EMMA_DELAYED_REUSE && emmai_delay_flush(instance, heap))
+        block = emmai_block_malloc(instance, heap, emmai_min(bytes, PTRDIFF_MAX));
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     if (EMMA_AUDIT)

@@ -55,6 +55,10 @@ static bool check_slab(const emma *instance, const emmai_slab *slab, check_sum *
     if (EMMA_CHECKS &&
         !emmai_checked_is_sound(instance, start, slab->carved, block_bytes, marks)) /* I9 */
         return false;
+    for (size_t i = 0; EMMA_ZERO_ON_FREE && i < slab->carved; i++)
+        if (emmai_bits_get(marks, i) &&
+            !emmai_hardened_is_wiped(start + i * block_bytes, block_bytes))
+            return false;
     sum->ring_slabs++;
     size_t out = (size_t)(slab->plain_frees + 1);
     return slab->plain_frees >= EMMAI_NO_BLOCK_OUT && out >= binned && out + listed == slab->carved;
@@ -129,7 +133,8 @@ static bool check_run(const emma *instance, size_t chunk, const emmai_slab *run,
         if (i && !(entry->kind == EMMAI_BODY && !entry->plain_frees) &&
             !(entry->kind == EMMAI_FREE && chunk_is_lost(instance, entry)))
             return false;
-        if (!check_run_chunk(instance, chunk + i, run->run_bytes - (i << EMMA_CHUNK_SHIFT), sum) &&
+        size_t before = emmai_min(i << EMMA_CHUNK_SHIFT, run->run_bytes);
+        if (!check_run_chunk(instance, chunk + i, run->run_bytes - before, sum) &&
             !instance->shared)
             return false;
     }
@@ -258,9 +263,10 @@ static bool check_all(const emma *instance)
 {
     check_sum sum;
     emmai_arch_zero(&sum, sizeof sum);
-    return emmai_checkpoint_is_sound(instance->control) && check_young(instance, &sum) &&
-           check_used(instance, &sum) && check_retained(instance, &sum) &&
-           check_heaps(instance, sum.ring_slabs) && check_footprint(instance, &sum);
+    return emmai_checkpoint_is_sound(instance->control) && emmai_delay_check(instance) &&
+           check_young(instance, &sum) && check_used(instance, &sum) &&
+           check_retained(instance, &sum) && check_heaps(instance, sum.ring_slabs) &&
+           check_footprint(instance, &sum);
 }
 
 /* In audited builds: verifies everything at every n-th change of the region's structure, and stops

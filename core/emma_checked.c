@@ -23,11 +23,15 @@ static EMMAI_ALWAYS_INLINE uint8_t *mark_at(const emma *instance, size_t offset)
     return &instance->block_map[offset >> EMMAI_MARK_SHIFT];
 }
 
+static EMMAI_ALWAYS_INLINE unsigned mark_late(size_t offset)
+{
+    return (offset & EMMAI_CLASS_STEP_BYTES) ? MARK_LATE : 0;
+}
+
 /* What the mark is of a block at this offset that has `spare` bytes more than asked for. */
 static EMMAI_ALWAYS_INLINE unsigned mark_of(size_t offset, size_t spare)
 {
-    unsigned late = (offset & EMMAI_CLASS_STEP_BYTES) ? MARK_LATE : 0;
-    return late | (1 + (unsigned)emmai_min(spare, MARK_SPARES));
+    return mark_late(offset) | (1 + (unsigned)emmai_min(spare, MARK_SPARES));
 }
 
 /* Marks a block; false when the caller has it already: what was written to a free block led there. */
@@ -62,34 +66,60 @@ static size_t *size_word(const void *block, size_t usable)
     return (size_t *)(uintptr_t)((const char *)block + usable) - 1;
 }
 
-/* Canary bytes of a block: those from `bytes` on that hold nothing else. */
-static size_t canary_end(size_t bytes, size_t usable)
+/* Bytes that were asked for of a block with this mark. */
+static size_t mark_bytes(unsigned mark, const void *block, size_t usable)
 {
-    return usable - bytes >= MARK_SPARES ? usable - sizeof(size_t) : usable;
+    size_t spare = (mark & ~MARK_LATE) - 1;
+    return spare < MARK_SPARES ? usable - spare : *size_word(block, usable);
 }
 
-static unsigned char canary_byte(const emma *instance, size_t at)
+/* What a block's bytes that were not asked for are filled with, word by word. */
+static uint64_t canary_of(const emma *instance, const void *block)
 {
-    return (unsigned char)(instance->control->canary >> (at % sizeof(uint64_t) * 8));
+    return instance->control->canary ^ (uintptr_t)block;
+}
+
+/* The word of a block that byte `bytes` is in; *mask: of that word what is from there on. */
+static uint64_t *canary_first(const void *block, size_t bytes, uint64_t *mask)
+{
+    *mask = ~(uint64_t)0 << (bytes % sizeof(uint64_t) * 8);
+    return (uint64_t *)(uintptr_t)block + bytes / sizeof(uint64_t);
+}
+
+/* Where the canaries end: the size is behind them if the mark cannot tell it. */
+static uint64_t *canary_end(const void *block, size_t bytes, size_t usable)
+{
+    size_t *last = size_word(block, usable);
+    return usable - bytes >= MARK_SPARES ? last : last + 1;
 }
 
 static void canaries_fill(const emma *instance, void *block, size_t bytes, size_t usable)
 {
-    for (size_t i = bytes; i < canary_end(bytes, usable); i++) {
-        ((unsigned char *)block)[i] = canary_byte(instance, i);
+    uint64_t mask;
+    uint64_t canary = canary_of(instance, block);
+    uint64_t *word = canary_first(block, bytes, &mask);
+    uint64_t *end = canary_end(block, bytes, usable);
+    *word = (*word & ~mask) | (canary & mask);
+    while (++word < end) {
+        *word = canary;
         EMMAI_FENCE_LOOP();
     }
 }
 
 static bool canaries_intact(const emma *instance, const void *block, size_t bytes, size_t usable)
 {
-    for (size_t i = bytes; i < canary_end(bytes, usable); i++)
-        if (((const unsigned char *)block)[i] != canary_byte(instance, i))
-            return false;
-    return true;
+    uint64_t mask;
+    uint64_t canary = canary_of(instance, block);
+    const uint64_t *word = canary_first(block, bytes, &mask);
+    const uint64_t *end = canary_end(block, bytes, usable);
+    bool intact = !((*word ^ canary) & mask);
+    while (intact && ++word < end)
+        intact = *word == canary;
+    return intact;
 }
 
-/* Bytes to ask for where the caller asks for `bytes`. */
+/* Bytes to ask for where the caller asks for `bytes`: one more at least; rising with them, so that a
+ * shrink asks for no more than there is; and a multiple of 16, so that alignments stay. */
 static EMMAI_ALWAYS_INLINE size_t emmai_checked_bytes(size_t bytes)
 {
     if (!EMMA_CANARIES || bytes > PTRDIFF_MAX)
@@ -99,15 +129,6 @@ static EMMAI_ALWAYS_INLINE size_t emmai_checked_bytes(size_t bytes)
 
 /* ---- out ---- */
 
-/* Reports that a block would be handed out that is no free one. */
-static EMMAI_NOINLINE void *checked_misled(const emma *instance, const void *block)
-{
-    bool nested = emmai_outside_begin(instance);
-    emmai_misuse(instance, EMMA_MISUSE_AFTER_FREE, block);
-    emmai_outside_end(instance, nested);
-    return NULL;
-}
-
 /* Marks a block that is handed out for `bytes`; NULL, reported as misuse, when it is no free one. */
 static EMMAI_NOINLINE void *emmai_checked_out(const emma *instance, void *block, size_t bytes)
 {
@@ -116,7 +137,7 @@ static EMMAI_NOINLINE void *emmai_checked_out(const emma *instance, void *block,
     size_t offset = emmai_offset(instance, block);
     size_t usable = emmai_block_usable(instance, block);
     if (!mark_put(instance, offset, mark_of(offset, usable - bytes)))
-        return checked_misled(instance, block);
+        return emmai_hardened_misled(instance, block);
     if (usable - bytes >= MARK_SPARES)
         *size_word(block, usable) = bytes;
     if (EMMA_CANARIES)
@@ -130,16 +151,18 @@ static EMMAI_ALWAYS_INLINE void *emmai_checked_out_fit(const emma *instance, voi
 {
     if (!EMMA_CHECKS || !block)
         return block;
-    size_t last = bytes - 1;
-    if (EMMA_CANARIES || EMMAI_UNLIKELY(last >= EMMAI_SMALL_MAX_BYTES))
+    size_t last = emmai_checked_bytes(bytes) - 1;
+    if (EMMAI_UNLIKELY(last >= EMMAI_SMALL_MAX_BYTES))
         return emmai_checked_out(instance, block, bytes);
     unsigned size_class = instance->heap.class_map[last / EMMAI_CLASS_STEP_BYTES];
     size_t offset = emmai_offset(instance, block);
-    size_t spare = emmai_class_bytes(size_class) - bytes;
-    if (EMMAI_UNLIKELY(spare >= MARK_SPARES))
+    size_t usable = emmai_class_bytes(size_class);
+    if (EMMAI_UNLIKELY(usable - bytes >= MARK_SPARES))
         return emmai_checked_out(instance, block, bytes);
-    if (!mark_put(instance, offset, mark_of(offset, spare)))
-        return checked_misled(instance, block);
+    if (!mark_put(instance, offset, mark_of(offset, usable - bytes)))
+        return emmai_hardened_misled(instance, block);
+    if (EMMA_CANARIES)
+        canaries_fill(instance, block, bytes, usable);
     return block;
 }
 
@@ -172,21 +195,21 @@ static bool checked_boundary(const emma *instance, const emmai_slab *slab, const
 }
 
 /* Verifies that the caller has this block, of *size bytes if size is given; reports misuse and
- * returns false otherwise. Tells its mark, and how many bytes were asked for. */
+ * returns false otherwise. Tells its mark, how many bytes were asked for, and how many it has. */
 static bool checked_verify(const emma *instance, const void *block, const size_t *size,
-                           unsigned *mark, size_t *bytes)
+                           unsigned *mark, size_t *bytes, size_t *usable_bytes)
 {
     const emmai_slab *slab = emmai_block_slab(instance, block);
     if (!slab || !checked_boundary(instance, slab, block))
         return false;
     *mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
-    size_t usable = emmai_block_usable(instance, block);
-    size_t spare = (*mark & ~MARK_LATE) - 1;
-    *bytes = spare < MARK_SPARES ? usable - spare : *size_word(block, usable);
-    if (!*mark || mark_of((uintptr_t)block, spare) != *mark)
+    size_t usable = *usable_bytes = emmai_slab_usable(slab);
+    if (!*mark || (*mark & MARK_LATE) != mark_late((uintptr_t)block)) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
-    else if (*bytes > usable ||
-             (EMMA_CANARIES && !canaries_intact(instance, block, *bytes, usable)))
+        return false; /* whose memory may be gone */
+    }
+    *bytes = mark_bytes(*mark, block, usable);
+    if (*bytes > usable || (EMMA_CANARIES && !canaries_intact(instance, block, *bytes, usable)))
         emmai_misuse(instance, EMMA_MISUSE_OVERRUN, block);
     else if (size && *size != *bytes)
         emmai_misuse_size(instance, block, *bytes, *size);
@@ -196,16 +219,16 @@ static bool checked_verify(const emma *instance, const void *block, const size_t
 }
 
 /* Verifies a block that the caller hands in, of *size bytes if size is given, and takes its mark; false,
- * reported as misuse, when the caller has no such block. Tells how many bytes were asked for. Nothing
+ * reported as misuse, when the caller has no such block. Tells how many bytes were asked for, and it has. Nothing
  * is verified while emma_reset is at work: what handlers free then was freed already. */
 static EMMAI_NOINLINE bool emmai_checked_in(const emma *instance, const void *block,
-                                            const size_t *size, size_t *bytes)
+                                            const size_t *size, size_t *bytes, size_t *usable)
 {
     if (instance->control->resetting)
         return false;
     bool nested = emmai_outside_begin(instance);
     unsigned mark;
-    bool valid = checked_verify(instance, block, size, &mark, bytes);
+    bool valid = checked_verify(instance, block, size, &mark, bytes, usable);
     if (valid && !mark_take(instance, emmai_offset(instance, block), mark)) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         valid = false;
@@ -220,7 +243,7 @@ static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, cons
                                                       size_t bytes)
 {
     ptrdiff_t beyond = emmai_beyond(instance, block);
-    if (EMMA_CANARIES || EMMAI_UNLIKELY(instance->shared) ||
+    if (EMMA_CANARIES || EMMA_ZERO_ON_FREE || EMMAI_UNLIKELY(instance->shared) ||
         EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return false;
     const emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, false);
@@ -235,8 +258,8 @@ static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, cons
 static size_t emmai_checked_usable(const emma *instance, const void *block)
 {
     unsigned mark;
-    size_t bytes;
-    return checked_verify(instance, block, NULL, &mark, &bytes) ? bytes : 0;
+    size_t bytes, usable;
+    return checked_verify(instance, block, NULL, &mark, &bytes, &usable) ? bytes : 0;
 }
 
 /* ---- whole slabs ---- */
@@ -246,8 +269,8 @@ EMMAI_LOOKS_AT_OTHERS static bool emmai_checked_is_live(const emma *instance, co
                                                         size_t usable, size_t *bytes)
 {
     unsigned mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
-    size_t spare = (mark & ~MARK_LATE) - 1;
-    *bytes = spare < MARK_SPARES ? usable - spare : *size_word(block, usable);
+    if (mark)
+        *bytes = mark_bytes(mark, block, usable);
     return mark;
 }
 

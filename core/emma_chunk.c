@@ -28,7 +28,9 @@ static bool extent_grow(emma *instance, uint32_t *committed, size_t first, size_
         return true;
     char *start = emmai_chunk_start(instance, from);
     size_t least = end - from;
-    size_t step = emmai_max(EMMAI_COMMIT_STEP_BYTES >> EMMA_CHUNK_SHIFT, (from - first) / 4);
+    size_t ahead =
+        EMMA_GUARD_PAGES ? 0 : (from - first) / 4; /* without access it is guarded, too */
+    size_t step = emmai_max(EMMAI_COMMIT_STEP_BYTES >> EMMA_CHUNK_SHIFT, ahead);
     step = emmai_min(emmai_max(step, least), bound - from);
     if (!emmai_os_commit(start, step << EMMA_CHUNK_SHIFT)) {
         step = least;
@@ -253,6 +255,8 @@ static size_t emmai_chunk_take_slab(emma *instance)
         if (!retained) /* what becomes free in the zone of runs does not lower it */
             emmai_sync_replace(&instance->low_hint, &hint,
                                (uint32_t)emmai_min(chunk + 1, instance->run_zone));
+        if (!chunk_resident(instance, chunk)) /* else the others are guards still */
+            emmai_guard_chunk(instance, chunk, 0);
         return chunk;
     }
 }
@@ -286,9 +290,10 @@ static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignmen
         size_t chunk = roomy ? emmai_place_roomy(instance, count) : none;
         result = run_use(instance, chunk, count, bytes);
         if (result == CHUNK_REFUSED) {
-            chunk = alignment == EMMAI_CHUNK_BYTES ? emmai_place_retained(instance, count) : 0;
+            bool near = alignment == EMMAI_CHUNK_BYTES && !EMMA_DELAYED_REUSE;
+            chunk = near ? emmai_place_retained(instance, count) : 0;
             if (!chunk)
-                chunk = emmai_place_fit(instance, instance->run_zone, count, alignment);
+                chunk = emmai_place_run(instance, count, alignment);
             result = run_use(instance, chunk, count, bytes);
         }
         if (result == CHUNK_REFUSED) {
@@ -365,6 +370,10 @@ static bool emmai_chunk_account(emma *instance, size_t chunk, size_t pages)
     size_t squeezed = before - entry->resident; /* out of this very chunk, to make room */
     if (EMMAI_UNLIKELY(squeezed) && !emmai_footprint_take(instance, squeezed)) {
         emmai_footprint_give(instance, pages - before);
+        return false;
+    }
+    if (!emmai_guard_lift(instance, chunk, entry->resident, pages - entry->resident)) {
+        emmai_footprint_give(instance, pages - entry->resident);
         return false;
     }
     emmai_chunk_set_resident(entry, pages);

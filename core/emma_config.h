@@ -8,16 +8,46 @@
 
 #include "emma.h"
 
+/* 1: all that follows and makes misuse fail, unless it is switched off by itself. */
+#ifndef EMMA_HARDENED
+#define EMMA_HARDENED 0
+#endif
+
 /* 1: a map tells which blocks the caller has, and of what size; each call that is given a block
  * looks it up. */
 #ifndef EMMA_CHECKS
-#define EMMA_CHECKS 0
+#define EMMA_CHECKS EMMA_HARDENED
 #endif
 
 /* 1: behind what was asked for, each block has at least a byte that is verified when it comes back.
  * Needs EMMA_CHECKS. */
 #ifndef EMMA_CANARIES
-#define EMMA_CANARIES 0
+#define EMMA_CANARIES EMMA_HARDENED
+#endif
+
+/* 1: what links free blocks is encoded, and verified when it is followed. Needs EMMA_CHECKS. */
+#ifndef EMMA_ENCODED_LINKS
+#define EMMA_ENCODED_LINKS EMMA_HARDENED
+#endif
+
+/* 1: what is freed is zeroed, and still so when it is handed out again. Needs EMMA_CHECKS. */
+#ifndef EMMA_ZERO_ON_FREE
+#define EMMA_ZERO_ON_FREE EMMA_HARDENED
+#endif
+
+/* 1: the blocks of a page are handed out in an order that nobody knows. */
+#ifndef EMMA_RANDOM_ORDER
+#define EMMA_RANDOM_ORDER EMMA_HARDENED
+#endif
+
+/* 1: a freed block stays unused for a while, and then some. */
+#ifndef EMMA_DELAYED_REUSE
+#define EMMA_DELAYED_REUSE EMMA_HARDENED
+#endif
+
+/* 1: memory that is not in use, and what lies around slabs and large blocks, faults when it is touched. */
+#ifndef EMMA_GUARD_PAGES
+#define EMMA_GUARD_PAGES EMMA_HARDENED
 #endif
 
 /* 1: internal assertions, and emma_check at every 64th change of the region's structure (slow). */
@@ -63,6 +93,14 @@
 
 _Static_assert(EMMA_TLS == 0 || EMMA_TLS == 1, "EMMA_TLS is 0 or 1");
 _Static_assert(EMMA_CHECKS == 0 || EMMA_CHECKS == 1, "EMMA_CHECKS is 0 or 1");
+_Static_assert(EMMA_ENCODED_LINKS == 0 || EMMA_ENCODED_LINKS == 1, "EMMA_ENCODED_LINKS is 0 or 1");
+_Static_assert(EMMA_CHECKS || !EMMA_ENCODED_LINKS, "EMMA_ENCODED_LINKS needs EMMA_CHECKS");
+_Static_assert(EMMA_ZERO_ON_FREE == 0 || EMMA_ZERO_ON_FREE == 1, "EMMA_ZERO_ON_FREE is 0 or 1");
+_Static_assert(EMMA_RANDOM_ORDER == 0 || EMMA_RANDOM_ORDER == 1, "EMMA_RANDOM_ORDER is 0 or 1");
+_Static_assert(EMMA_GUARD_PAGES == 0 || EMMA_GUARD_PAGES == 1, "EMMA_GUARD_PAGES is 0 or 1");
+_Static_assert(EMMA_DELAYED_REUSE == 0 || EMMA_DELAYED_REUSE == 1, "EMMA_DELAYED_REUSE is 0 or 1");
+_Static_assert(EMMA_CHECKS || !EMMA_DELAYED_REUSE, "EMMA_DELAYED_REUSE needs EMMA_CHECKS");
+_Static_assert(EMMA_CHECKS || !EMMA_ZERO_ON_FREE, "EMMA_ZERO_ON_FREE needs EMMA_CHECKS");
 _Static_assert(EMMA_CANARIES == 0 || EMMA_CANARIES == 1, "EMMA_CANARIES is 0 or 1");
 _Static_assert(EMMA_CHECKS || !EMMA_CANARIES, "EMMA_CANARIES needs EMMA_CHECKS");
 _Static_assert(EMMA_AUDIT == 0 || EMMA_AUDIT == 1, "EMMA_AUDIT is 0 or 1");
@@ -77,6 +115,8 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 #define EMMAI_PAGE_BYTES  ((size_t)1 << EMMAI_PAGE_SHIFT)
 #define EMMAI_CHUNK_BYTES ((size_t)1 << EMMA_CHUNK_SHIFT)
 #define EMMAI_CHUNK_PAGES (EMMAI_CHUNK_BYTES >> EMMAI_PAGE_SHIFT)
+/* Behind the blocks of a chunk, and each run. */
+#define EMMAI_GUARD_BYTES (EMMA_GUARD_PAGES * EMMAI_PAGE_BYTES)
 
 /* What one page table of the kernel spans, and so the alignment that keeps a small instance under
  * one. */

@@ -60,7 +60,15 @@ static inline void emmai_free_block(emma *instance, emmai_heap *heap, void *bloc
     else if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         free_unplain(instance, heap, slab, block);
     else
-        emmai_slab_push(slab, block);
+        emmai_slab_push(instance, slab, block);
+}
+
+/* Frees a block of the caller's, or one that was kept in its place. */
+static inline void emmai_free_late(emma *instance, emmai_heap *heap, void *block)
+{
+    block = emmai_delay(instance, heap, block);
+    if (!EMMA_DELAYED_REUSE || block)
+        emmai_free_block(instance, heap, block);
 }
 
 /* ---- re-entry: a free from a signal handler is put off ---- */
@@ -76,7 +84,7 @@ static EMMAI_NOINLINE void free_defer(emma *instance, void *block)
         return;
     void *first = __atomic_load_n(&instance->deferred, __ATOMIC_RELAXED);
     do
-        *(void **)block = first;
+        emmai_link_set(instance, block, first);
     while (!__atomic_compare_exchange_n(&instance->deferred, &first, block, true, __ATOMIC_RELEASE,
                                         __ATOMIC_RELAXED));
 }
@@ -85,8 +93,10 @@ static EMMAI_NOINLINE void free_drain_deferred(emma *instance, emmai_heap *heap)
 {
     void *block = __atomic_exchange_n(&instance->deferred, NULL, __ATOMIC_ACQUIRE);
     while (block) {
-        void *next = *(void **)block;
-        emmai_free_block(instance, heap, block);
+        void *next = emmai_link_get(instance, block);
+        if (EMMA_DELAYED_REUSE)
+            *(void **)block = NULL;
+        emmai_free_late(instance, heap, block);
         block = next;
     }
 }
@@ -126,7 +136,7 @@ static EMMAI_ALWAYS_INLINE void *free_push(emma *instance, emmai_heap *heap, emm
     emmai_gate_close_fast(heap, shared);
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         return free_event(instance, heap, slab, block);
-    emmai_slab_push(slab, block);
+    emmai_slab_push(instance, slab, block);
     emmai_gate_open_fast(heap, shared);
     return NULL;
 }
@@ -158,7 +168,7 @@ static EMMAI_NOINLINE void *free_gated(emma *instance, void *block)
             free_defer(instance, block);
         return emmai_arch_null();
     }
-    emmai_free_block(instance, heap, block);
+    emmai_free_late(instance, heap, block);
     emmai_leave(heap);
     return emmai_arch_null();
 }
@@ -196,7 +206,7 @@ static EMMAI_NOINLINE void *free_away(emma *instance, emmai_slab *slab, void *bl
  * heap if that owns the slab and is not what this call interrupted. */
 static EMMAI_NOINLINE void *free_slow(emma *instance, void *block)
 {
-    if (!instance->shared)
+    if (EMMA_DELAYED_REUSE || !instance->shared)
         return free_gated(instance, block);
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
@@ -215,7 +225,7 @@ static EMMAI_NOINLINE void *free_slow(emma *instance, void *block)
 
 static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, void *block)
 {
-    if (EMMAI_UNLIKELY(heap->gate == 0))
+    if (EMMA_DELAYED_REUSE || EMMAI_UNLIKELY(heap->gate == 0))
         return free_slow(instance, block);
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
@@ -226,10 +236,11 @@ static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, voi
 /* Frees what may be no block of the caller's. */
 static EMMAI_NOINLINE void *free_checked(emma *instance, void *block, const size_t *size)
 {
-    size_t bytes;
-    if (emmai_checked_in(instance, block, size, &bytes))
-        free_fast(instance, &instance->heap, block);
-    return emmai_arch_null();
+    size_t bytes, usable;
+    if (!emmai_checked_in(instance, block, size, &bytes, &usable))
+        return emmai_arch_null();
+    emmai_hardened_wipe(block, usable);
+    return free_fast(instance, &instance->heap, block);
 }
 
 static EMMAI_NOINLINE void *free_checked_sized(emma *instance, void *block, size_t bytes)

@@ -28,7 +28,7 @@ static bool huge_fits(const emma *instance, size_t chunk)
 /* Whether huge pages are worth a try just now; an image is of small ones. */
 static bool huge_is_due(emmai_control *control)
 {
-    if (control->checkpoints)
+    if (control->checkpoints || control->guards)
         return false;
     uint16_t pause = emmai_sync_get(&control->huge_pause);
     if (!pause)

@@ -77,7 +77,7 @@ typedef struct instance_geometry {
     size_t page_map_bytes;
     size_t first_most;     /* copies that the first checkpoint may have; 0: none is possible */
     size_t first_bytes;    /* for it, before all else */
-    size_t front_bytes;    /* that, and a page for the fork word or the control page */
+    size_t front_bytes;    /* that, a guard, and a page for the fork word or the control page */
     size_t heaps_bytes;    /* of the shared instance's tables of heaps, and tags */
     size_t metadata_bytes; /* before the origin: all that and the entries, whole chunks */
     size_t mapping_bytes;
@@ -104,7 +104,8 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, unsigned 
         checkpoints ? emmai_round_up(EMMAI_LEVEL_HEAD_BYTES(out->first_most), EMMAI_PAGE_BYTES) +
                           (out->first_most << EMMAI_PAGE_SHIFT)
                     : 0;
-    out->front_bytes = out->first_bytes + (shared || checkpoints ? EMMAI_PAGE_BYTES : 0);
+    out->front_bytes =
+        EMMAI_GUARD_BYTES + out->first_bytes + (shared || checkpoints ? EMMAI_PAGE_BYTES : 0);
     out->metadata_bytes =
         emmai_round_up(out->front_bytes + out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
     out->mapping_bytes =
@@ -149,6 +150,8 @@ static void heap_clear(emmai_heap *heap)
         heap->heads[i] = (emmai_slab *)(uintptr_t)&emmai_no_slab;
     emmai_arch_zero(heap->bins, sizeof heap->bins);
     emmai_arch_zero(heap->slab_count, sizeof heap->slab_count);
+    if (EMMA_DELAYED_REUSE)
+        emmai_arch_zero(heap->delayed, sizeof heap->delayed);
 }
 
 /* An open heap without slabs, in zeroed memory. */
@@ -156,6 +159,8 @@ static void emmai_heap_init(const emma *instance, emmai_heap *heap)
 {
     emmai_arch_copy(heap->class_map, emmai_class_map[instance->align8], sizeof heap->class_map);
     heap_clear(heap);
+    if (EMMA_RANDOM_ORDER || EMMA_DELAYED_REUSE)
+        heap->random = emmai_os_random(heap) | 1;
     heap->gate = EMMAI_GATE_OPEN;
 }
 
@@ -223,16 +228,17 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     char *front = origin - geometry->metadata_bytes;
     instance->page_map = (uint64_t *)(void *)(front + geometry->front_bytes);
     emmai_control *control = instance->control =
-        geometry->first_most ? (emmai_control *)(void *)(front + geometry->first_bytes)
-                             : &instance->local;
+        geometry->first_most
+            ? (emmai_control *)(void *)(front + EMMAI_GUARD_BYTES + geometry->first_bytes)
+            : &instance->local;
     control_init(control, options);
-    if (geometry->front_bytes) {
+    if (geometry->first_most || (options->flags & EMMA_SHARED)) {
         control->footprint_pages++;
         control->metadata_pages++;
     }
     if (geometry->first_most) {
         control->checkpoints = (emmai_checkpoints *)(void *)(control + 1);
-        control->checkpoints->first = (emmai_level *)(void *)front;
+        control->checkpoints->first = (emmai_level *)(void *)(front + EMMAI_GUARD_BYTES);
         control->checkpoints->first_most = geometry->first_most;
     }
     control->mapping = mapping;
@@ -248,6 +254,7 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     size_t zone = emmai_max(geometry->chunk_count / 2, control->low_committed);
     instance->run_zone = (uint32_t)zone;
     control->run_committed = control->run_covered = instance->run_end = instance->run_zone;
+    instance->run_next = instance->run_zone;
     control->low_covered = EMMAI_YOUNG_CHUNKS;
     instance->low_end = EMMAI_YOUNG_CHUNKS;
     instance->align8 = (options->flags & EMMA_ALIGN8) != 0;
@@ -263,8 +270,8 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     emmai_slab_of_id(instance, 0)->resident = 1;
     control->footprint_pages += emmai_metadata_count_marks(instance, 0, EMMAI_YOUNG_CHUNKS);
     control->peak_pages = control->footprint_pages;
-    if (EMMA_CANARIES)
-        control->canary = emmai_os_random(mapping);
+    emmai_hardened_begin(instance);
+    emmai_guard_begin(instance);
     return instance;
 }
 

@@ -3,8 +3,10 @@
 #ifndef EMMA_INTERNAL_H
 #define EMMA_INTERNAL_H
 
+#include "emma_internal_checked.h"
 #include "emma_internal_checkpoint.h"
 #include "emma_layout_shared.h"
+#include "emma_link.h"
 
 /* ---- emma_class.c ---- */
 
@@ -19,6 +21,8 @@ static void *emmai_os_memory(size_t bytes);
 static void emmai_os_release(void *start, size_t bytes);
 static bool emmai_os_commit(void *start, size_t bytes);
 static bool emmai_os_purge(void *start, size_t bytes);
+static bool emmai_os_guard(void *start, size_t bytes);
+static bool emmai_os_unguard(void *start, size_t bytes);
 static bool emmai_os_small_pages(void *start, size_t bytes);
 static void emmai_os_huge_pages(void *start, size_t bytes);
 static void emmai_os_populate(void *start, size_t bytes);
@@ -57,6 +61,7 @@ static size_t emmai_place_next_used(const emma *instance, size_t chunk);
 static size_t emmai_place_next_kept(const emma *instance, size_t chunk);
 static size_t emmai_place_next_free(const emma *instance, size_t chunk);
 static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, size_t alignment);
+static size_t emmai_place_run(emma *instance, size_t count, size_t alignment);
 static size_t emmai_place_retained(const emma *instance, size_t count);
 static size_t emmai_place_roomy(const emma *instance, size_t count);
 
@@ -96,6 +101,7 @@ static size_t emmai_metadata_purge_marks(emma *instance, size_t first, size_t la
 
 static size_t emmai_chunk_purge(emma *instance, size_t pages);
 static size_t emmai_chunk_squeeze(emma *instance);
+static void emmai_chunk_discard(emma *instance, size_t chunk, size_t count);
 static void emmai_chunk_cut(emma *instance, size_t chunk, size_t bytes);
 
 /* ---- emma_huge.c ---- */
@@ -115,10 +121,11 @@ static emmai_slab *emmai_young_find(const emma *instance, size_t offset);
 
 static inline void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned size_class);
 static void emmai_slab_event(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block);
-static inline void emmai_slab_push(emmai_slab *slab, void *block);
+static inline void emmai_slab_push(const emma *instance, emmai_slab *slab, void *block);
 static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block);
 static void emmai_slab_shed(emma *instance, emmai_heap *heap);
 static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned size_class);
+static inline size_t emmai_slab_usable(const emmai_slab *slab);
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab);
 static bool emmai_slab_has_out(const emmai_slab *slab);
 static char *emmai_slab_address(const emma *instance, const emmai_slab *slab);
@@ -148,28 +155,13 @@ static void emmai_block_count_refusal(emma *instance, size_t bytes);
 /* ---- emma_free.c ---- */
 
 static inline void emmai_free_block(emma *instance, emmai_heap *heap, void *block);
+static inline void emmai_free_late(emma *instance, emmai_heap *heap, void *block);
 static inline void emmai_free_drain(emma *instance, emmai_heap *heap);
 
 /* ---- emma_realloc.c ---- */
 
 static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, size_t bytes);
 static void *emmai_realloc_fast(emma *instance, void *block, size_t old_bytes, size_t last);
-
-/* ---- emma_checked.c ---- */
-
-static inline size_t emmai_checked_bytes(size_t bytes);
-static void *emmai_checked_out(const emma *instance, void *block, size_t bytes);
-static inline void *emmai_checked_out_fit(const emma *instance, void *block, size_t bytes);
-static void emmai_checked_zero(void *block, size_t bytes);
-static bool emmai_checked_in(const emma *instance, const void *block, const size_t *size,
-                             size_t *bytes);
-static inline bool emmai_checked_in_fast(const emma *instance, const void *block, size_t bytes);
-static size_t emmai_checked_usable(const emma *instance, const void *block);
-static bool emmai_checked_is_live(const emma *instance, const void *block, size_t usable,
-                                  size_t *bytes);
-static bool emmai_checked_is_sound(const emma *instance, const char *start, size_t count,
-                                   size_t block_bytes, const uint64_t *marks);
-static void emmai_checked_forget(const emma *instance, const char *start, size_t bytes);
 
 /* ---- emma_misuse.c ---- */
 
@@ -180,6 +172,7 @@ static enum emma_misuse emmai_misuse_of_kind(uint8_t kind);
 /* ---- emma_walk.c ---- */
 
 static size_t emmai_walk_out(const emma *instance, const emmai_slab *slab);
+static size_t emmai_walk_live(const emma *instance, const emmai_slab *slab);
 static const void *emmai_walk_bin(const emma *instance, const emmai_slab *slab);
 static bool emmai_walk_mark_free(const emma *instance, const emmai_slab *slab, uint64_t *marks,
                                  size_t *listed, size_t *binned);
@@ -259,7 +252,7 @@ static void emmai_held_shed_all(emma *instance);
 static inline void emmai_stash_free(const emma *instance, emmai_heap *heap, unsigned size_class,
                                     void *block);
 static void *emmai_stash_refill(const emma *instance, emmai_heap *heap, unsigned size_class);
-static void *emmai_stash_take(emmai_heap *heap, unsigned size_class);
+static void *emmai_stash_take(const emma *instance, emmai_heap *heap, unsigned size_class);
 static void emmai_stash_give_back(const emma *instance, emmai_heap *heap);
 static bool emmai_stash_is_bin(const emma *instance, const emmai_heap *heap, unsigned size_class);
 static unsigned emmai_stash_next_class(uint64_t *classes);

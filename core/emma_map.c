@@ -5,7 +5,7 @@ EMMAI_LOOKS_AT_OTHERS static void map_add_slab(const emma *instance, const emmai
                                                emma_chunk_stats *out)
 {
     const size_t carved = *(const volatile uint16_t *)&slab->carved; /* once: it may change */
-    size_t live = emmai_min(emmai_walk_out(instance, slab), carved);
+    size_t live = emmai_min(emmai_walk_live(instance, slab), carved);
     out->live_blocks += live;
     out->free_blocks += carved - live;
     out->live_bytes += live * emmai_class_bytes(slab->size_class);

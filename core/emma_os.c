@@ -26,6 +26,8 @@
 #define ADVICE_NOHUGEPAGE               15
 #define ADVICE_WIPEONFORK               18
 #define ADVICE_POPULATE_WRITE           23
+#define ADVICE_GUARD_INSTALL            102
+#define ADVICE_GUARD_REMOVE             103
 #define NO_SUCH_THREAD                  3
 #define PRCTL_SET_VMA                   0x53564d41
 #define PRCTL_SET_VMA_ANON_NAME         0
@@ -83,6 +85,18 @@ static bool emmai_os_commit(void *start, size_t bytes)
 static bool emmai_os_purge(void *start, size_t bytes)
 {
     return os_advise(start, bytes, ADVICE_DONTNEED) == 0;
+}
+
+/* Gives pages back, and has every touch of them fault until emmai_os_unguard. False when the kernel kept them:
+ * before Linux 6.13, or where memory is locked. */
+static bool emmai_os_guard(void *start, size_t bytes)
+{
+    return os_advise(start, bytes, ADVICE_GUARD_INSTALL) == 0;
+}
+
+static bool emmai_os_unguard(void *start, size_t bytes)
+{
+    return os_advise(start, bytes, ADVICE_GUARD_REMOVE) == 0;
 }
 
 /* Keeps the kernel from putting a huge page where emma counts small ones (the hard limit). False when it kept

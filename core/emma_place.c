@@ -57,6 +57,23 @@ static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, s
     }
 }
 
+/* How far the place of the next run moves on, before it begins anew at the zone's start. */
+#define NEXT_CHUNKS ((64 * EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
+
+/* The first fit in the zone of runs; where reuse is to be late, behind the last one that was found. */
+static size_t emmai_place_run(emma *instance, size_t count, size_t alignment)
+{
+    if (!EMMA_DELAYED_REUSE)
+        return emmai_place_fit(instance, instance->run_zone, count, alignment);
+    size_t next = emmai_sync_get(&instance->run_next);
+    size_t chunk = emmai_place_fit(instance, next, count, alignment);
+    if (chunk + count > instance->run_zone + NEXT_CHUNKS)
+        chunk = emmai_place_fit(instance, instance->run_zone, count, alignment);
+    if (chunk < instance->chunk_count)
+        emmai_sync_set(&instance->run_next, (uint32_t)(chunk + count));
+    return chunk;
+}
+
 /* ---- what keeps memory ---- */
 
 /* The first of `count` chunks in a row from `start` to `end` that are free and keep memory; `end`

@@ -31,7 +31,7 @@ static size_t purge_owned(emma *instance, size_t first, size_t last)
 {
     size_t tail = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)last));
     size_t bytes = ((last - first) << EMMA_CHUNK_SHIFT) + (tail << EMMAI_PAGE_SHIFT);
-    if (!emmai_os_purge(emmai_chunk_start(instance, first), bytes))
+    if (!emmai_guard_purge(instance, emmai_chunk_start(instance, first), bytes))
         return 0;
     size_t pages = 0;
     for (size_t i = first; i <= last; i++) {
@@ -88,6 +88,21 @@ static size_t emmai_chunk_purge(emma *instance, size_t pages)
     return purge_count(instance, done + marks);
 }
 
+/* Gives back what chunks have that become free; where the kernel refuses, they keep it. */
+static void emmai_chunk_discard(emma *instance, size_t chunk, size_t count)
+{
+    if (!count ||
+        !emmai_guard_purge(instance, emmai_chunk_start(instance, chunk), count << EMMA_CHUNK_SHIFT))
+        return;
+    size_t pages = 0;
+    for (size_t i = chunk; i < chunk + count; i++) {
+        emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)i);
+        pages += emmai_chunk_resident(entry);
+        emmai_chunk_set_resident(entry, 0);
+    }
+    purge_count(instance, pages + emmai_metadata_purge_marks(instance, chunk, chunk + count - 1));
+}
+
 /* ---- squeezing ---- */
 
 /* Bytes of its last chunk that a slab or run needs; *count is how many chunks it has. */
@@ -97,7 +112,8 @@ static size_t squeeze_needed(const emmai_slab *entry, size_t *count)
     if (entry->kind != EMMAI_RUN)
         return entry->carved * emmai_class_bytes(entry->size_class);
     *count = emmai_run_chunks(entry);
-    return entry->run_bytes - ((*count - 1) << EMMA_CHUNK_SHIFT);
+    size_t before = (*count - 1) << EMMA_CHUNK_SHIFT;
+    return entry->run_bytes > before ? entry->run_bytes - before : 0;
 }
 
 /* Gives back the pages of a chunk in use behind the first `bytes`; returns how many. */
@@ -109,7 +125,7 @@ static size_t squeeze_chunk(const emma *instance, size_t chunk, size_t bytes)
         return 0;
     size_t pages = emmai_chunk_resident(entry) - needed;
     char *start = emmai_chunk_start(instance, chunk) + (needed << EMMAI_PAGE_SHIFT);
-    if (!emmai_os_purge(start, pages << EMMAI_PAGE_SHIFT))
+    if (!emmai_guard_purge(instance, start, pages << EMMAI_PAGE_SHIFT))
         return 0;
     emmai_chunk_set_resident(entry, needed);
     return pages;

@@ -11,7 +11,10 @@ static void *realloc_move(emma *instance, emmai_heap *heap, emmai_slab *slab, vo
 {
     emmai_arch_copy(target, block, kept);
     emmai_sync_add(&instance->control->moved_bytes, (uint64_t)kept);
-    if (emmai_slab_is_run(slab))
+    emmai_hardened_wipe(block, emmai_slab_usable(slab));
+    if (EMMA_DELAYED_REUSE)
+        emmai_free_late(instance, heap, block);
+    else if (emmai_slab_is_run(slab))
         emmai_run_free(instance, heap, slab);
     else if (emmai_slab_owner(instance, slab) == heap->number)
         emmai_slab_free(instance, heap, slab, block);
@@ -26,7 +29,7 @@ static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, 
     if (!slab || bytes > PTRDIFF_MAX)
         return NULL;
     bool is_run = emmai_slab_is_run(slab);
-    size_t usable = is_run ? slab->run_bytes : emmai_class_bytes(slab->size_class);
+    size_t usable = emmai_slab_usable(slab);
     void *target;
     if (bytes > EMMAI_SLAB_MAX_BYTES) {
         if (is_run && bytes <= instance->region_bytes && emmai_run_resize(instance, slab, bytes))
@@ -62,6 +65,8 @@ static void *realloc_inside(emma *instance, emmai_heap *heap, void *block, size_
 {
     emmai_free_drain(instance, heap);
     void *target = emmai_block_realloc(instance, heap, block, bytes);
+    if (!target && EMMA_DELAYED_REUSE && emmai_delay_flush(instance, heap))
+        target = emmai_block_realloc(instance, heap, block, bytes);
     if (EMMA_AUDIT)
         emmai_check_audit(instance);
     emmai_leave(heap);
@@ -101,7 +106,7 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
 {
     emmai_heap *heap = &instance->heap;
     size_t old_last = old_bytes - 1;
-    if ((last | old_last) >= heap->gate)
+    if (EMMA_DELAYED_REUSE || EMMA_ZERO_ON_FREE || (last | old_last) >= heap->gate)
         return realloc_slow(instance, block, last + 1);
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if ((size_t)beyond <= instance->foreign_max)
@@ -118,13 +123,13 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
     void *target = heap->bins[new_class];
     if (EMMAI_UNLIKELY(!target))
         return realloc_refill(instance, heap, block, last + 1);
-    heap->bins[new_class] = *(void **)target;
+    heap->bins[new_class] = emmai_link_get(instance, target);
     size_t kept = (emmai_min(old_step, step) + 1) * EMMAI_CLASS_STEP_BYTES;
     emmai_arch_copy_short(target, block, kept);
     emmai_sync_count(&instance->control->moved_bytes, kept);
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         return realloc_event(instance, heap, slab, block, target);
-    emmai_slab_push(slab, block);
+    emmai_slab_push(instance, slab, block);
     emmai_gate_open_fast(heap, false);
     return target;
 }
@@ -135,8 +140,8 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
 static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, const size_t *size,
                                             size_t bytes)
 {
-    size_t old_bytes;
-    if (!emmai_checked_in(instance, block, size, &old_bytes))
+    size_t old_bytes, usable;
+    if (!emmai_checked_in(instance, block, size, &old_bytes, &usable))
         return NULL;
     void *target = realloc_slow(instance, block, emmai_checked_bytes(bytes));
     if (!target)

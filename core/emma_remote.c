@@ -27,7 +27,7 @@ static void chain_send(const emma *instance, const emmai_chain *chain)
     }
     void *before = emmai_sync_get(&heap->returned);
     do
-        *(void **)chain->last = before;
+        emmai_link_set(instance, chain->last, before);
     while (!__atomic_compare_exchange_n(&heap->returned, &before, chain->first, true,
                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
@@ -53,7 +53,7 @@ static void chain_add(const emma *instance, emmai_chain *chains, void *block)
         chain->owner = owner;
         chain->last = block;
     }
-    *(void **)block = chain->first;
+    emmai_link_set(instance, block, chain->first);
     chain->first = block;
 }
 
@@ -74,7 +74,7 @@ static void emmai_remote_send(const emma *instance, emmai_heap *heap, unsigned s
     emmai_thread_heap *owner = emmai_thread_heap_of(heap);
     size_t limit_pages = emmai_footprint_limit_pages(instance->control);
     while (block) {
-        void *next = *(void **)block;
+        void *next = emmai_link_get(instance, block);
         chain_add(instance, owner->outbox, block);
         owner->outbox_bytes += emmai_class_bytes(size_class);
         block = next;
@@ -102,7 +102,7 @@ static void emmai_remote_drain(emma *instance, emmai_heap *heap)
         return;
     void *block = __atomic_exchange_n(returned, NULL, __ATOMIC_ACQUIRE);
     while (block) {
-        void *next = *(void **)block;
+        void *next = emmai_link_get(instance, block);
         emmai_slab *slab = emmai_slab_of_offset(instance, emmai_offset(instance, block));
         if (EMMAI_UNLIKELY(!emmai_slab_has_out(slab))) {
             emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
@@ -174,7 +174,7 @@ EMMAI_LOOKS_AT_OTHERS static void visit_list(const emma *instance, const void *b
     while (block && *left && (size_class = remote_class(instance, block))) {
         visit(instance, block, size_class, arg);
         --*left;
-        block = *(void *const *)block;
+        block = emmai_link_peek(instance, block);
     }
 }
 

@@ -14,8 +14,8 @@ static size_t emmai_run_chunks(const emmai_slab *run)
 /* Pages of the i-th chunk of a run that its first `bytes` need. */
 static size_t run_chunk_pages(size_t bytes, size_t i)
 {
-    size_t rest = emmai_min(bytes - (i << EMMA_CHUNK_SHIFT), EMMAI_CHUNK_BYTES);
-    return emmai_pages_of(rest);
+    size_t before = i << EMMA_CHUNK_SHIFT;
+    return bytes > before ? emmai_pages_of(emmai_min(bytes - before, EMMAI_CHUNK_BYTES)) : 0;
 }
 
 /* Pages that a run of `bytes` at chunk `run` needs and that are not in use, of the chunks from
@@ -45,11 +45,11 @@ static void run_note_pages(const emma *instance, size_t run, size_t bytes, size_
  * image's (C2). */
 static void run_zero(const emma *instance, size_t run, size_t bytes)
 {
-    bool has_image = emmai_image_exists(instance);
+    bool all = emmai_image_exists(instance) || EMMA_ZERO_ON_FREE;
     for (size_t i = 0; i < emmai_chunks_of(bytes); i++) {
         size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(run + i)));
         size_t wanted = run_chunk_pages(bytes, i);
-        size_t dirty = has_image ? wanted : emmai_min(resident, wanted);
+        size_t dirty = all ? wanted : emmai_min(resident, wanted);
         emmai_arch_zero(emmai_chunk_start(instance, run + i), dirty << EMMAI_PAGE_SHIFT);
     }
 }
@@ -67,6 +67,16 @@ static size_t run_take_held(emma *instance, emmai_heap *heap, size_t bytes)
     return chunk;
 }
 
+/* Makes what the last chunk has behind a run of `bytes` guards, unless it counts. */
+static void run_guard(const emma *instance, size_t run, size_t bytes)
+{
+    size_t last = emmai_chunks_of(bytes) - 1;
+    size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(run + last)));
+    size_t pages = emmai_max(run_chunk_pages(bytes, last), resident);
+    if (pages < EMMAI_CHUNK_PAGES)
+        emmai_guard_chunk(instance, run + last, pages);
+}
+
 /* Allocates a large block at a multiple of `alignment`; NULL when the region, the limit or the
  * kernel refuses. */
 static void *emmai_run_malloc(emma *instance, emmai_heap *heap, size_t bytes, size_t alignment,
@@ -77,14 +87,20 @@ static void *emmai_run_malloc(emma *instance, emmai_heap *heap, size_t bytes, si
     bytes = emmai_round_up(emmai_max(bytes, 1), EMMAI_CLASS_STEP_BYTES);
     alignment = emmai_max(alignment, EMMAI_CHUNK_BYTES);
     bool roomy = flags & EMMAI_RUN_ROOM;
-    bool may_be_held = instance->shared && bytes <= EMMAI_CHUNK_BYTES && !roomy;
+    bool may_be_held = instance->shared && bytes <= EMMAI_SLAB_BYTES && !roomy;
     size_t chunk =
         may_be_held && alignment == EMMAI_CHUNK_BYTES ? run_take_held(instance, heap, bytes) : 0;
     if (!chunk)
         chunk = emmai_chunk_take_run(instance, bytes, alignment, roomy);
     if (!chunk)
         return NULL;
-    if (flags & EMMAI_RUN_ZERO)
+    if (!emmai_guard_lift(instance, chunk, 0, emmai_pages_of(bytes))) {
+        emmai_footprint_give(instance, emmai_run_missing(instance, chunk, bytes, chunk));
+        emmai_chunk_release(instance, chunk, emmai_chunks_of(bytes));
+        return NULL;
+    }
+    run_guard(instance, chunk, bytes);
+    if (flags & EMMAI_RUN_ZERO || EMMA_ZERO_ON_FREE)
         run_zero(instance, chunk, bytes);
     run_note_pages(instance, chunk, bytes, chunk);
     emmai_huge_try(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk), 0);
@@ -97,6 +113,8 @@ static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run)
     size_t chunk = (size_t)emmai_id_of_slab(instance, run);
     size_t count = emmai_run_chunks(run);
     emmai_huge_withdraw(instance, run);
+    if (emmai_guard_exists(instance))
+        emmai_chunk_discard(instance, chunk, count);
     if (instance->shared && heap && count == 1)
         emmai_held_give(instance, heap, chunk);
     else
@@ -112,11 +130,32 @@ static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes
     size_t more = chunk + emmai_chunks_of(bytes) - end;
     if (!emmai_chunk_extend(instance, end, more, chunk, bytes))
         return false;
+    size_t present = emmai_pages_of(old_bytes);
+    if (!emmai_guard_lift(instance, chunk, present, emmai_pages_of(bytes) - present)) {
+        emmai_footprint_give(instance, emmai_run_missing(instance, chunk, bytes, end - 1));
+        emmai_chunk_release(instance, end, more);
+        return false;
+    }
     run->run_bytes = bytes;
     run_note_pages(instance, chunk, bytes, end - 1);
+    run_guard(instance, chunk, bytes);
     if (more)
         emmai_huge_try(instance, run, old_bytes);
     return true;
+}
+
+/* Gives back what the last chunks of a run have behind its `bytes`. */
+static void run_purge_rest(emma *instance, size_t run, size_t bytes)
+{
+    for (size_t i = bytes >> EMMA_CHUNK_SHIFT; i < emmai_chunks_of(bytes); i++)
+        emmai_chunk_cut(instance, run + i, run_chunk_pages(bytes, i) << EMMAI_PAGE_SHIFT);
+}
+
+/* Zeroes the rest of the page that a run of `bytes` ends on. */
+static void run_wipe_rest(const emma *instance, size_t run, size_t bytes)
+{
+    char *start = emmai_chunk_start(instance, run);
+    emmai_arch_zero(start + bytes, emmai_round_up(bytes, EMMAI_PAGE_BYTES) - bytes);
 }
 
 static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
@@ -124,6 +163,12 @@ static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t byt
     size_t old_count = emmai_run_chunks(run);
     size_t new_count = emmai_chunks_of(bytes);
     emmai_huge_shrink(instance, run, bytes);
+    if (EMMA_ZERO_ON_FREE)
+        run_wipe_rest(instance, chunk, bytes);
+    if (emmai_guard_exists(instance)) {
+        emmai_chunk_discard(instance, chunk + new_count, old_count - new_count);
+        run_purge_rest(instance, chunk, bytes);
+    }
     if (new_count < old_count)
         emmai_chunk_release(instance, chunk + new_count, old_count - new_count);
 }

@@ -9,12 +9,18 @@
 /* Much is free where it is this part of the footprint. */
 #define SLAB_FREE_PART 4
 
+/* Bytes of a block of a slab or run. */
+static inline size_t emmai_slab_usable(const emmai_slab *slab)
+{
+    return emmai_slab_is_run(slab) ? slab->run_bytes : emmai_class_bytes(slab->size_class);
+}
+
 /* Blocks that fit into a slab. */
 static size_t emmai_slab_blocks(const emma *instance, const emmai_slab *slab)
 {
     size_t space = emmai_slab_is_young(instance, slab)
                        ? (size_t)slab->unit_count << EMMAI_UNIT_SHIFT
-                       : EMMAI_CHUNK_BYTES;
+                       : EMMAI_SLAB_BYTES;
     return space / emmai_class_bytes(slab->size_class);
 }
 
@@ -81,7 +87,8 @@ static bool slab_account(emma *instance, const emmai_heap *heap, const emmai_sla
     if (pages <= present)
         return true;
     size_t ahead = emmai_min(heap->slab_count[slab->size_class], EMMAI_POPULATE_MAX_PAGES);
-    size_t batch = emmai_min(emmai_max(pages, present + ahead), EMMAI_CHUNK_PAGES);
+    size_t batch =
+        emmai_min(emmai_max(pages, present + ahead), EMMAI_SLAB_BYTES >> EMMAI_PAGE_SHIFT);
     if (batch == pages || !emmai_chunk_account(instance, chunk, batch))
         return emmai_chunk_account(instance, chunk, pages);
     emmai_os_populate(emmai_chunk_start(instance, chunk) + (present << EMMAI_PAGE_SHIFT),
@@ -89,32 +96,34 @@ static bool slab_account(emma *instance, const emmai_heap *heap, const emmai_sla
     return true;
 }
 
-static inline char *link_next(char *block, size_t block_bytes)
+static inline char *link_next(const emma *instance, char *block, size_t block_bytes)
 {
     char *next = block + block_bytes;
-    *(void **)(void *)block = next;
+    emmai_link_set(instance, block, next);
     return next;
 }
 
-static inline char *link_next_4(char *block, size_t block_bytes)
+static inline char *link_next_4(const emma *instance, char *block, size_t block_bytes)
 {
-    block = link_next(link_next(block, block_bytes), block_bytes);
-    return link_next(link_next(block, block_bytes), block_bytes);
+    block = link_next(instance, link_next(instance, block, block_bytes), block_bytes);
+    return link_next(instance, link_next(instance, block, block_bytes), block_bytes);
 }
 
-/* Links `count` blocks from `block` on into a list in address order. */
-static void slab_link(char *block, size_t count, size_t block_bytes)
+/* Links `count` blocks from `block` on into a list in address order; returns the first. */
+static void *slab_link(const emma *instance, char *block, size_t count, size_t block_bytes)
 {
+    void *first = block;
     for (; count > 8; count -= 8)
-        block = link_next_4(link_next_4(block, block_bytes), block_bytes);
+        block = link_next_4(instance, link_next_4(instance, block, block_bytes), block_bytes);
     for (; count > 1; count--)
-        block = link_next(block, block_bytes);
-    *(void **)(void *)block = NULL;
+        block = link_next(instance, block, block_bytes);
+    emmai_link_set(instance, block, NULL);
+    return first;
 }
 
 /* Carves the blocks that end on the next page with room for one, of a slab that is not all carved, onto its
  * empty free list; false when there is no memory. */
-static bool slab_carve(emma *instance, const emmai_heap *heap, emmai_slab *slab)
+static bool slab_carve(emma *instance, emmai_heap *heap, emmai_slab *slab)
 {
     size_t block_bytes = emmai_class_bytes(slab->size_class);
     size_t left = (size_t)slab->blocks - slab->carved;
@@ -124,8 +133,11 @@ static bool slab_carve(emma *instance, const emmai_heap *heap, emmai_slab *slab)
     if (!slab_account(instance, heap, slab, start + count * block_bytes))
         return false;
     char *first = emmai_slab_address(instance, slab) + start;
-    slab_link(first, count, block_bytes);
-    slab->free = first;
+    if (EMMA_ZERO_ON_FREE)
+        emmai_arch_zero(first, count * block_bytes);
+    slab->free = EMMA_RANDOM_ORDER
+                     ? emmai_hardened_shuffle(instance, heap, first, count, block_bytes)
+                     : slab_link(instance, first, count, block_bytes);
     slab->carved = (uint16_t)(slab->carved + count);
     return true;
 }
@@ -169,8 +181,9 @@ static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size
 /* Whether the heap is so large that speed matters more than what a page for each class takes. */
 static bool slab_has_outgrown_young(const emma *instance)
 {
-    return instance->shared || emmai_sync_get(&instance->control->footprint_pages) >
-                                   EMMAI_YOUNG_LEAVE_BYTES >> EMMAI_PAGE_SHIFT;
+    return instance->shared || EMMA_GUARD_PAGES ||
+           emmai_sync_get(&instance->control->footprint_pages) > EMMAI_YOUNG_LEAVE_BYTES >>
+               EMMAI_PAGE_SHIFT;
 }
 
 static emmai_slab *slab_open(emma *instance, emmai_heap *heap, unsigned size_class)
@@ -197,10 +210,10 @@ static void slab_close(emma *instance, emmai_heap *heap, emmai_slab *slab)
 }
 
 /* Moves the head's free list, of at least one block, into the bin and pops a block. */
-static inline void *slab_serve(emmai_heap *heap, emmai_slab *slab)
+static inline void *slab_serve(const emma *instance, emmai_heap *heap, emmai_slab *slab)
 {
     void *block = slab->free;
-    heap->bins[slab->size_class] = *(void **)block;
+    heap->bins[slab->size_class] = emmai_link_get(instance, block);
     slab->free = NULL;
     slab->plain_frees = (int32_t)slab->carved - 1;
     return block;
@@ -229,7 +242,7 @@ static EMMAI_NOINLINE void *slab_refill(emma *instance, emmai_heap *heap, unsign
         emmai_slab *slab = heap->heads[size_class];
         bool is_carved = slab->carved == slab->blocks;
         if (slab->free || (!is_carved && slab_carve(instance, heap, slab)))
-            return slab_serve(heap, slab);
+            return slab_serve(instance, heap, slab);
         if (slab == &emmai_no_slab) {
             slab = slab_open(instance, heap, size_class);
             if (!slab)
@@ -255,16 +268,16 @@ static inline void *emmai_slab_refill(emma *instance, emmai_heap *heap, unsigned
         return block;
     emmai_slab *head = heap->heads[size_class];
     if (head->free && (instance->shared || !emmai_slab_is_young(instance, head)))
-        return slab_serve(heap, head);
+        return slab_serve(instance, heap, head);
     block = slab_refill(instance, heap, size_class);
-    return block || !instance->shared ? block : emmai_stash_take(heap, size_class);
+    return block || !instance->shared ? block : emmai_stash_take(instance, heap, size_class);
 }
 
 /* ---- frees that are more than a push ---- */
 
-static inline void emmai_slab_push(emmai_slab *slab, void *block)
+static inline void emmai_slab_push(const emma *instance, emmai_slab *slab, void *block)
 {
-    *(void **)block = slab->free;
+    emmai_link_set(instance, block, slab->free);
     slab->free = block;
 }
 
@@ -274,7 +287,7 @@ static inline void emmai_slab_free(emma *instance, emmai_heap *heap, emmai_slab 
     if (EMMAI_UNLIKELY(--slab->plain_frees < 0))
         emmai_slab_event(instance, heap, slab, block);
     else
-        emmai_slab_push(slab, block);
+        emmai_slab_push(instance, slab, block);
 }
 
 /* Frees a block of a slab or young slab whose `plain_frees` has just become negative: a FULL slab
@@ -291,19 +304,19 @@ static void emmai_slab_event(emma *instance, emmai_heap *heap, emmai_slab *slab,
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         return;
     }
-    emmai_slab_push(slab, block);
+    emmai_slab_push(instance, slab, block);
     if (slab->plain_frees == EMMAI_NO_BLOCK_OUT && heap->heads[slab->size_class] != slab)
         slab_close(instance, heap, slab);
 }
 
 /* Gives the head the blocks of its bin back. */
-static void slab_take_back(emmai_heap *heap, emmai_slab *head)
+static void slab_take_back(const emma *instance, emmai_heap *heap, emmai_slab *head)
 {
     void **bin = &heap->bins[head->size_class];
     while (*bin) {
         void *block = *bin;
-        *bin = *(void **)block;
-        emmai_slab_push(head, block);
+        *bin = emmai_link_get(instance, block);
+        emmai_slab_push(instance, head, block);
         head->plain_frees--;
     }
 }
@@ -338,13 +351,14 @@ static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned si
     }
     if (*head_of == slab)
         return;
-    slab_take_back(heap, *head_of);
+    slab_take_back(instance, heap, *head_of);
     *head_of = slab;
 }
 
 /* Gives the chunks of empty slabs back, the heads' too, and what else the heap need not keep. */
 static void emmai_slab_shed(emma *instance, emmai_heap *heap)
 {
+    emmai_delay_flush(instance, heap);
     if (instance->shared)
         emmai_stash_give_back(instance, heap);
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {

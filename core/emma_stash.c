@@ -77,14 +77,20 @@ static void *stash_empty(emmai_stash *stash)
 
 /* Cuts a list behind its first *count blocks, 0 or more, and returns the rest. The list of a stash is shorter
  * than counted where a block in it was freed once more, by its slab's owner; *count then is what it has. */
-static void *list_cut(void **list, size_t *count)
+static void *list_cut(const emma *instance, void **list, size_t *count)
 {
-    size_t kept = 0;
-    for (; kept < *count && *list; kept++)
-        list = *list;
-    *count = kept;
+    void *last = NULL;
     void *rest = *list;
-    *list = NULL;
+    size_t kept = 0;
+    for (; kept < *count && rest; kept++) {
+        last = rest;
+        rest = emmai_link_get(instance, rest);
+    }
+    *count = kept;
+    if (last)
+        emmai_link_set(instance, last, NULL);
+    else
+        *list = NULL;
     return rest;
 }
 
@@ -95,7 +101,7 @@ static EMMAI_NOINLINE void stash_make_room(const emma *instance, emmai_heap *hea
     emmai_stash *stash = &emmai_thread_heap_of(heap)->stash[size_class];
     size_t old_size = stash->size;
     size_t kept = STASH_KEPT(old_size);
-    void *rest = list_cut(&stash->blocks, &kept);
+    void *rest = list_cut(instance, &stash->blocks, &kept);
     size_t most = stash_most(instance, size_class);
     stash_resize(stash, stash_doubled(size_class, old_size, most), kept);
     stash->was_full = true;
@@ -110,18 +116,18 @@ static inline void emmai_stash_free(const emma *instance, emmai_heap *heap, unsi
     emmai_stash *stash = &emmai_thread_heap_of(heap)->stash[size_class];
     if (EMMAI_UNLIKELY(!stash->room))
         stash_make_room(instance, heap, size_class);
-    *(void **)block = stash->blocks;
+    emmai_link_set(instance, block, stash->blocks);
     __atomic_signal_fence(__ATOMIC_SEQ_CST); /* the list is whole wherever the thread stops */
     stash->blocks = block;
     stash->room--;
 }
 
 /* Makes the class's stash its bin, which is empty, and pops a block; NULL when there is none. */
-static void *emmai_stash_take(emmai_heap *heap, unsigned size_class)
+static void *emmai_stash_take(const emma *instance, emmai_heap *heap, unsigned size_class)
 {
     void *block = stash_empty(&emmai_thread_heap_of(heap)->stash[size_class]);
     if (block)
-        heap->bins[size_class] = *(void **)block;
+        heap->bins[size_class] = emmai_link_get(instance, block);
     return block;
 }
 
@@ -140,7 +146,7 @@ static void *emmai_stash_refill(const emma *instance, emmai_heap *heap, unsigned
         size_t most = stash_grown(instance, size_class);
         if (was_full) /* room follows when it is taken */
             stash->size = (uint16_t)stash_doubled(size_class, size, most);
-        return emmai_stash_take(heap, size_class);
+        return emmai_stash_take(instance, heap, size_class);
     }
     if (!was_full && count < STASH_FEW(size) && size / 2 >= stash_first(size_class))
         stash_resize(stash, size / 2, count);

@@ -18,7 +18,7 @@ EMMAI_LOOKS_AT_OTHERS static void sum_slab(const emma *instance, const emmai_sla
                                            stats_sum *sum)
 {
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    size_t live = emmai_walk_out(instance, slab);
+    size_t live = emmai_walk_live(instance, slab);
     sum->slabs++;
     sum->live_blocks += live;
     sum->live_bytes += live * block_bytes;

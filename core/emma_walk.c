@@ -28,7 +28,7 @@ EMMAI_LOOKS_AT_OTHERS static size_t walk_list_length(const emma *instance, const
         if (at >= end || at % EMMAI_CLASS_STEP_BYTES) /* of a block that was just handed out */
             break;
         length++;
-        block = *(void *const *)block;
+        block = emmai_link_peek(instance, block);
     }
     return length;
 }
@@ -44,6 +44,13 @@ EMMAI_LOOKS_AT_OTHERS static size_t emmai_walk_out(const emma *instance, const e
     return out - emmai_min(out, walk_list_length(instance, slab, emmai_walk_bin(instance, slab)));
 }
 
+/* The same without those that a heap keeps though they were freed. */
+static size_t emmai_walk_live(const emma *instance, const emmai_slab *slab)
+{
+    size_t out = emmai_walk_out(instance, slab);
+    return out - emmai_min(out, emmai_delay_count(instance, slab));
+}
+
 #define WALK_MAX_BLOCKS (EMMAI_CHUNK_BYTES / EMMAI_CLASS_STEP_BYTES)
 
 /* Marks the blocks of a list as free; false when one is no block of the slab or marked already
@@ -54,7 +61,7 @@ static bool mark_list(const emma *instance, const emmai_slab *slab, const void *
     *count = 0;
     const char *start = emmai_slab_address(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
-    for (const void *block = list; block; block = *(void *const *)block) {
+    for (const void *block = list; block; block = emmai_link_peek(instance, block)) {
         size_t offset = (size_t)((const char *)block - start);
         size_t index = offset / block_bytes;
         if (index >= slab->carved || offset % block_bytes || emmai_bits_get(marks, index))

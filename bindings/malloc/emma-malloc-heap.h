@@ -90,7 +90,7 @@ static EMMAI_ALWAYS_INLINE void *heap_allocate(emmai_heap *heap, size_t bytes,
     void *block = heap->bins[size_class];
     if (MALLOC_UNLIKELY(!block))
         return refill(heap, size_class);
-    heap->bins[size_class] = *(void **)block;
+    heap->bins[size_class] = emmai_link_get(emmai_thread_heap_of(heap)->instance, block);
     emmai_gate_open_fast(heap, true);
     return block;
 }

@@ -1,4 +1,4 @@
-/* test: plain checks canaries tiny */
+/* test: +canaries +hardened */
 /* emma_aligned_alloc: every power of two up to 1 GiB in an instance with the default reservation,
  * no other alignment, and NULL without a trace for what cannot be. */
 #include "emma_test.h"

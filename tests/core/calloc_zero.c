@@ -1,4 +1,4 @@
-/* test: plain checks canaries tiny */
+/* test: +canaries +zeros +hardened */
 /* emma_calloc gives zeros whatever lay there before: after blocks of the same and of other sizes
  * were filled and freed, after a shrink, a trim and a reset. */
 #include "emma_test.h"

@@ -1,4 +1,4 @@
-/* test: whole uninstrumented */
+/* test: whole uninstrumented +hardened */
 /* Random operations, with checkpoints pushed, rolled back to and dropped, trims, limits and resets between: after
  * each rollback every block is there again with its contents, and the allocator's view of it. With a kernel
  * that tells which pages were written, one without /proc, one that does not know the question, and one that

@@ -1,4 +1,4 @@
-/* test: whole uninstrumented */
+/* test: whole uninstrumented +hardened */
 /* The kernel refuses the n-th system call, for every n; all from the n-th on; each n-th. Creation
  * returns NULL without a trace or an instance; an allocation that meets the refusal may return
  * NULL, and works when repeated; nothing else fails, every live block is intact, and destroy

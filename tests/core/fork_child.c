@@ -1,3 +1,4 @@
+/* test: +hardened */
 /* After a fork parent and child have an instance each, alike at first, and go on with it in their
  * own ways. */
 #include "emma_model.h"

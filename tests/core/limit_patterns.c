@@ -1,3 +1,4 @@
+/* test: +hardened */
 /* The limit is a hard cap: under patterns made to fragment, the memory of the instance that is
  * resident never exceeds the footprint, nor the footprint the limit, at any sample; and what was
  * refused leaves the rest intact. */

@@ -1,4 +1,4 @@
-/* test: checks canaries */
+/* test: checks canaries hardened */
 /* What a checked build finds beyond foreign pointers, each with its exact message and trap, in
  * small blocks, in slabs of larger ones, in runs, and in aligned blocks. */
 #include "emma_test.h"

@@ -1,4 +1,4 @@
-/* test: canaries */
+/* test: canaries hardened */
 /* A write past a block's end is found when the block comes back, be it of one byte and whatever it
  * writes, where the bytes asked for fill all that the block has. */
 #include "emma_test.h"

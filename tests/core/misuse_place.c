@@ -1,3 +1,4 @@
+/* test: +hardened */
 /* What the message says of the address that a misuse came with: the class, the run, that nothing is
  * there, and nothing more where nothing is known. */
 #include "emma_test.h"

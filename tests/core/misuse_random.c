@@ -1,4 +1,4 @@
-/* test: checks canaries */
+/* test: checks canaries links zeros order delay guards hardened */
 /* Random misuse between random operations, with a host's handler that returns: each crime is
  * reported, and the call has done nothing: the model holds to the end. */
 #include "emma_model.h"

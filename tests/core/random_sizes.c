@@ -1,3 +1,4 @@
+/* test: +hardened */
 /* Random operations with a lean: only one size, sizes around one edge, growing and shrinking waves.
  * Shapes that a uniform mix hardly ever takes, as slabs that fill and empty together. */
 #include "emma_model.h"

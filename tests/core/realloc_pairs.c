@@ -1,4 +1,4 @@
-/* test: plain checks canaries tiny */
+/* test: +canaries +hardened */
 /* emma_realloc between all pairs of sizes up to 2,048: contents kept, and the block never overlaps
  * its neighbours, which stand as close as they come. */
 #include "emma_test.h"

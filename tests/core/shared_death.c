@@ -1,3 +1,4 @@
+/* test: +hardened */
 /* Threads that end without a word, by the kernel's own call, leave heaps that the next threads take
  * over: a thousand such deaths in a row take no more memory than a few. Those that say so leave
  * theirs at once. */

@@ -1,4 +1,4 @@
-/* test: whole uninstrumented */
+/* test: whole uninstrumented +hardened */
 /* As fault_sweep, with threads that allocate, hand blocks over and free in one shared instance, and
  * make and destroy others: the kernel refuses the n-th system call, or all from it on, or each n-th.
  * Who meets a refusal may get NULL and nobody else; live blocks stay, the state verifies, and destroy

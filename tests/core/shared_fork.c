@@ -1,3 +1,4 @@
+/* test: +hardened */
 /* A fork by the raw system call while other threads allocate: in the child, which has one thread, the
  * instance works, old blocks can be freed, and new threads come and go. */
 #include "emma_threads.h"

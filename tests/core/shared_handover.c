@@ -1,4 +1,4 @@
-/* test: plain checks canaries tiny */
+/* test: +canaries +hardened */
 /* Threads allocate, resize, hand blocks to each other and free them, at random, in one shared
  * instance: contents stay, nothing is lost, and afterwards the state verifies and all is free. */
 #include "emma_threads.h"

@@ -1,3 +1,4 @@
+/* test: +hardened */
 /* A signal handler that allocates and frees in the shared instance that it interrupts, many thousand
  * times a second, in several threads: it is served, and nothing is damaged. */
 #include "emma_threads.h"

@@ -1,4 +1,4 @@
-/* test: plain checks canaries tiny */
+/* test: +canaries +hardened */
 /* Sizes that cannot be, to every entry that takes one: NULL, with every figure unchanged but the
  * count of refusals, and every block intact. */
 #include "emma_test.h"

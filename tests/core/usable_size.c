@@ -1,4 +1,4 @@
-/* test: plain checks canaries tiny */
+/* test: +canaries +hardened */
 /* emma_usable_size: at least what was asked for, and all of it may be written: blocks filled to
  * their usable size do not overlap. Other sizes told by a free or a walk are the same. */
 #include "emma_test.h"

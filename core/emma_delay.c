@@ -1,0 +1,77 @@
+/* emma_delay.c - EMMA_DELAYED_REUSE: a block that is freed is not the next that is handed out.
+ *
+ * A heap keeps the last blocks that its thread freed, in places drawn at random: one that is freed takes the place
+ * of another, which then goes back to its slab. Until then it is out for the slab (I1), has no mark (I9), and is
+ * zero, if EMMA_ZERO_ON_FREE. When memory is short, all go back. Runs are not kept: where they were, the
+ * next one is not (emma_place.c). */
+#include "emma_internal.h"
+
+/* Whether an address is of a block of a slab; no run is kept. */
+static bool delay_is_small(const emma *instance, const void *block)
+{
+    const emmai_slab *slab = emmai_slab_of_offset(instance, emmai_offset(instance, block));
+    return slab->size_class || slab->kind == EMMAI_YOUNG;
+}
+
+/* Whether a kept block is as it was left. */
+static bool delay_is_sound(const emma *instance, const void *block)
+{
+    return !EMMA_ZERO_ON_FREE ||
+           (*(const uint64_t *)block == 0 &&
+            emmai_hardened_is_wiped(block, emmai_block_usable(instance, block)));
+}
+
+/* Keeps a block of the caller's, who is inside the heap; returns another that is to be freed, NULL: none. */
+static void *emmai_delay(const emma *instance, emmai_heap *heap, void *block)
+{
+    if (!EMMA_DELAYED_REUSE || !delay_is_small(instance, block))
+        return block;
+    void **place = &heap->delayed[emmai_hardened_random(heap, EMMAI_DELAYED_COUNT)];
+    void *released = *place;
+    *place = block;
+    return released;
+}
+
+/* Frees all that a heap keeps; false: nothing. */
+static bool emmai_delay_flush(emma *instance, emmai_heap *heap)
+{
+    bool found = false;
+    for (size_t i = 0; EMMA_DELAYED_REUSE && i < EMMAI_DELAYED_COUNT; i++) {
+        void *block = heap->delayed[i];
+        heap->delayed[i] = NULL;
+        if (block)
+            emmai_free_block(instance, heap, block);
+        found = found || block;
+    }
+    return found;
+}
+
+/* ---- looking at them ---- */
+
+/* How many blocks of a slab are kept, by whichever heap. */
+EMMAI_LOOKS_AT_OTHERS static size_t emmai_delay_count(const emma *instance, const emmai_slab *slab)
+{
+    size_t count = 0;
+    size_t cursor = 0;
+    const emmai_heap *heap;
+    if (!EMMA_DELAYED_REUSE)
+        return 0;
+    const char *start = emmai_slab_address(instance, slab);
+    size_t bytes = slab->carved * emmai_class_bytes(slab->size_class);
+    while ((heap = emmai_heap_next(instance, &cursor)))
+        for (size_t i = 0; i < EMMAI_DELAYED_COUNT; i++)
+            count += (size_t)((const char *)heap->delayed[i] - start) < bytes;
+    return count;
+}
+
+/* Whether no kept block was written to. */
+static bool emmai_delay_check(const emma *instance)
+{
+    size_t cursor = 0;
+    const emmai_heap *heap;
+    while (EMMA_DELAYED_REUSE && (heap = emmai_heap_next(instance, &cursor)))
+        for (size_t i = 0; i < EMMAI_DELAYED_COUNT; i++)
+            if (heap->delayed[i] && !delay_is_sound(instance, heap->delayed[i]))
+                return false;
+    return true;
+}

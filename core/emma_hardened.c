@@ -1,0 +1,122 @@
+/* emma_hardened.c - what EMMA_HARDENED adds to the checks, part by part: what a program that writes to freed
+ * memory, or reads it, can make of that.
+ *
+ * EMMA_ENCODED_LINKS: emma_link.h. EMMA_ZERO_ON_FREE: every byte of a free block but its link is zero, from when
+ * it is freed until it is handed out; what a page had is zeroed as it is carved, or becomes a run.
+ * EMMA_RANDOM_ORDER: the blocks carved at once are linked in random order. */
+#include "emma_internal.h"
+
+/* ---- secrets ---- */
+
+/* The number whose product with `factor`, which is odd, is 1 modulo 2^64: each step doubles the bits that
+ * are right, 3 to begin with. */
+static uint64_t secret_inverse(uint64_t factor)
+{
+    uint64_t inverse = factor;
+    for (unsigned bits = 3; bits < 64; bits *= 2)
+        inverse *= 2 - factor * inverse;
+    return inverse;
+}
+
+static void emmai_hardened_begin(emma *instance)
+{
+    if (EMMA_CANARIES)
+        instance->control->canary = emmai_os_random(&instance->control->canary);
+    if (!EMMA_ENCODED_LINKS)
+        return;
+    instance->link_salt = emmai_os_random(&instance->link_salt);
+    instance->link_factor = emmai_os_random(&instance->link_factor) | 1;
+    instance->link_inverse = secret_inverse(instance->link_factor);
+}
+
+/* ---- what was written to freed memory ---- */
+
+/* Reports that a block would be handed out that is no free one, or is not as it was left. */
+static EMMAI_NOINLINE void *emmai_hardened_misled(const emma *instance, const void *block)
+{
+    bool nested = emmai_outside_begin(instance);
+    emmai_misuse(instance, EMMA_MISUSE_AFTER_FREE, block);
+    emmai_outside_end(instance, nested);
+    return NULL;
+}
+
+/* Reports a link that leads out of the region, by a caller that has entered. */
+static EMMAI_NOINLINE void *emmai_link_broken(const emma *instance, const void *block)
+{
+    emmai_misuse(instance, EMMA_MISUSE_AFTER_FREE, block);
+    return NULL;
+}
+
+/* Whether a free block of so many bytes is zero but for its link. */
+static bool emmai_hardened_is_wiped(const void *block, size_t bytes)
+{
+    const uint64_t *word = block;
+    uint64_t found = 0;
+    for (size_t i = 1; i < bytes / sizeof *word; i++)
+        found |= word[i];
+    return !found;
+}
+
+/* A block of a slab that is to be handed out, all zero; NULL, reported as misuse, when it was written to. */
+static EMMAI_ALWAYS_INLINE void *emmai_hardened_fresh(const emma *instance, void *block,
+                                                      unsigned size_class)
+{
+    if (!EMMA_ZERO_ON_FREE || !block)
+        return block;
+    if (!emmai_hardened_is_wiped(block, emmai_class_bytes(size_class)))
+        return emmai_link_broken(instance, block);
+    *(uint64_t *)block = 0;
+    return block;
+}
+
+/* Zeroes what is to be freed. */
+static inline void emmai_hardened_wipe(void *block, size_t usable)
+{
+    if (EMMA_ZERO_ON_FREE)
+        emmai_arch_zero(block, usable);
+}
+
+/* ---- random order ---- */
+
+/* A number below `bound`, which is at most 2^32; by an xorshift generator that nobody else sees. */
+static size_t emmai_hardened_random(emmai_heap *heap, size_t bound)
+{
+    uint64_t x = heap->random;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    heap->random = x;
+    return (size_t)((x >> 32) * bound >> 32);
+}
+
+/* Links `count` blocks from `start` on before `list`, in random order; returns the first. */
+static void *shuffle_window(const emma *instance, emmai_heap *heap, char *start, size_t count,
+                            size_t block_bytes, void *list)
+{
+    uint8_t order[EMMAI_SHUFFLED];
+    for (size_t i = 0; i < count; i++) {
+        size_t other = emmai_hardened_random(heap, i + 1);
+        order[i] = order[other];
+        order[other] = (uint8_t)i;
+    }
+    for (size_t i = 0; i < count; i++) {
+        void *block = start + order[i] * block_bytes;
+        emmai_link_set(instance, block, list);
+        list = block;
+    }
+    return list;
+}
+
+/* Links `count` blocks from `start` on, EMMAI_SHUFFLED of them at a time in random order; returns the first. */
+static void *emmai_hardened_shuffle(const emma *instance, emmai_heap *heap, char *start,
+                                    size_t count, size_t block_bytes)
+{
+    void *list = NULL;
+    while (count) {
+        size_t window = (count - 1) % EMMAI_SHUFFLED + 1;
+        count -= window;
+        list =
+            shuffle_window(instance, heap, start + count * block_bytes, window, block_bytes, list);
+    }
+    return list;
+}

@@ -1,0 +1,49 @@
+/* emma_internal_checked.h - what the files of checks and hardening offer each other and the core. */
+#ifndef EMMA_INTERNAL_CHECKED_H
+#define EMMA_INTERNAL_CHECKED_H
+
+#include "emma_layout.h"
+
+/* ---- emma_checked.c ---- */
+
+static inline size_t emmai_checked_bytes(size_t bytes);
+static void *emmai_checked_out(const emma *instance, void *block, size_t bytes);
+static inline void *emmai_checked_out_fit(const emma *instance, void *block, size_t bytes);
+static void emmai_checked_zero(void *block, size_t bytes);
+static bool emmai_checked_in(const emma *instance, const void *block, const size_t *size,
+                             size_t *bytes, size_t *usable);
+static inline bool emmai_checked_in_fast(const emma *instance, const void *block, size_t bytes);
+static size_t emmai_checked_usable(const emma *instance, const void *block);
+static bool emmai_checked_is_live(const emma *instance, const void *block, size_t usable,
+                                  size_t *bytes);
+static bool emmai_checked_is_sound(const emma *instance, const char *start, size_t count,
+                                   size_t block_bytes, const uint64_t *marks);
+static void emmai_checked_forget(const emma *instance, const char *start, size_t bytes);
+
+/* ---- emma_hardened.c ---- */
+
+static void emmai_hardened_begin(emma *instance);
+static void *emmai_hardened_misled(const emma *instance, const void *block);
+static bool emmai_hardened_is_wiped(const void *block, size_t bytes);
+static inline void *emmai_hardened_fresh(const emma *instance, void *block, unsigned size_class);
+static inline void emmai_hardened_wipe(void *block, size_t usable);
+static size_t emmai_hardened_random(emmai_heap *heap, size_t bound);
+static void *emmai_hardened_shuffle(const emma *instance, emmai_heap *heap, char *start,
+                                    size_t count, size_t block_bytes);
+
+/* ---- emma_guard.c ---- */
+
+static void emmai_guard_begin(emma *instance);
+static bool emmai_guard_lift(const emma *instance, size_t chunk, size_t first_page, size_t pages);
+static bool emmai_guard_purge(const emma *instance, void *start, size_t bytes);
+static void emmai_guard_chunk(const emma *instance, size_t chunk, size_t first_page);
+static bool emmai_guard_exists(const emma *instance);
+
+/* ---- emma_delay.c ---- */
+
+static void *emmai_delay(const emma *instance, emmai_heap *heap, void *block);
+static bool emmai_delay_flush(emma *instance, emmai_heap *heap);
+static size_t emmai_delay_count(const emma *instance, const emmai_slab *slab);
+static bool emmai_delay_check(const emma *instance);
+
+#endif
