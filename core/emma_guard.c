@@ -36,11 +36,18 @@ static bool emmai_guard_lift(const emma *instance, size_t chunk, size_t first_pa
     return !emmai_guard_exists(instance) || emmai_os_unguard(start, pages << EMMAI_PAGE_SHIFT);
 }
 
+/* Whether pages may become guards though they may have held blocks of a slab: whoever looks at another thread's
+ * lists may be just about to read a link there. Slabs are below the zone of runs, unless that is full. */
+static bool guard_may_follow(const emma *instance, const char *start)
+{
+    return !instance->shared || start >= emmai_chunk_start(instance, instance->run_zone);
+}
+
 /* Gives pages back to the kernel that no longer count. False when it kept them: they count on. */
 static bool emmai_guard_purge(const emma *instance, void *start, size_t bytes)
 {
-    return emmai_guard_exists(instance) ? emmai_os_guard(start, bytes)
-                                        : emmai_os_purge(start, bytes);
+    bool guarded = emmai_guard_exists(instance) && guard_may_follow(instance, start);
+    return guarded ? emmai_os_guard(start, bytes) : emmai_os_purge(start, bytes);
 }
 
 /* Makes the pages of a chunk from `first_page` on guards, which its owner has not used since it was free; what

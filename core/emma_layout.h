@@ -29,7 +29,7 @@
  *     that of a chunk that a heap holds is what is left from before.
  * I9  With EMMA_CHECKS the block map has marks only where blocks start that are out.
  * I10 With EMMA_GUARD_PAGES, where the kernel has guards, each page that does not count, of a chunk that is in use
- *     or was, is one. */
+ *     or was, is one; of a shared instance's slabs only those that never counted. */
 #ifndef EMMA_LAYOUT_H
 #define EMMA_LAYOUT_H
 
