@@ -42,7 +42,9 @@
 # package (share/emma): cmake/EmmaAddLibrary.cmake, core/emma.c, bindings/lua/emma_lua.c.
 include_guard(GLOBAL)
 
-set(EMMA_SWITCHES CHECKS HARDENED CANARIES ENCODED_LINKS ZERO_ON_FREE RANDOM_ORDER DELAYED_REUSE GUARD_PAGES AUDIT)
+# For callers everywhere: a project that has emma in a folder of its own calls from above it.
+set(EMMA_SWITCHES CHECKS HARDENED CANARIES ENCODED_LINKS ZERO_ON_FREE RANDOM_ORDER DELAYED_REUSE
+    GUARD_PAGES AUDIT CACHE INTERNAL "The core's switches")
 
 # emma_definitions(<result> <usage> <switch> <bool> ...): the macros of the core's switches that are given.
 function(emma_definitions result usage)

@@ -47,7 +47,7 @@ foreach(file IN ITEMS core/emma.h bindings/emma_export.h docs/internals.md examp
         examples/sandbox.c examples/sandbox.lua
         examples/python/measure.py examples/python/pool.py examples/python/sandbox.py examples/lua/showcase.lua
         examples/two_emmas.c docs/guides/embed-lua.md docs/guides/embed-python.md docs/guides/sandbox.md
-        docs/guides/whole-process.md docs/guides/debugging.md
+        docs/guides/whole-process.md docs/guides/debugging.md docs/guides/hardening.md
         ${pool_server_files} examples/lua/handler.lua)
     cmake_path(GET file PARENT_PATH folder)
     install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_DOCDIR}/${folder}")
