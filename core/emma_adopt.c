@@ -38,8 +38,9 @@ static bool heap_may_be_taken(const emma *instance, const emmai_thread_heap *hea
            heap_is_left(instance, heap, owner, id, generation, self && self->forked);
 }
 
-/* Takes it then. One that turns out to be closed was had, and is just being left, by another thread: it
- * stays nobody's. */
+/* Takes it then. One that turns out to be closed was had, and is just being left, by another thread: it is
+ * this one's from when that is done, and not before. Were it given back, a signal handler that found it
+ * open meanwhile would have this thread remember what is nobody's. */
 static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emmai_thread *self,
                               uint64_t id, uint32_t generation)
 {
@@ -47,13 +48,12 @@ static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emm
     if (!heap_may_be_taken(instance, heap, owner, self, id, generation) ||
         !emmai_shared_is_idle(heap) || !heap_take(heap, owner, id, generation))
         return false;
-    if (!emmai_shared_is_idle(heap)) {
-        __atomic_store_n(&heap->owner, owner, __ATOMIC_RELEASE);
-        return false;
-    }
     if (!owner)
         emmai_sync_sub(&instance->control->heaps_detached, (size_t)1);
-    return true;
+    bool idle = emmai_shared_is_idle(heap);
+    if (!idle && owner)
+        __atomic_store_n(&heap->owner, owner, __ATOMIC_RELEASE);
+    return idle;
 }
 
 /* Heaps whose owners the kernel is asked about by a thread that needs one. */
@@ -138,6 +138,13 @@ static bool heap_is_cold(const emma *instance, emmai_thread_heap *heap, const em
     return looked_at;
 }
 
+/* Whether a heap may be the calling thread's of before a fork. What a handler forked from may be just about to
+ * enter it: it can be taken for use, but not left to others. */
+static bool heap_is_former(const emmai_thread_heap *heap, const emmai_thread *self, uint64_t id)
+{
+    return self && self->forked && (uint32_t)emmai_sync_get(&heap->owner) == (uint32_t)id;
+}
+
 /* Takes back what was freed into heaps that nobody has any more, and what these hold: all of them, or as many
  * as cost little and are cold. False when there was nothing. */
 static bool reclaim_once(emma *instance, bool all)
@@ -152,7 +159,8 @@ static bool reclaim_once(emma *instance, bool all)
     bool found = false;
     while (id && (heap = heap_search_next(instance, &search))) {
         bool pending = emmai_sync_get(&heap->returned) || emmai_sync_get(&heap->stocked);
-        if (!pending || (!all && !heap_is_cold(instance, heap, self, id, generation)) ||
+        if (!pending || heap_is_former(heap, self, id) ||
+            (!all && !heap_is_cold(instance, heap, self, id, generation)) ||
             !heap_take_if_left(instance, heap, self, id, generation))
             continue;
         emmai_gate_close(&heap->heap);
