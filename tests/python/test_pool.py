@@ -427,23 +427,23 @@ print(sorted((each["name"], each["kind"], each["limit_bytes"]) for each in shown
     def test_threads(self) -> None:
         """A local instance refuses a second thread, whatever it does."""
         with emma.Instance() as instance:
-            for _ in range(20_000):
-                instance.malloc(16)
-            refused = 0
+            instance.malloc(16)
+            inside, may_end = threading.Event(), threading.Event()
 
-            def walk() -> None:
-                instance.walk(lambda at, size: time.sleep(0))
+            def visit(at: int, size: int) -> None:
+                inside.set()
+                may_end.wait(timeout=60)
 
-            thread = threading.Thread(target=walk)
+            thread = threading.Thread(target=instance.walk, args=(visit,))
             thread.start()
-            while thread.is_alive():
-                try:
-                    instance.malloc(16)
-                except emma.SandboxBusy:
-                    refused += 1
+            self.assertTrue(inside.wait(timeout=60))
+            for work in (lambda: instance.malloc(16), instance.trim, instance.check, lambda: instance.walk(visit)):
+                with self.assertRaises(emma.SandboxBusy):
+                    work()
+            may_end.set()
             thread.join()
+            self.assertIsNotNone(instance.malloc(16))
             instance.check()
-            self.assertGreater(refused, 0)
 
 
 if __name__ == "__main__":
