@@ -186,9 +186,9 @@ static void emmai_adopt_reclaim(emma *instance)
 static void emmai_adopt_decay(emma *instance)
 {
     emmai_control *control = instance->control;
-    uint64_t id = emmai_thread_id(emmai_thread_self());
     uint64_t by = emmai_sync_get(&control->decaying);
-    if (control->resetting || by == id ||
+    uint64_t id = emmai_thread_identify(emmai_thread_self(), instance);
+    if (!id || control->resetting || by == id ||
         (by && emmai_os_thread_lives(emmai_sync_get(&control->process_id), (uint32_t)(by >> 32))) ||
         !emmai_sync_replace(&control->decaying, &by, id))
         return;

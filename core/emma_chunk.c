@@ -28,8 +28,8 @@ static bool extent_grow(emma *instance, uint32_t *committed, size_t first, size_
         return true;
     char *start = emmai_chunk_start(instance, from);
     size_t least = end - from;
-    size_t ahead =
-        EMMA_GUARD_PAGES ? 0 : (from - first) / 4; /* without access it is guarded, too */
+    /* What is without access needs no guards. */
+    size_t ahead = EMMA_GUARD_PAGES ? 0 : (from - first) / 4;
     size_t step = emmai_max(EMMAI_COMMIT_STEP_BYTES >> EMMA_CHUNK_SHIFT, ahead);
     step = emmai_min(emmai_max(step, least), bound - from);
     if (!emmai_os_commit(start, step << EMMA_CHUNK_SHIFT)) {
@@ -221,14 +221,17 @@ static bool emmai_chunk_claim_whole(emma *instance, size_t chunk, size_t count)
     return chunk_claim(instance, chunk, count, chunk, count << EMMA_CHUNK_SHIFT) == CHUNK_TAKEN;
 }
 
-/* Whether to look again where the region is full: what threads that are gone left was taken back, which
- * happens once. */
-static bool chunk_look_again(emma *instance, bool *reclaimed)
+/* Whether to look again where the region is full: from the start on, since a chunk may have become free when
+ * the hint was moved behind it; at last when what threads that are gone left was taken back, once. */
+static bool chunk_look_again(emma *instance, uint32_t hint, bool *reclaimed)
 {
-    if (!instance->shared || *reclaimed)
+    if (!instance->shared || (hint <= EMMAI_YOUNG_CHUNKS && *reclaimed))
         return false;
-    emmai_adopt_reclaim(instance);
-    return *reclaimed = true;
+    *reclaimed |= hint <= EMMAI_YOUNG_CHUNKS;
+    if (hint <= EMMAI_YOUNG_CHUNKS)
+        emmai_adopt_reclaim(instance);
+    emmai_sync_lower(&instance->low_hint, EMMAI_YOUNG_CHUNKS);
+    return true;
 }
 
 /* Takes a chunk for a slab, one that keeps memory if there is one, else the lowest. Returns its
@@ -241,7 +244,7 @@ static size_t emmai_chunk_take_slab(emma *instance)
         size_t retained = emmai_place_retained(instance, 1);
         size_t chunk = retained ? retained : emmai_place_next_free(instance, hint);
         if (chunk == instance->chunk_count) {
-            if (chunk_look_again(instance, &reclaimed))
+            if (chunk_look_again(instance, hint, &reclaimed))
                 continue;
             return 0;
         }
@@ -297,10 +300,10 @@ static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignmen
             result = run_use(instance, chunk, count, bytes);
         }
         if (result == CHUNK_REFUSED) {
-            size_t hint = emmai_sync_get(&instance->low_hint);
+            uint32_t hint = emmai_sync_get(&instance->low_hint);
             chunk = emmai_place_fit(instance, hint, count, alignment);
             result = run_use(instance, chunk, count, bytes);
-            if (chunk == none && count < none && chunk_look_again(instance, &reclaimed))
+            if (chunk == none && count < none && chunk_look_again(instance, hint, &reclaimed))
                 result = CHUNK_LOST;
         }
         if (result == CHUNK_TAKEN)

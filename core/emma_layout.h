@@ -211,6 +211,7 @@ typedef struct emmai_control {
     uint64_t decaying;        /* shared: the thread in emmai_adopt_decay; 0: none. Any, atomic */
     uint32_t generation;      /* shared: the last one; any thread, atomic */
     uint32_t process_id;      /* shared: of that generation; any thread, atomic */
+    uint32_t births;          /* shared: of threads that came here first; any thread, atomic */
     emma_misuse_fn misuse_handler;
     void *misuse_arg;
     emma_limit_fn limit_handler;

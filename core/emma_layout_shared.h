@@ -49,6 +49,7 @@ typedef struct emmai_thread {
     uint64_t nonce_before;
     emmai_thread_heap *heap_before;
     uint32_t kernel_id; /* as its heaps know it; 0: it has none yet */
+    uint32_t birth;     /* tells it from others that had this id; 0: as above */
     uint16_t changes;   /* of the words before */
     bool forked;        /* it came through a fork */
     uint8_t lone_frees; /* without a heap */

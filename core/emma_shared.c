@@ -5,7 +5,7 @@
  * second heap of its thread; so does a thread whose earlier heap will never be left, because a
  * handler jumped out of it.
  *
- * `owner` names the thread, by its kernel id and the place of its thread-local word; it is changed by
+ * `owner` names the thread, by its kernel id and a number given to it once; it is changed by
  * compare-and-exchange only, so a heap has one owner at any time:
  *   0 -> id      by who needs a heap, or takes back what is in it, and finds it left behind (acquire: sees
  *                all that was done)

@@ -17,17 +17,16 @@ static inline emmai_thread *emmai_thread_self(void)
 #endif
 }
 
-/* Tells threads that are alive at the same time apart, together with the kernel's id. */
-static uint32_t thread_place(void)
+/* A thread's name as an owner: never 0, which is nobody. */
+static uint64_t thread_name(const emmai_thread *self, uint32_t kernel_id)
 {
-    return (uint32_t)((uintptr_t)emmai_thread_self() / sizeof(void *));
+    return (uint64_t)kernel_id << 32 | (self ? self->birth : 0) | 1;
 }
 
-/* The calling thread's name as an owner, as it was when it last took a heap. */
+/* The calling thread's, as it was when it last took a heap; that of no heap's owner before. */
 static uint64_t emmai_thread_id(const emmai_thread *self)
 {
-    uint32_t kernel_id = self ? self->kernel_id : (uint32_t)emmai_os_thread_id();
-    return (uint64_t)kernel_id << 32 | thread_place();
+    return thread_name(self, self ? self->kernel_id : (uint32_t)emmai_os_thread_id());
 }
 
 /* Marks the thread's words as being changed, and returns which nonce was there; EMMAI_NONCE_CHANGING
@@ -72,6 +71,18 @@ static void emmai_thread_forget(emmai_thread *self)
     thread_end_change(self, 0, 0);
 }
 
+/* Tells threads apart that the kernel gave the same id, one after the other's death: what the earlier one
+ * had is not the later one's until that takes it, as anyone may. A handler may come first. */
+static void thread_number(emmai_thread *self, const emma *instance)
+{
+    uint32_t unborn = 0;
+    uint32_t births = __atomic_add_fetch(&instance->control->births, 1, __ATOMIC_RELAXED);
+    /* From a random number on, as other instances count theirs; odd, as in all names. */
+    uint32_t birth = ((uint32_t)instance->nonce + 2 * births) | 1;
+    __atomic_compare_exchange_n(&self->birth, &unborn, birth, false, __ATOMIC_RELAXED,
+                                __ATOMIC_RELAXED);
+}
+
 /* Asks the kernel who this is before it takes a heap; 0 when it must not have one. A thread that has
  * another id than before came through a fork: alone, so that no heap of before is in use by anyone
  * else. Not so a child that shares the parent's memory (vfork): it goes on as the thread that it
@@ -84,9 +95,11 @@ static uint64_t emmai_thread_identify(emmai_thread *self, const emma *instance)
     if (self && self->kernel_id != kernel_id) {
         self->forked = self->forked || self->kernel_id;
         emmai_thread_forget(self);
-        self->kernel_id = kernel_id;
+        if (!self->birth)
+            thread_number(self, instance);
+        emmai_sync_set(&self->kernel_id, kernel_id);
     }
-    return (uint64_t)kernel_id << 32 | thread_place();
+    return thread_name(self, kernel_id);
 }
 
 /* The heap that served the calling thread in this instance, if that was one of the last two. */

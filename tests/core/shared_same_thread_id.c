@@ -1,7 +1,7 @@
 /* test: whole */
 /* The kernel gives a dead thread's id to a new one: whether that lies at the same place or not, it takes what the dead
- * one left, but for a heap that it stopped inside; and while a thread lives that bears the id, others leave that heap
- * alone. Ids are the test's own. */
+ * one left, but for a heap that it stopped inside, or that another takes just then; and while a thread lives that bears
+ * the id, others leave that heap alone. Ids are the test's own. */
 #include "emma_fault.h"
 #include "emma_threads.h"
 
@@ -27,6 +27,10 @@ static _Alignas(4096) char places[PLACES][PLACE_BYTES];
 static _Thread_local const visitor *self;
 static size_t living[2];                     /* threads that bear ID and OTHER_ID; atomic */
 static pthread_barrier_t arrived, may_leave; /* of the one that stays */
+static pthread_t staying;
+static bool comes_meanwhile; /* it does when the kernel has just said that nobody bears ID */
+
+static void come_and_stay(size_t place);
 
 static bool answer(long number, long b, long *result)
 {
@@ -37,6 +41,10 @@ static bool answer(long number, long b, long *result)
     if (number != SYS_tgkill || b < ID)
         return false;
     *result = __atomic_load_n(&living[b - ID], __ATOMIC_RELAXED) ? 0 : -ESRCH;
+    if (comes_meanwhile && b == ID) {
+        comes_meanwhile = false;
+        come_and_stay(0);
+    }
     return true;
 }
 
@@ -120,30 +128,55 @@ static size_t run_death_inside(void)
     return TURNS;
 }
 
+static void come_and_stay(size_t place)
+{
+    static visitor stays;
+    stays = (visitor){ .id = ID, .place = place, .stays = true };
+    CHECK_EQ(pthread_barrier_init(&arrived, NULL, 2), 0);
+    CHECK_EQ(pthread_barrier_init(&may_leave, NULL, 2), 0);
+    staying = start(&stays);
+    pthread_barrier_wait(&arrived);
+}
+
+static void let_leave(void)
+{
+    pthread_barrier_wait(&may_leave);
+    CHECK_EQ(pthread_join(staying, NULL), 0);
+    CHECK_EQ(pthread_barrier_destroy(&arrived), 0);
+    CHECK_EQ(pthread_barrier_destroy(&may_leave), 0);
+}
+
 /* A dead thread's id is borne by one that has no need of its heap yet, or has taken it: either way it
  * looks alive to others. */
 static size_t run_borne(void)
 {
-    const visitor stays = { .id = ID, .place = 1, .stays = true };
     run((visitor){ .id = ID });
-    CHECK_EQ(pthread_barrier_init(&arrived, NULL, 2), 0);
-    CHECK_EQ(pthread_barrier_init(&may_leave, NULL, 2), 0);
-    const pthread_t thread = start(&stays);
-    pthread_barrier_wait(&arrived);
+    come_and_stay(1);
     CHECK_EQ(heaps(), 1);
     for (size_t i = 0; i < TURNS; i++)
         run((visitor){ .id = OTHER_ID });
     CHECK_EQ(heaps(), 2);
-    pthread_barrier_wait(&may_leave);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-    CHECK_EQ(pthread_barrier_destroy(&arrived), 0);
-    CHECK_EQ(pthread_barrier_destroy(&may_leave), 0);
+    let_leave();
+    return 0;
+}
+
+/* It is borne again, at the same place, when another has heard that it is dead and not yet taken its heap: one of the
+ * two has that heap, the other one a new one. */
+static size_t run_borne_meanwhile(void)
+{
+    run((visitor){ .id = ID });
+    comes_meanwhile = true;
+    run((visitor){ .id = OTHER_ID, .place = 1 });
+    CHECK(!comes_meanwhile);
+    CHECK_EQ(heaps(), 2);
+    let_leave();
     return 0;
 }
 
 int main(void)
 {
-    size_t (*const tries[])(void) = { run_successors, run_death_inside, run_borne };
+    size_t (*const tries[])(void) = { run_successors, run_death_inside, run_borne,
+                                      run_borne_meanwhile };
     fault.answer = answer;
     fault.before = leave_inside;
     for (size_t i = 0; i < TEST_COUNT(tries); i++) {

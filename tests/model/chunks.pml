@@ -32,10 +32,8 @@
  * broken: RELEASE_UNHINTED USERS=1 TRIMS=1 HINT=1
  *
  * A thread that has looked may move low_hint behind a chunk that another one made free meanwhile.
- * Slabs then do not find that, unless it keeps memory, until a lower one becomes free (emma_check
- * does not expect more of a shared instance, see check_used):
- *
- * known: HINT=1 USERS=1 PURGERS=1
+ * So who finds none looks once more from the start, which the model leaves out; where no other
+ * thread makes any free, none is below low_hint (HINT).
  */
 
 #ifndef USERS

@@ -13,7 +13,6 @@
  * more heaps have no owner than are counted. What a thread remembers at last is its own.
  *
  * check: START=BOTH P_USES=2
- * check: START=BOTH REUSE=1
  * check: START=BOTH LATER=0 HANDLERS=1 MORTAL=P
  * check: START=NEW
  * check: START=NEW DEATHS=0 CREATE_RECLAIMS=1
@@ -27,29 +26,30 @@
  * broken: LEFT_UNCOUNTED START=BOTH LATER=0 DEATHS=0
  * broken: GATE_UNCHECKED START=BOTH LATER=0 DEATHS=0 HANDLERS=1
  *
- * A handler that comes while a thread gives back a heap, which it took and found closed, may enter
- * that heap and have the thread remember it. It would not if the thread kept it (KEEPS_TAKEN):
+ * A handler that comes when a thread has taken a heap and found it closed may enter that heap and
+ * have the thread remember it: so the thread keeps one that was nobody's (GIVES_BACK: it does not).
  *
- * known: START=NEW LATER=0 DEATHS=0 HANDLERS=1
- * check: START=NEW LATER=0 DEATHS=0 HANDLERS=1 KEEPS_TAKEN=1
- * check: START=NEW LATER=0 DEATHS=0 DETACH=0 HANDLERS=1 CREATE_RECLAIMS=1 KEEPS_TAKEN=1
- * check: START=NEW LATER=0 DETACH=0 HANDLERS=1 MORTAL=P KEEPS_TAKEN=1
+ * check: START=NEW LATER=0 DEATHS=0 HANDLERS=1
+ * check: START=NEW LATER=0 DEATHS=0 DETACH=0 HANDLERS=1 CREATE_RECLAIMS=1
+ * check: START=NEW LATER=0 DETACH=0 HANDLERS=1 MORTAL=P
+ * broken: GIVES_BACK START=NEW LATER=0 DEATHS=0 HANDLERS=1
  *
  * A handler that comes when a thread has found its heap and not yet entered it, that forks, and in
- * the child makes calls by which the thread gets a new id, another heap, and empties the former
- * one, leaves that to nobody; the thread goes on with it. It would not if heaps of a thread's
- * former id were not emptied (KEEPS_BOTH: this, and KEEPS_TAKEN):
+ * the child makes calls by which the thread gets a new id and another heap, must not empty the
+ * former one, and so leave it to nobody: the thread goes on with it (EMPTIES_FORMER: it does).
  *
- * known: START=AWAY LATER=0 DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2 KEEPS_TAKEN=1
- * check: START=AWAY DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2 KEEPS_BOTH=1
- * check: START=BOTH DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2 KEEPS_BOTH=1
- * broken: ANY_GENERATION START=BOTH DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2 KEEPS_BOTH=1
- * broken: PROCESS_LATE START=BOTH DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2 KEEPS_BOTH=1
+ * check: START=AWAY DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2
+ * check: START=BOTH DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2
+ * broken: EMPTIES_FORMER START=AWAY LATER=0 DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2
+ * broken: ANY_GENERATION START=BOTH DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2
+ * broken: PROCESS_LATE START=BOTH DEATHS=0 HANDLERS=1 FORKS=1 Q_USES=0 HANDLER_USES=2
  *
- * A thread that has the kernel's id and the place of a dead one may come, and use the heap of that
- * one as its own, when another thread has asked whether the dead one lives and not yet taken it:
+ * A thread that has the kernel's id of a dead one may come when another has asked whether that one
+ * lives and not yet taken its heap: so names have a number, too, that no other thread had
+ * (NAMED_BY_PLACE: one that lies where the dead one did has the same name).
  *
- * known: START=BOTH REUSE=2
+ * check: START=BOTH REUSE=1
+ * broken: NAMED_BY_PLACE START=BOTH REUSE=1
  */
 
 #ifndef START
@@ -88,15 +88,8 @@
 #ifndef FORKS
 #define FORKS 0
 #endif
-#ifndef REUSE /* N has the kernel id of Q, which is dead; 2: and its place */
+#ifndef REUSE /* N has the kernel id of Q, which is dead */
 #define REUSE 0
-#endif
-/* Not as emma does it: see above. */
-#ifndef KEEPS_TAKEN
-#define KEEPS_TAKEN 0
-#endif
-#ifndef KEEPS_BOTH
-#define KEEPS_BOTH 0
 #endif
 
 #define P 0
@@ -105,11 +98,15 @@
 #define THREADS 3
 #define HANDLER 3
 
-/* Names of owners: the kernel's id of a thread, and its place. */
-#define id_of(kernel, place) ((kernel) * 4 + (place))
+/* Names of owners: the kernel's id of a thread, and its birth. */
+#define id_of(kernel, birth) ((kernel) * 4 + (birth))
 #define kernel_of(id) ((id) / 4)
-#define place_of(id) ((id) % 4)
-#define place(thread) ((thread) == N && REUSE == 2 -> Q + 1 : (thread) + 1)
+#define birth_of(id) ((id) % 4)
+#ifdef NAMED_BY_PLACE
+#define birth(thread) ((thread) == N -> Q + 1 : (thread) + 1)
+#else
+#define birth(thread) ((thread) + 1)
+#endif
 #define NOBODY 0
 #define UNMADE 255 /* there is no such heap */
 
@@ -168,7 +165,7 @@ bool calling; /* P makes a call */
 
 #define was_before(t, kernel) (t == P && former_id && former_id == kernel)
 #define has_id(t, kernel) (kernel_id[t] == kernel || was_before(t, kernel))
-#define bears(t, id) (alive[t] && place(t) == place_of(id) && has_id(t, kernel_of(id)))
+#define bears(t, id) (alive[t] && birth(t) == birth_of(id) && has_id(t, kernel_of(id)))
 #define is_mine(heap) bears(me, owner[heap])
 #define another_bears(id) \
     ((me != P && bears(P, id)) || (me != Q && bears(Q, id)) || (me != N && bears(N, id)))
@@ -260,7 +257,7 @@ inline identify()
     kernel = kernel_id[me];
     asked = process;
     if
-    :: d_step { asked != process_id -> id = (known[me] -> id_of(known[me], place(me)) : 0) }
+    :: d_step { asked != process_id -> id = (known[me] -> id_of(known[me], birth(me)) : 0) }
     :: asked == process_id ->
        if
        :: known[me] != kernel ->
@@ -269,7 +266,7 @@ inline identify()
           known[me] = kernel
        :: else
        fi;
-       id = id_of(kernel, place(me))
+       id = id_of(kernel, birth(me))
     fi;
     kernel = 0;
     asked = 0
@@ -400,15 +397,15 @@ inline take_if_left()
 #else
           :: closed[h] ->
              yes = false;
-#if KEEPS_TAKEN || KEEPS_BOTH
+#ifdef GIVES_BACK
+             owner[h] = own
+#else
              if
              :: own == NOBODY -> detached--
              :: else -> owner[h] = own
              fi
-#else
-             owner[h] = own
 #endif
-          :: d_step { !closed[h] -> assert(!inside[h] && (REUSE == 2 || !another_bears(own))) }
+          :: d_step { !closed[h] -> assert(!inside[h] && !another_bears(own)) }
              count_taken()
 #endif
           fi
@@ -434,6 +431,13 @@ inline adopt()
     od
 }
 
+/* heap_is_former */
+#ifdef EMPTIES_FORMER
+#define is_former(heap) false
+#else
+#define is_former(heap) (forked[me] && birth_of(owner[heap]) == birth(me))
+#endif
+
 /* reclaim_once */
 inline reclaim()
 {
@@ -441,7 +445,7 @@ inline reclaim()
     identify();
     h = (id -> 1 : HEAPS + 1);
     do
-    :: h <= HEAPS && !(KEEPS_BOTH && place_of(owner[h]) == place(me)) ->
+    :: h <= HEAPS && !is_former(h) ->
        take_if_left();
        if
        :: yes -> yes = false; gate_close(h); shared_leave()
@@ -495,7 +499,7 @@ inline heap_for_thread()
 {
     shared_generation();
     if
-    :: known[me] -> id = id_of(known[me], place(me)); find_own()
+    :: known[me] -> id = id_of(known[me], birth(me)); find_own()
     :: else
     fi;
     if
@@ -570,7 +574,7 @@ inline shared_leave()
 /* emma_thread_detach */
 inline detach()
 {
-    d_step { id = id_of(known[me], place(me)); h = 1 };
+    d_step { id = id_of(known[me], birth(me)); h = 1 };
     do
     :: d_step { h <= HEAPS && owner[h] != id -> h++ }
     :: h <= HEAPS && owner[h] == id ->
