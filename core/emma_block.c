@@ -99,7 +99,7 @@ static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, emmai_heap *heap
 {
     emmai_free_drain(instance, heap);
     void *block = emmai_block_of_class(instance, heap, (unsigned)size_class);
-    if (!block && EMMA_DELAYED_REUSE && emmai_delay_flush(instance, heap))
+    if (!block && emmai_delay_retry(instance, heap, 0))
         block = emmai_block_of_class(instance, heap, (unsigned)size_class);
     if (!block)
         emmai_block_count_refusal(instance, emmai_class_bytes((unsigned)size_class));
@@ -130,9 +130,9 @@ static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, siz
 static EMMAI_ALWAYS_INLINE void *block_malloc_inside(emma *instance, emmai_heap *heap, size_t bytes)
 {
     emmai_free_drain(instance, heap);
-    void *block = bytes > PTRDIFF_MAX ? NULL : emmai_block_malloc(instance, heap, bytes);
-    if (!block && EMMA_DELAYED_REUSE && emmai_delay_flush(instance, heap))
-        block = emmai_block_malloc(instance, heap, emmai_min(bytes, PTRDIFF_MAX));
+    void *block = emmai_block_malloc(instance, heap, bytes);
+    if (!block && emmai_delay_retry(instance, heap, bytes))
+        block = emmai_block_malloc(instance, heap, bytes);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     if (EMMA_AUDIT)
@@ -205,6 +205,8 @@ static EMMAI_NOINLINE void *block_calloc_large(emma *instance, size_t bytes)
         return NULL;
     emmai_free_drain(instance, heap);
     void *block = emmai_run_malloc(instance, heap, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_ZERO);
+    if (!block && emmai_delay_retry(instance, heap, bytes))
+        block = emmai_run_malloc(instance, heap, bytes, EMMAI_CHUNK_BYTES, EMMAI_RUN_ZERO);
     if (!block)
         emmai_block_count_refusal(instance, bytes);
     emmai_leave(heap);
@@ -236,6 +238,8 @@ static EMMAI_NOINLINE void *block_aligned_slow(emma *instance, size_t alignment,
         return NULL;
     emmai_free_drain(instance, heap);
     void *block = emmai_block_aligned(instance, heap, alignment, bytes);
+    if (!block && emmai_delay_retry(instance, heap, bytes))
+        block = emmai_block_aligned(instance, heap, alignment, bytes);
     if (!block)
         emmai_block_count_refusal(instance, emmai_max(bytes, alignment));
     emmai_leave(heap);

@@ -1,9 +1,9 @@
 /* emma_delay.c - EMMA_DELAYED_REUSE: a block that is freed is not the next that is handed out.
  *
- * A heap keeps the last blocks that its thread freed, in places drawn at random: one that is freed takes the place
- * of another, which then goes back to its slab. Until then it is out for the slab (I1), has no mark (I9), and is
- * zero, if EMMA_ZERO_ON_FREE. When memory is short, all go back. Runs are not kept: where they were, the
- * next one is not (emma_place.c). */
+ * A heap keeps some of the blocks that its thread freed, in places drawn at random: one that is freed takes the
+ * place of another, which then goes back to its slab. Until then it is out for the slab (I1), has no mark (I9),
+ * and is zero, if EMMA_ZERO_ON_FREE. When memory is short, all go back. Runs are not kept: where they were,
+ * the next one is not (emma_place.c). */
 #include "emma_internal.h"
 
 /* Whether an address is of a block of a slab; no run is kept. */
@@ -44,6 +44,13 @@ static bool emmai_delay_flush(emma *instance, emmai_heap *heap)
         found = found || block;
     }
     return found;
+}
+
+/* The same for an allocation of so many bytes that was refused: whether to try it once more. */
+static bool emmai_delay_retry(emma *instance, emmai_heap *heap, size_t bytes)
+{
+    return EMMA_DELAYED_REUSE && bytes <= instance->region_bytes &&
+           emmai_delay_flush(instance, heap);
 }
 
 /* ---- looking at them ---- */

@@ -1,10 +1,10 @@
 /* emma_guard.c - EMMA_GUARD_PAGES: what is not in use faults when it is touched.
  *
- * I10 of emma_layout.h: a page that does not count, of a chunk that is in use or was, is a guard. So what runs off the
- * last page of a slab or run ends there; and as a run that is freed gives its pages back, so does what touches it
- * then. The last page of
- * a slab's chunk, and the page behind a run, are never anything else; nor is the young area, which
- * lies between the table of chunks and the first block, nor the page before all metadata.
+ * I10 of emma_layout.h: a page that does not count, of a chunk that is in use or was, is a guard. So what runs
+ * off the last page of a slab or run ends there; and as a run that is freed gives its pages back, so does
+ * what touches it then. The last page of a slab's chunk, and the page behind a run, are never anything
+ * else; nor is the young area, which lies between the table of chunks and the first block, nor the
+ * page before all metadata.
  *
  * Guards are marks in the page tables (MADV_GUARD_INSTALL, Linux 6.13): no mapping is split. Where the kernel
  * has none, or memory is locked, or the region is mapped from an image, an instance does without. */

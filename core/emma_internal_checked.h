@@ -43,6 +43,7 @@ static bool emmai_guard_exists(const emma *instance);
 
 static void *emmai_delay(const emma *instance, emmai_heap *heap, void *block);
 static bool emmai_delay_flush(emma *instance, emmai_heap *heap);
+static bool emmai_delay_retry(emma *instance, emmai_heap *heap, size_t bytes);
 static size_t emmai_delay_count(const emma *instance, const emmai_slab *slab);
 static bool emmai_delay_check(const emma *instance);
 

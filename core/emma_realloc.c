@@ -46,6 +46,8 @@ static void *emmai_block_realloc(emma *instance, emmai_heap *heap, void *block, 
         return realloc_move(instance, heap, slab, block, target,
                             emmai_min(usable, emmai_round_up(bytes, EMMAI_CLASS_STEP_BYTES)));
     if (bytes > usable) {
+        if (emmai_delay_retry(instance, heap, bytes))
+            return emmai_block_realloc(instance, heap, block, bytes);
         emmai_block_count_refusal(instance, bytes);
         return NULL;
     }
@@ -65,8 +67,6 @@ static void *realloc_inside(emma *instance, emmai_heap *heap, void *block, size_
 {
     emmai_free_drain(instance, heap);
     void *target = emmai_block_realloc(instance, heap, block, bytes);
-    if (!target && EMMA_DELAYED_REUSE && emmai_delay_flush(instance, heap))
-        target = emmai_block_realloc(instance, heap, block, bytes);
     if (EMMA_AUDIT)
         emmai_check_audit(instance);
     emmai_leave(heap);
