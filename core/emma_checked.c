@@ -93,7 +93,8 @@ static uint64_t *canary_end(const void *block, size_t bytes, size_t usable)
     return usable - bytes >= MARK_SPARES ? last : last + 1;
 }
 
-static void canaries_fill(const emma *instance, void *block, size_t bytes, size_t usable)
+static EMMAI_ALWAYS_INLINE void canaries_fill(const emma *instance, void *block, size_t bytes,
+                                              size_t usable)
 {
     uint64_t mask;
     uint64_t canary = canary_of(instance, block);
@@ -106,7 +107,8 @@ static void canaries_fill(const emma *instance, void *block, size_t bytes, size_
     }
 }
 
-static bool canaries_intact(const emma *instance, const void *block, size_t bytes, size_t usable)
+static EMMAI_ALWAYS_INLINE bool canaries_intact(const emma *instance, const void *block,
+                                                size_t bytes, size_t usable)
 {
     uint64_t mask;
     uint64_t canary = canary_of(instance, block);
@@ -237,21 +239,24 @@ static EMMAI_NOINLINE bool emmai_checked_in(const emma *instance, const void *bl
     return valid;
 }
 
-/* Takes the mark of a block if it is of `bytes` as the caller says, and in a slab; emmai_checked_in tells
- * about the others. */
+/* Takes the mark of a block if it is of `bytes` as the caller says, in a slab, and its canaries are intact;
+ * emmai_checked_in tells about the others. Tells how many bytes it has. */
 static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, const void *block,
-                                                      size_t bytes)
+                                                      size_t bytes, size_t *usable)
 {
     ptrdiff_t beyond = emmai_beyond(instance, block);
-    if (EMMA_CANARIES || EMMA_ZERO_ON_FREE || EMMAI_UNLIKELY(instance->shared) ||
-        EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
+    if (EMMAI_UNLIKELY(instance->shared) || EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return false;
     const emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, false);
     size_t offset = ~(size_t)beyond;
-    size_t usable = emmai_class_bytes(slab->size_class);
-    size_t spare = usable - bytes;
-    return EMMAI_LIKELY(usable && spare < MARK_SPARES && offset % EMMAI_CLASS_STEP_BYTES == 0) &&
-           EMMAI_LIKELY(mark_take(instance, offset, mark_of(offset, spare)));
+    size_t spare = (*usable = emmai_class_bytes(slab->size_class)) - bytes;
+    unsigned mark = mark_of(offset, spare);
+    if (EMMAI_UNLIKELY(!*usable || spare >= MARK_SPARES || offset % EMMAI_CLASS_STEP_BYTES))
+        return false;
+    if (EMMA_CANARIES && (EMMAI_UNLIKELY(emmai_sync_get(mark_at(instance, offset)) != mark) ||
+                          EMMAI_UNLIKELY(!canaries_intact(instance, block, bytes, *usable))))
+        return false;
+    return EMMAI_LIKELY(mark_take(instance, offset, mark));
 }
 
 /* Bytes asked for of a block that the caller has; 0, reported as misuse, if it has no such block. */

@@ -225,8 +225,15 @@ static EMMAI_NOINLINE void *free_slow(emma *instance, void *block)
 
 static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, void *block)
 {
-    if (EMMA_DELAYED_REUSE || EMMAI_UNLIKELY(heap->gate == 0))
+    if (EMMAI_UNLIKELY(heap->gate == 0))
         return free_slow(instance, block);
+    if (EMMA_DELAYED_REUSE) {
+        emmai_gate_close_fast(heap, false);
+        block = emmai_delay(instance, heap, block);
+        emmai_gate_open_fast(heap, false);
+        if (!block)
+            return NULL;
+    }
     ptrdiff_t beyond = emmai_beyond(instance, block);
     if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return free_foreign(instance, block);
@@ -250,9 +257,11 @@ static EMMAI_NOINLINE void *free_checked_sized(emma *instance, void *block, size
 
 static EMMAI_ALWAYS_INLINE void *free_of_size(emma *instance, void *block, size_t bytes)
 {
-    if (!EMMA_CHECKS || EMMAI_LIKELY(emmai_checked_in_fast(instance, block, bytes)))
-        return free_fast(instance, &instance->heap, block);
-    return free_checked_sized(instance, block, bytes);
+    size_t usable = 0;
+    if (EMMA_CHECKS && EMMAI_UNLIKELY(!emmai_checked_in_fast(instance, block, bytes, &usable)))
+        return free_checked_sized(instance, block, bytes);
+    emmai_hardened_wipe(block, usable);
+    return free_fast(instance, &instance->heap, block);
 }
 
 void emma_free(emma *instance, void *block)

@@ -47,14 +47,14 @@ static EMMAI_NOINLINE void *emmai_link_broken(const emma *instance, const void *
     return NULL;
 }
 
-/* Whether a free block of so many bytes is zero but for its link. */
-static bool emmai_hardened_is_wiped(const void *block, size_t bytes)
+/* Whether a free block of so many bytes, a multiple of 8, is zero but for its link. */
+static EMMAI_ALWAYS_INLINE bool emmai_hardened_is_wiped(const void *block, size_t bytes)
 {
-    const uint64_t *word = block;
-    uint64_t found = 0;
-    for (size_t i = 1; i < bytes / sizeof *word; i++)
-        found |= word[i];
-    return !found;
+    const emmai_word *word = block;
+    emmai_vector found = { 0, bytes % sizeof found ? 0 : word[1] };
+    for (size_t i = 2 - bytes / sizeof *word % 2; i < bytes / sizeof *word; i += 2)
+        found |= *(const emmai_vector *)(const void *)(word + i);
+    return !(found[0] | found[1]);
 }
 
 /* A block of a slab that is to be handed out, all zero; NULL, reported as misuse, when it was written to. */

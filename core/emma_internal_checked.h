@@ -12,7 +12,8 @@ static inline void *emmai_checked_out_fit(const emma *instance, void *block, siz
 static void emmai_checked_zero(void *block, size_t bytes);
 static bool emmai_checked_in(const emma *instance, const void *block, const size_t *size,
                              size_t *bytes, size_t *usable);
-static inline bool emmai_checked_in_fast(const emma *instance, const void *block, size_t bytes);
+static inline bool emmai_checked_in_fast(const emma *instance, const void *block, size_t bytes,
+                                         size_t *usable);
 static size_t emmai_checked_usable(const emma *instance, const void *block);
 static bool emmai_checked_is_live(const emma *instance, const void *block, size_t usable,
                                   size_t *bytes);

@@ -152,9 +152,11 @@ static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, const s
 static EMMAI_NOINLINE void *realloc_sized_checked(emma *instance, void *block, size_t old_bytes,
                                                   size_t bytes)
 {
-    if (!emmai_checked_in_fast(instance, block, old_bytes))
+    size_t usable;
+    if (!emmai_checked_in_fast(instance, block, old_bytes, &usable))
         return realloc_checked(instance, block, &old_bytes, bytes);
-    void *target = emmai_realloc_fast(instance, block, old_bytes, bytes - 1);
+    void *target = emmai_realloc_fast(instance, block, emmai_checked_bytes(old_bytes),
+                                      emmai_checked_bytes(bytes) - 1);
     if (!target)
         emmai_checked_out(instance, block, old_bytes);
     return emmai_checked_out(instance, target, bytes);
