@@ -8,7 +8,7 @@
  * never a block.
  *
  * EMMA_CANARIES fills the bytes that were not asked for, at least one, with what only this instance
- * knows, and verifies them when the block comes back. */
+ * knows, and verifies them when the block comes back; with EMMA_ZERO_ON_FREE the last one before the block, too. */
 #include "emma_internal.h"
 
 #define MARK_LATE   0x80u /* the block starts 8 bytes behind the place that the mark is of */
@@ -120,6 +120,17 @@ static EMMAI_ALWAYS_INLINE bool canaries_intact(const emma *instance, const void
     return intact;
 }
 
+/* Whether the last byte before a block, if there is one in its slab, is as it was left. All canaries end in the
+ * same byte, and where free blocks are zero there is either, whatever other threads do meanwhile. */
+static EMMAI_ALWAYS_INLINE bool canary_before(const emma *instance, const void *block,
+                                              bool is_first)
+{
+    if (!EMMA_ZERO_ON_FREE || is_first)
+        return true;
+    uint8_t before = emmai_sync_get((const uint8_t *)block - 1);
+    return !before || before == (uint8_t)(instance->control->canary >> 56);
+}
+
 /* Bytes to ask for where the caller asks for `bytes`: one more at least; rising with them, so that a
  * shrink asks for no more than there is; and a multiple of 16, so that alignments stay. */
 static EMMAI_ALWAYS_INLINE size_t emmai_checked_bytes(size_t bytes)
@@ -184,11 +195,8 @@ static void emmai_checked_zero(void *block, size_t bytes)
 /* Reports a pointer at which no block of its slab or run starts; true if one does. */
 static bool checked_boundary(const emma *instance, const emmai_slab *slab, const void *block)
 {
+    size_t offset = (size_t)((const char *)block - emmai_slab_address(instance, slab));
     bool is_run = emmai_slab_is_run(slab);
-    const char *start = is_run
-                            ? emmai_chunk_start(instance, (size_t)emmai_id_of_slab(instance, slab))
-                            : emmai_slab_address(instance, slab);
-    size_t offset = (size_t)((const char *)block - start);
     if (is_run ? !offset : offset % emmai_class_bytes(slab->size_class) == 0)
         return true;
     bool aligned = (uintptr_t)block % EMMAI_CLASS_STEP_BYTES == 0;
@@ -211,7 +219,9 @@ static bool checked_verify(const emma *instance, const void *block, const size_t
         return false; /* whose memory may be gone */
     }
     *bytes = mark_bytes(*mark, block, usable);
-    if (*bytes > usable || (EMMA_CANARIES && !canaries_intact(instance, block, *bytes, usable)))
+    bool is_first = block == emmai_slab_address(instance, slab);
+    if (*bytes > usable || (EMMA_CANARIES && (!canaries_intact(instance, block, *bytes, usable) ||
+                                              !canary_before(instance, block, is_first))))
         emmai_misuse(instance, EMMA_MISUSE_OVERRUN, block);
     else if (size && *size != *bytes)
         emmai_misuse_size(instance, block, *bytes, *size);
@@ -253,8 +263,10 @@ static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, cons
     unsigned mark = mark_of(offset, spare);
     if (EMMAI_UNLIKELY(!*usable || spare >= MARK_SPARES || offset % EMMAI_CLASS_STEP_BYTES))
         return false;
+    bool is_first = offset % EMMAI_CHUNK_BYTES == 0;
     if (EMMA_CANARIES && (EMMAI_UNLIKELY(emmai_sync_get(mark_at(instance, offset)) != mark) ||
-                          EMMAI_UNLIKELY(!canaries_intact(instance, block, bytes, *usable))))
+                          EMMAI_UNLIKELY(!canaries_intact(instance, block, bytes, *usable)) ||
+                          EMMAI_UNLIKELY(!canary_before(instance, block, is_first))))
         return false;
     return EMMAI_LIKELY(mark_take(instance, offset, mark));
 }

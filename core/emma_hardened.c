@@ -76,6 +76,20 @@ static inline void emmai_hardened_wipe(void *block, size_t usable)
         emmai_arch_zero(block, usable);
 }
 
+/* Copies so many bytes, a multiple of 8, of a block that is moved; not the last one, which nobody asked for: it is
+ * zero until it has a canary, as canary_before expects. */
+static inline void emmai_hardened_copy(void *target, const void *block, size_t bytes)
+{
+    if (!EMMA_CANARIES || !EMMA_ZERO_ON_FREE) {
+        emmai_arch_copy(target, block, bytes);
+        return;
+    }
+    size_t last = bytes / sizeof(emmai_word) - 1;
+    if (last)
+        emmai_arch_copy(target, block, last * sizeof(emmai_word));
+    ((emmai_word *)target)[last] = ((const emmai_word *)block)[last] & UINT64_MAX >> 8;
+}
+
 /* ---- random order ---- */
 
 /* A number below `bound`, which is at most 2^32; by an xorshift generator that nobody else sees. */

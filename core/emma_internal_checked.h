@@ -28,6 +28,7 @@ static void *emmai_hardened_misled(const emma *instance, const void *block);
 static bool emmai_hardened_is_wiped(const void *block, size_t bytes);
 static inline void *emmai_hardened_fresh(const emma *instance, void *block, unsigned size_class);
 static inline void emmai_hardened_wipe(void *block, size_t usable);
+static inline void emmai_hardened_copy(void *target, const void *block, size_t bytes);
 static size_t emmai_hardened_random(emmai_heap *heap, size_t bound);
 static void *emmai_hardened_shuffle(const emma *instance, emmai_heap *heap, char *start,
                                     size_t count, size_t block_bytes);

@@ -57,7 +57,8 @@ static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, s
     }
 }
 
-/* How far the place of the next run moves on, before it begins anew at the zone's start. */
+/* How far the place of the next run moves on, beyond twice what is in use, before it begins anew at the zone's
+ * start. */
 #define NEXT_CHUNKS ((64 * EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
 
 /* The first fit in the zone of runs; where reuse is to be late, behind the last one that was found. */
@@ -67,7 +68,8 @@ static size_t emmai_place_run(emma *instance, size_t count, size_t alignment)
         return emmai_place_fit(instance, instance->run_zone, count, alignment);
     size_t next = emmai_sync_get(&instance->run_next);
     size_t chunk = emmai_place_fit(instance, next, count, alignment);
-    if (chunk + count > instance->run_zone + NEXT_CHUNKS)
+    size_t used = emmai_sync_get(&instance->control->footprint_pages) / EMMAI_CHUNK_PAGES;
+    if (chunk + count > instance->run_zone + NEXT_CHUNKS + 2 * used)
         chunk = emmai_place_fit(instance, instance->run_zone, count, alignment);
     if (chunk < instance->chunk_count)
         emmai_sync_set(&instance->run_next, (uint32_t)(chunk + count));

@@ -9,7 +9,7 @@
 static void *realloc_move(emma *instance, emmai_heap *heap, emmai_slab *slab, void *block,
                           void *target, size_t kept)
 {
-    emmai_arch_copy(target, block, kept);
+    emmai_hardened_copy(target, block, kept);
     emmai_sync_add(&instance->control->moved_bytes, (uint64_t)kept);
     emmai_hardened_wipe(block, emmai_slab_usable(slab));
     if (EMMA_DELAYED_REUSE)

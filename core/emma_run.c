@@ -87,7 +87,8 @@ static void *emmai_run_malloc(emma *instance, emmai_heap *heap, size_t bytes, si
     bytes = emmai_round_up(emmai_max(bytes, 1), EMMAI_CLASS_STEP_BYTES);
     alignment = emmai_max(alignment, EMMAI_CHUNK_BYTES);
     bool roomy = flags & EMMAI_RUN_ROOM;
-    bool may_be_held = instance->shared && bytes <= EMMAI_SLAB_BYTES && !roomy;
+    bool may_be_held =
+        instance->shared && !EMMA_DELAYED_REUSE && bytes <= EMMAI_SLAB_BYTES && !roomy;
     size_t chunk =
         may_be_held && alignment == EMMAI_CHUNK_BYTES ? run_take_held(instance, heap, bytes) : 0;
     if (!chunk)
@@ -115,7 +116,7 @@ static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run)
     emmai_huge_withdraw(instance, run);
     if (emmai_guard_exists(instance))
         emmai_chunk_discard(instance, chunk, count);
-    if (instance->shared && heap && count == 1)
+    if (instance->shared && !EMMA_DELAYED_REUSE && heap && count == 1)
         emmai_held_give(instance, heap, chunk);
     else
         emmai_chunk_release(instance, chunk, count);

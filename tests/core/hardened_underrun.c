@@ -1,0 +1,101 @@
+/* test: hardened */
+/* A write just before a block is found when that one comes back, whether the block there is live, kept, or free; for all
+ * but the first blocks of slabs. What moves and threads that free next to each other do is taken for none. */
+#include "emma_threads.h"
+
+enum { BLOCKS = 64, FIRST_MAX = BLOCKS / 8, THREADS = 3, ROUNDS = 20000, SIZES_MAX = 400 };
+
+static unsigned found;
+static emma *instance;
+
+static void count(void *arg, emma *where, enum emma_misuse crime, const void *address,
+                  const char *message)
+{
+    (void)arg, (void)where, (void)address, (void)message;
+    CHECK_EQ(crime, EMMA_MISUSE_OVERRUN);
+    found++;
+}
+
+/* Then there may be no memory before it. */
+static bool starts_page(const void *block)
+{
+    return (uintptr_t)block % TEST_PAGE_BYTES == 0;
+}
+
+/* Damages the byte before each block in turn; whatever it was, one of two values is another. */
+static void try_underruns(size_t bytes, bool neighbours_live)
+{
+    unsigned char *blocks[BLOCKS];
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = emma_malloc(instance, bytes);
+        CHECK(blocks[i] != NULL);
+    }
+    if (!neighbours_live)
+        for (size_t i = 0; i < BLOCKS; i += 2)
+            emma_free(instance, blocks[i]);
+    unsigned missed = 0;
+    for (size_t i = 1; i < BLOCKS; i += 2) {
+        const unsigned told = found;
+        const unsigned char before = starts_page(blocks[i]) ? 0 : blocks[i][-1];
+        for (unsigned value = 1; value <= 2 && found == told && !starts_page(blocks[i]); value++) {
+            blocks[i][-1] = (unsigned char)(before + value);
+            CHECK_EQ(emma_usable_size(instance, blocks[i]), found == told ? bytes : 0);
+        }
+        if (!starts_page(blocks[i]))
+            blocks[i][-1] = before;
+        missed += found == told;
+        emma_free(instance, blocks[i]);
+        CHECK_LE(found, told + 1);
+        if (neighbours_live)
+            emma_free(instance, blocks[i - 1]);
+    }
+    CHECK_LE(missed, FIRST_MAX);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+}
+
+static void *work(void *arg)
+{
+    test_rng rng = ((test_thread *)arg)->rng;
+    void *blocks[BLOCKS] = { NULL };
+    for (size_t i = 0; i < test_scaled(ROUNDS); i++) {
+        const size_t at = test_random(&rng) % BLOCKS;
+        const size_t bytes = 1 + test_random(&rng) % SIZES_MAX;
+        blocks[at] = emma_realloc(instance, blocks[at], bytes);
+        CHECK(blocks[at] != NULL);
+        memset(blocks[at], 0xff, bytes);
+        if (i % 3 == 0) {
+            emma_free(instance, blocks[at]);
+            blocks[at] = NULL;
+        }
+    }
+    for (size_t i = 0; i < BLOCKS; i++)
+        emma_free(instance, blocks[i]);
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static const size_t sizes[] = { 1, 8, 15, 16, 40, 100, 300 };
+    const uint64_t seed = test_choose_seed(argc, argv, 51000);
+    emma_options options = test_options();
+    options.misuse_handler = count;
+    instance = emma_create(&options);
+    CHECK(instance != NULL);
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++)
+        for (unsigned live = 0; live < 2; live++)
+            try_underruns(sizes[i], live);
+    CHECK_GT(found, 0);
+    emma_destroy(instance);
+
+    options.flags = EMMA_SHARED;
+    instance = emma_create(&options);
+    CHECK(instance != NULL);
+    test_thread threads[THREADS];
+    const unsigned told = found;
+    test_threads_start(threads, THREADS, work, seed);
+    test_threads_join(threads, THREADS);
+    CHECK_EQ(found, told);
+    CHECK_EQ(test_stats(instance).live_blocks, 0);
+    emma_destroy(instance);
+    return 0;
+}
