@@ -3,10 +3,11 @@
  * but the first blocks of slabs. What moves and threads that free next to each other do is taken for none. */
 #include "emma_threads.h"
 
-enum { BLOCKS = 64, FIRST_MAX = BLOCKS / 8, THREADS = 3, ROUNDS = 20000, SIZES_MAX = 400 };
+enum { BLOCKS = 64, FIRST_MAX = BLOCKS / 8, THREADS = 3, ROUNDS = 1000000, SIZES_MAX = 100 };
 
 static unsigned found;
 static emma *instance;
+static void *slots[BLOCKS]; /* atomic */
 
 static void count(void *arg, emma *where, enum emma_misuse crime, const void *address,
                   const char *message)
@@ -53,23 +54,19 @@ static void try_underruns(size_t bytes, bool neighbours_live)
     CHECK_EQ(emma_check(instance), EMMA_OK);
 }
 
+/* Resizes and frees blocks that any of the threads allocated: who frees has neighbours that another one just moves to. */
 static void *work(void *arg)
 {
     test_rng rng = ((test_thread *)arg)->rng;
-    void *blocks[BLOCKS] = { NULL };
     for (size_t i = 0; i < test_scaled(ROUNDS); i++) {
-        const size_t at = test_random(&rng) % BLOCKS;
-        const size_t bytes = 1 + test_random(&rng) % SIZES_MAX;
-        blocks[at] = emma_realloc(instance, blocks[at], bytes);
-        CHECK(blocks[at] != NULL);
-        memset(blocks[at], 0xff, bytes);
-        if (i % 3 == 0) {
-            emma_free(instance, blocks[at]);
-            blocks[at] = NULL;
-        }
+        void **slot = &slots[test_below(&rng, BLOCKS)];
+        const size_t bytes = 1 + test_below(&rng, SIZES_MAX);
+        void *block = __atomic_exchange_n(slot, NULL, __ATOMIC_ACQ_REL);
+        block = emma_realloc(instance, block, bytes);
+        CHECK(block != NULL);
+        memset(block, 0xff, bytes);
+        emma_free(instance, __atomic_exchange_n(slot, block, __ATOMIC_ACQ_REL));
     }
-    for (size_t i = 0; i < BLOCKS; i++)
-        emma_free(instance, blocks[i]);
     return NULL;
 }
 
@@ -94,6 +91,8 @@ int main(int argc, char **argv)
     const unsigned told = found;
     test_threads_start(threads, THREADS, work, seed);
     test_threads_join(threads, THREADS);
+    for (size_t i = 0; i < BLOCKS; i++)
+        emma_free(instance, slots[i]);
     CHECK_EQ(found, told);
     CHECK_EQ(test_stats(instance).live_blocks, 0);
     emma_destroy(instance);
