@@ -7,7 +7,7 @@
 #include "emma_internal.h"
 
 /* Whether an address is of a block of a slab; no run is kept. */
-static bool delay_is_small(const emma *instance, const void *block)
+static inline bool delay_is_small(const emma *instance, const void *block)
 {
     const emmai_slab *slab = emmai_slab_of_offset(instance, emmai_offset(instance, block));
     return slab->size_class || slab->kind == EMMAI_YOUNG;
@@ -22,7 +22,7 @@ static bool delay_is_sound(const emma *instance, const void *block)
 }
 
 /* Keeps a block of the caller's, who is inside the heap; returns another that is to be freed, NULL: none. */
-static void *emmai_delay(const emma *instance, emmai_heap *heap, void *block)
+static EMMAI_ALWAYS_INLINE void *emmai_delay(const emma *instance, emmai_heap *heap, void *block)
 {
     if (!EMMA_DELAYED_REUSE || !delay_is_small(instance, block))
         return block;

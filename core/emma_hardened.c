@@ -92,15 +92,12 @@ static inline void emmai_hardened_copy(void *target, const void *block, size_t b
 
 /* ---- random order ---- */
 
-/* A number below `bound`, which is at most 2^32; by an xorshift generator that nobody else sees. */
-static size_t emmai_hardened_random(emmai_heap *heap, size_t bound)
+/* A number below `bound`, which is at most 2^32: of the high half of a linear congruential generator (Knuth's
+ * MMIX) whose state nobody else sees. */
+static EMMAI_ALWAYS_INLINE size_t emmai_hardened_random(emmai_heap *heap, size_t bound)
 {
-    uint64_t x = heap->random;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    heap->random = x;
-    return (size_t)((x >> 32) * bound >> 32);
+    heap->random = heap->random * 6364136223846793005u + 1442695040888963407u;
+    return (size_t)((heap->random >> 32) * bound >> 32);
 }
 
 /* Links `count` blocks from `start` on before `list`, in random order; returns the first. */

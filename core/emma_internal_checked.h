@@ -29,7 +29,7 @@ static bool emmai_hardened_is_wiped(const void *block, size_t bytes);
 static inline void *emmai_hardened_fresh(const emma *instance, void *block, unsigned size_class);
 static inline void emmai_hardened_wipe(void *block, size_t usable);
 static inline void emmai_hardened_copy(void *target, const void *block, size_t bytes);
-static size_t emmai_hardened_random(emmai_heap *heap, size_t bound);
+static inline size_t emmai_hardened_random(emmai_heap *heap, size_t bound);
 static void *emmai_hardened_shuffle(const emma *instance, emmai_heap *heap, char *start,
                                     size_t count, size_t block_bytes);
 
@@ -43,7 +43,7 @@ static bool emmai_guard_exists(const emma *instance);
 
 /* ---- emma_delay.c ---- */
 
-static void *emmai_delay(const emma *instance, emmai_heap *heap, void *block);
+static inline void *emmai_delay(const emma *instance, emmai_heap *heap, void *block);
 static bool emmai_delay_flush(emma *instance, emmai_heap *heap);
 static bool emmai_delay_retry(emma *instance, emmai_heap *heap, size_t bytes);
 static size_t emmai_delay_count(const emma *instance, const emmai_slab *slab);
