@@ -223,6 +223,21 @@ static inline bool test_zeroed(const void *block, size_t bytes)
 
 /* ---- instances ---- */
 
+/* A misuse_handler for which only one crime is expected: counts it. `arg` is a test_crimes. */
+typedef struct test_crimes {
+    enum emma_misuse expected;
+    unsigned found;
+} test_crimes;
+
+static inline void test_count_crime(void *arg, emma *instance, enum emma_misuse crime,
+                                    const void *address, const char *message)
+{
+    (void)instance, (void)address, (void)message;
+    test_crimes *crimes = arg;
+    CHECK_EQ(crime, crimes->expected);
+    crimes->found++;
+}
+
 static inline emma_stats test_stats(const emma *instance)
 {
     emma_stats stats;

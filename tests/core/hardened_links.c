@@ -7,20 +7,13 @@
 
 enum { BLOCKS = 30, BLOCK_BYTES = 64, VALUES = 256 };
 
-static unsigned found;
-
-static void count(void *arg, emma *instance, enum emma_misuse crime, const void *address,
-                  const char *message)
-{
-    (void)arg, (void)instance, (void)address, (void)message;
-    CHECK_EQ(crime, EMMA_MISUSE_AFTER_FREE);
-    found++;
-}
+static test_crimes crimes = { EMMA_MISUSE_AFTER_FREE, 0 };
 
 static emma *create(void)
 {
     emma_options options = test_options();
-    options.misuse_handler = count;
+    options.misuse_handler = test_count_crime;
+    options.misuse_arg = &crimes;
     emma *instance = emma_create(&options);
     CHECK(instance != NULL);
     return instance;
@@ -37,15 +30,15 @@ static void damage(emma *instance, void **blocks, uint64_t link)
         return;
     }
     memcpy(blocks[3], &link, sizeof link);
-    const unsigned told = found;
+    const unsigned told = crimes.found;
     void *block = NULL;
-    for (size_t i = 0; i < 2 * BLOCKS && found == told; i++) {
+    for (size_t i = 0; i < 2 * BLOCKS && crimes.found == told; i++) {
         block = emma_malloc(instance, BLOCK_BYTES);
-        CHECK(found > told || block != NULL);
+        CHECK(crimes.found > told || block != NULL);
         for (size_t j = 0; j < BLOCKS; j++)
             CHECK(j == 3 || !block || block != blocks[j]);
     }
-    CHECK_EQ(found, told + 1);
+    CHECK_EQ(crimes.found, told + 1);
 }
 
 int main(void)

@@ -5,17 +5,9 @@
 
 enum { BLOCKS = 64, FIRST_MAX = BLOCKS / 8, THREADS = 3, ROUNDS = 1000000, SIZES_MAX = 100 };
 
-static unsigned found;
+static test_crimes crimes = { EMMA_MISUSE_OVERRUN, 0 };
 static emma *instance;
 static void *slots[BLOCKS]; /* atomic */
-
-static void count(void *arg, emma *where, enum emma_misuse crime, const void *address,
-                  const char *message)
-{
-    (void)arg, (void)where, (void)address, (void)message;
-    CHECK_EQ(crime, EMMA_MISUSE_OVERRUN);
-    found++;
-}
 
 /* Then there may be no memory before it. */
 static bool starts_page(const void *block)
@@ -36,17 +28,18 @@ static void try_underruns(size_t bytes, bool neighbours_live)
             emma_free(instance, blocks[i]);
     unsigned missed = 0;
     for (size_t i = 1; i < BLOCKS; i += 2) {
-        const unsigned told = found;
+        const unsigned told = crimes.found;
         const unsigned char before = starts_page(blocks[i]) ? 0 : blocks[i][-1];
-        for (unsigned value = 1; value <= 2 && found == told && !starts_page(blocks[i]); value++) {
+        for (unsigned value = 1; value <= 2 && crimes.found == told && !starts_page(blocks[i]);
+             value++) {
             blocks[i][-1] = (unsigned char)(before + value);
-            CHECK_EQ(emma_usable_size(instance, blocks[i]), found == told ? bytes : 0);
+            CHECK_EQ(emma_usable_size(instance, blocks[i]), crimes.found == told ? bytes : 0);
         }
         if (!starts_page(blocks[i]))
             blocks[i][-1] = before;
-        missed += found == told;
+        missed += crimes.found == told;
         emma_free(instance, blocks[i]);
-        CHECK_LE(found, told + 1);
+        CHECK_LE(crimes.found, told + 1);
         if (neighbours_live)
             emma_free(instance, blocks[i - 1]);
     }
@@ -75,25 +68,26 @@ int main(int argc, char **argv)
     static const size_t sizes[] = { 1, 8, 15, 16, 40, 100, 300 };
     const uint64_t seed = test_choose_seed(argc, argv, 51000);
     emma_options options = test_options();
-    options.misuse_handler = count;
+    options.misuse_handler = test_count_crime;
+    options.misuse_arg = &crimes;
     instance = emma_create(&options);
     CHECK(instance != NULL);
     for (size_t i = 0; i < TEST_COUNT(sizes); i++)
         for (unsigned live = 0; live < 2; live++)
             try_underruns(sizes[i], live);
-    CHECK_GT(found, 0);
+    CHECK_GT(crimes.found, 0);
     emma_destroy(instance);
 
     options.flags = EMMA_SHARED;
     instance = emma_create(&options);
     CHECK(instance != NULL);
     test_thread threads[THREADS];
-    const unsigned told = found;
+    const unsigned told = crimes.found;
     test_threads_start(threads, THREADS, work, seed);
     test_threads_join(threads, THREADS);
     for (size_t i = 0; i < BLOCKS; i++)
         emma_free(instance, slots[i]);
-    CHECK_EQ(found, told);
+    CHECK_EQ(crimes.found, told);
     CHECK_EQ(test_stats(instance).live_blocks, 0);
     emma_destroy(instance);
     return 0;

@@ -7,15 +7,7 @@
 
 enum { LINK_BYTES = 8, OTHERS_MAX = 2000 };
 
-static unsigned found;
-
-static void count(void *arg, emma *instance, enum emma_misuse crime, const void *address,
-                  const char *message)
-{
-    (void)arg, (void)instance, (void)address, (void)message;
-    CHECK_EQ(crime, EMMA_MISUSE_AFTER_FREE);
-    found++;
-}
+static test_crimes crimes = { EMMA_MISUSE_AFTER_FREE, 0 };
 
 static bool is_zero(const unsigned char *bytes, size_t count)
 {
@@ -70,12 +62,12 @@ static void try_write(emma *instance, size_t bytes, size_t at)
     CHECK_EQ(emma_check(instance), EMMA_OK);
     block[at] ^= 0x10;
     CHECK_EQ(emma_check(instance), EMMA_CORRUPT);
-    const unsigned told = found;
+    const unsigned told = crimes.found;
     void *others[OTHERS_MAX];
     size_t count = 0;
     while ((others[count] = emma_malloc(instance, bytes)))
         CHECK_LT(++count, OTHERS_MAX);
-    CHECK_EQ(found, told + 1);
+    CHECK_EQ(crimes.found, told + 1);
     block[at] ^= 0x10;
     while (count > 0)
         emma_free(instance, others[--count]);
@@ -85,7 +77,8 @@ int main(void)
 {
     static const size_t sizes[] = { 16, 24, 40, 128, 200, 1000, 3000, 8000, 20000, 300001 };
     emma_options options = test_options();
-    options.misuse_handler = count;
+    options.misuse_handler = test_count_crime;
+    options.misuse_arg = &crimes;
     for (unsigned flags = 0; flags <= EMMA_ALIGN8; flags += EMMA_ALIGN8) {
         options.flags = flags;
         emma *instance = emma_create(&options);
@@ -99,6 +92,6 @@ int main(void)
         CHECK(is_zero(emma_malloc(instance, 100000), 100000));
         emma_destroy(instance);
     }
-    CHECK_GT(found, 100);
+    CHECK_GT(crimes.found, 100);
     return 0;
 }
