@@ -346,6 +346,7 @@ enum emma_status emma_reset(emma *instance)
     emmai_arch_zero(instance->unit_slab, sizeof instance->unit_slab);
     size_t kept = emmai_min(control->retained_pages, EMMAI_RETAIN_BYTES >> EMMAI_PAGE_SHIFT);
     emmai_chunk_purge(instance, control->retained_pages - kept);
+    emmai_chunk_wipe(instance);
     emmai_checkpoint_forget(instance, NULL);
     emmai_sync_set(&control->peak_pages, emmai_sync_get(&control->footprint_pages));
     heaps_clear(instance);

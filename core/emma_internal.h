@@ -102,6 +102,7 @@ static size_t emmai_metadata_purge_marks(emma *instance, size_t first, size_t la
 static size_t emmai_chunk_purge(emma *instance, size_t pages);
 static size_t emmai_chunk_squeeze(emma *instance);
 static void emmai_chunk_discard(emma *instance, size_t chunk, size_t count);
+static void emmai_chunk_wipe(const emma *instance);
 static void emmai_chunk_cut(emma *instance, size_t chunk, size_t bytes);
 
 /* ---- emma_huge.c ---- */

@@ -103,6 +103,26 @@ static void emmai_chunk_discard(emma *instance, size_t chunk, size_t count)
     purge_count(instance, pages + emmai_metadata_purge_marks(instance, chunk, chunk + count - 1));
 }
 
+/* ---- wiping ---- */
+
+/* Zeroes what free chunks keep, and what the young area has behind page 0: nothing in it is anybody's.
+ * Not where that happens to each page as it is taken into use. */
+static void emmai_chunk_wipe(const emma *instance)
+{
+    if (EMMA_ZERO_ON_FREE)
+        return;
+    for (size_t chunk = 0; chunk < instance->chunk_count;) {
+        size_t used = chunk ? 0 : EMMAI_PAGE_BYTES;
+        size_t bytes = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)chunk))
+                       << EMMAI_PAGE_SHIFT;
+        if (bytes > used)
+            emmai_arch_zero(emmai_chunk_start(instance, chunk) + used, bytes - used);
+        chunk++;
+        if (chunk >= EMMAI_YOUNG_CHUNKS)
+            chunk = emmai_place_next_kept(instance, chunk);
+    }
+}
+
 /* ---- squeezing ---- */
 
 /* Bytes of its last chunk that a slab or run needs; *count is how many chunks it has. */

@@ -101,7 +101,7 @@ static void *emmai_run_malloc(emma *instance, emmai_heap *heap, size_t bytes, si
         return NULL;
     }
     run_guard(instance, chunk, bytes);
-    if (flags & EMMAI_RUN_ZERO || EMMA_ZERO_ON_FREE)
+    if (flags & EMMAI_RUN_ZERO || EMMA_ZERO_ON_FREE || emmai_image_is_left(instance))
         run_zero(instance, chunk, bytes);
     run_note_pages(instance, chunk, bytes, chunk);
     emmai_huge_try(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk), 0);
@@ -122,6 +122,15 @@ static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run)
         emmai_chunk_release(instance, chunk, count);
 }
 
+/* Zeroes pages that a run grows into, where what an image has there (C2) is to be gone. */
+static void run_hide_image(const emma *instance, size_t run, size_t first_page, size_t pages)
+{
+    bool shows = EMMA_ZERO_ON_FREE ? emmai_image_exists(instance) : emmai_image_is_left(instance);
+    char *start = emmai_chunk_start(instance, run) + (first_page << EMMAI_PAGE_SHIFT);
+    if (shows)
+        emmai_arch_zero(start, pages << EMMAI_PAGE_SHIFT);
+}
+
 /* Takes the pages for a longer run; false, with nothing changed, when the chunks behind are not
  * free or memory is refused. */
 static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
@@ -132,11 +141,13 @@ static bool run_grow(emma *instance, emmai_slab *run, size_t chunk, size_t bytes
     if (!emmai_chunk_extend(instance, end, more, chunk, bytes))
         return false;
     size_t present = emmai_pages_of(old_bytes);
-    if (!emmai_guard_lift(instance, chunk, present, emmai_pages_of(bytes) - present)) {
+    size_t added = emmai_pages_of(bytes) - present;
+    if (!emmai_guard_lift(instance, chunk, present, added)) {
         emmai_footprint_give(instance, emmai_run_missing(instance, chunk, bytes, end - 1));
         emmai_chunk_release(instance, end, more);
         return false;
     }
+    run_hide_image(instance, chunk, present, added);
     run->run_bytes = bytes;
     run_note_pages(instance, chunk, bytes, end - 1);
     run_guard(instance, chunk, bytes);

@@ -133,7 +133,7 @@ static bool slab_carve(emma *instance, emmai_heap *heap, emmai_slab *slab)
     if (!slab_account(instance, heap, slab, start + count * block_bytes))
         return false;
     char *first = emmai_slab_address(instance, slab) + start;
-    if (EMMA_ZERO_ON_FREE)
+    if (EMMA_ZERO_ON_FREE || EMMAI_UNLIKELY(emmai_image_is_left(instance)))
         emmai_arch_zero(first, count * block_bytes);
     slab->free = EMMA_RANDOM_ORDER
                      ? emmai_hardened_shuffle(instance, heap, first, count, block_bytes)
