@@ -122,6 +122,10 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
  * one. */
 #define EMMAI_TABLE_SPAN_BYTES (2 * EMMAI_MIB)
 
+/* Address space without access behind the region, so that what overflows a block by as much, from far to
+ * near even, reaches nothing that is another instance's. */
+#define EMMAI_GAP_BYTES EMMAI_MIB
+
 /* Address space where neither reserve_bytes nor a limit says otherwise. */
 #define EMMAI_RESERVE_DEFAULT_BYTES (4 * EMMAI_GIB)
 /* With a limit: this many times the limit, and room for a chunk of every size class beside it. */

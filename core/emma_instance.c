@@ -108,8 +108,8 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, unsigned 
         EMMAI_GUARD_BYTES + out->first_bytes + (shared || checkpoints ? EMMAI_PAGE_BYTES : 0);
     out->metadata_bytes =
         emmai_round_up(out->front_bytes + out->page_map_bytes + bytes, EMMAI_CHUNK_BYTES);
-    out->mapping_bytes =
-        out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) + EMMAI_CHUNK_BYTES;
+    out->mapping_bytes = out->metadata_bytes + (out->chunk_count << EMMA_CHUNK_SHIFT) +
+                         EMMAI_CHUNK_BYTES + EMMAI_GAP_BYTES;
 }
 
 static size_t reserve_wanted(const emma_options *options)

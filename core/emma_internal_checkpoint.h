@@ -12,6 +12,7 @@ static bool emmai_os_write(int file, const char *bytes, size_t count, size_t off
 static bool emmai_os_seal(int file);
 static const char *emmai_os_view(int file, size_t bytes);
 static bool emmai_os_overlay(int file, void *start, size_t bytes, size_t offset);
+static void emmai_os_protect(void *start, size_t bytes);
 static bool emmai_os_move(void *from, size_t bytes, void *to);
 
 /* struct pm_scan_arg of Linux. */

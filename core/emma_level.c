@@ -252,6 +252,8 @@ static bool emmai_level_push(emma *instance)
     }
     level_cut(level);
     level_note(instance, level, draft.charged);
+    if (level->mapping_bytes) /* C1 */
+        emmai_os_protect(level, level->mapping_bytes);
     control->checkpoints->top = level;
     return true;
 }

@@ -81,6 +81,12 @@ static bool emmai_os_commit(void *start, size_t bytes)
                               0) == 0;
 }
 
+/* Makes pages readable only; where the kernel refuses, they stay as they are. */
+static void emmai_os_protect(void *start, size_t bytes)
+{
+    emmai_arch_syscall(EMMAI_SYS_MPROTECT, (long)start, (long)bytes, PROT_READ_ONLY, 0, 0, 0);
+}
+
 /* Gives pages back: they stay accessible and read as zero. False when the kernel kept them. */
 static bool emmai_os_purge(void *start, size_t bytes)
 {
