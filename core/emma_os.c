@@ -69,9 +69,12 @@ static void *emmai_os_memory(size_t bytes)
     return os_map(bytes, PROT_READ_WRITE);
 }
 
+/* Where the kernel keeps the address space, as it may at its limit on mappings, it gets the memory back at
+ * least: it no longer counts. */
 static void emmai_os_release(void *start, size_t bytes)
 {
-    emmai_arch_syscall(EMMAI_SYS_MUNMAP, (long)start, (long)bytes, 0, 0, 0, 0);
+    if (emmai_arch_syscall(EMMAI_SYS_MUNMAP, (long)start, (long)bytes, 0, 0, 0, 0) != 0)
+        os_advise(start, bytes, ADVICE_DONTNEED);
 }
 
 /* Makes reserved pages readable and writable; false when the kernel refuses the charge. */

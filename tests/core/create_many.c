@@ -1,7 +1,7 @@
 /* test: +hardened */
-/* Ten thousand instances of a kind, each with small and large blocks in it, are alive at once within
- * the kernel's limit on mappings, and each has what it was given: default ones, shared ones, and such
- * as have a checkpoint, which with large blocks in it would be 8 mappings each. */
+/* Ten thousand instances of a kind, each with small and large blocks in it, are alive at once
+ * within the kernel's limit on mappings, and each has what it was given: default ones, shared ones,
+ * and such as have a checkpoint, which with large blocks in it would be 8 mappings each. */
 #include "emma_test.h"
 
 enum {

@@ -24,6 +24,8 @@ static struct {
     void (*before)(long number); /* runs before each call, as a signal handler would */
     /* Answers in the kernel's place where it returns true; `b` is the call's second argument. */
     bool (*answer)(long number, long b, long *result);
+    /* The same, told all arguments; it may make the call itself, by fault_make. */
+    bool (*replace)(long number, const long arguments[6], long *result);
 } fault;
 
 static _Thread_local uint64_t fault_mine; /* failures of this thread's calls */
@@ -41,12 +43,25 @@ static inline bool fault_refuses(void)
            (fault.every && call % fault.every == 0);
 }
 
+/* What the kernel answers. */
+static inline long fault_make(long number, const long arguments[6])
+{
+    const int saved = errno;
+    const long result = syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
+                                arguments[4], arguments[5]);
+    const long answer = result == -1 ? -errno : result;
+    errno = saved;
+    return answer;
+}
+
 long fault_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     if (fault.before)
         fault.before(number);
+    const long arguments[6] = { a, b, c, d, e, f };
     long answered;
-    if (fault.answer && fault.answer(number, b, &answered))
+    if ((fault.answer && fault.answer(number, b, &answered)) ||
+        (fault.replace && fault.replace(number, arguments, &answered)))
         return answered;
     if (number == SYS_clock_gettime) {
         long *now = (long *)b;
@@ -59,11 +74,7 @@ long fault_syscall(long number, long a, long b, long c, long d, long e, long f)
         fault_mine++;
         return -ENOMEM;
     }
-    const int saved = errno;
-    const long result = syscall(number, a, b, c, d, e, f);
-    const long answer = result == -1 ? -errno : result;
-    errno = saved;
-    return answer;
+    return fault_make(number, arguments);
 }
 
 static inline uint64_t fault_failures(void)
