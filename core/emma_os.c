@@ -97,10 +97,13 @@ static bool emmai_os_purge(void *start, size_t bytes)
 }
 
 /* Gives pages back, and has every touch of them fault until emmai_os_unguard. False when the kernel kept them:
- * before Linux 6.13, or where memory is locked. */
+ * before Linux 6.13, or where memory is locked; then it may have begun, and none stays a guard. */
 static bool emmai_os_guard(void *start, size_t bytes)
 {
-    return os_advise(start, bytes, ADVICE_GUARD_INSTALL) == 0;
+    bool guarded = os_advise(start, bytes, ADVICE_GUARD_INSTALL) == 0;
+    if (!guarded)
+        os_advise(start, bytes, ADVICE_GUARD_REMOVE);
+    return guarded;
 }
 
 static bool emmai_os_unguard(void *start, size_t bytes)
