@@ -1,4 +1,4 @@
-/* Every limit from 64 bytes to 64 KiB in steps of 64: refused as invalid, or an instance that works
+/* Every limit from 0 to 64 KiB in steps of 64: refused as invalid, or an instance that works
  * up to its limit, refuses beyond it with every block intact, and works again once something is
  * freed. */
 #include "emma_model.h"
@@ -47,7 +47,7 @@ static void run(size_t limit, unsigned flags)
 int main(void)
 {
     test_need_own_maps();
-    for (size_t limit = STEP_BYTES; limit <= LARGEST_BYTES; limit += STEP_BYTES) {
+    for (size_t limit = 0; limit <= LARGEST_BYTES; limit += STEP_BYTES) {
         emma_options options = test_options();
         options.limit_bytes = limit;
         if (limit < EMMA_LIMIT_MIN_BYTES) {
