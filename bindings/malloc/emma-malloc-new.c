@@ -162,18 +162,32 @@ DEFINE_NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
         emmai_malloc_free_sized(block, bytes);          \
     }
 
+#define DEFINE_DELETE_ALIGNED(name)                         \
+    MALLOC_EXPORT void name(void *block, size_t alignment); \
+    MALLOC_EXPORT void name(void *block, size_t alignment)  \
+    {                                                       \
+        emmai_malloc_free_aligned(block, alignment);        \
+    }
+#define DEFINE_DELETE_ALIGNED_SIZED(name)                                 \
+    MALLOC_EXPORT void name(void *block, size_t bytes, size_t alignment); \
+    MALLOC_EXPORT void name(void *block, size_t bytes, size_t alignment)  \
+    {                                                                     \
+        emmai_malloc_free_aligned_sized(block, alignment, bytes);         \
+    }
+
 DEFINE_DELETE(_ZdlPv)
 DEFINE_DELETE(_ZdaPv)
 DEFINE_DELETE_SIZED(_ZdlPvm)
 DEFINE_DELETE_SIZED(_ZdaPvm)
+DEFINE_DELETE_ALIGNED(_ZdlPvSt11align_val_t)
+DEFINE_DELETE_ALIGNED(_ZdaPvSt11align_val_t)
+DEFINE_DELETE_ALIGNED_SIZED(_ZdlPvmSt11align_val_t)
+DEFINE_DELETE_ALIGNED_SIZED(_ZdaPvmSt11align_val_t)
 
-/* With the size first, what follows is an alignment; without it, an
- * alignment, std::nothrow or both. */
-void _ZdlPvmSt11align_val_t(void *block, size_t bytes) MALLOC_ALIAS(_ZdlPvm);
-void _ZdaPvmSt11align_val_t(void *block, size_t bytes) MALLOC_ALIAS(_ZdaPvm);
-void _ZdlPvSt11align_val_t(void *block) MALLOC_ALIAS(_ZdlPv);
-void _ZdaPvSt11align_val_t(void *block) MALLOC_ALIAS(_ZdaPv);
+/* The last argument is std::nothrow. */
 void _ZdlPvRKSt9nothrow_t(void *block) MALLOC_ALIAS(_ZdlPv);
 void _ZdaPvRKSt9nothrow_t(void *block) MALLOC_ALIAS(_ZdaPv);
-void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block) MALLOC_ALIAS(_ZdlPv);
-void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block) MALLOC_ALIAS(_ZdaPv);
+void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment)
+    MALLOC_ALIAS(_ZdlPvSt11align_val_t);
+void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment)
+    MALLOC_ALIAS(_ZdaPvSt11align_val_t);

@@ -112,6 +112,32 @@ void emmai_malloc_free_sized(void *block, size_t bytes)
         emmai_malloc_free(block);
 }
 
+/* Whether a block may be one of this alignment; one that is not came from another function than the caller
+ * believes, which a checked build reports. What is not the instance's the free itself reports. */
+static inline bool is_aligned_as_told(const void *block, size_t alignment)
+{
+    const emma *instance;
+    if (!EMMA_CHECKS || MALLOC_LIKELY(!((uintptr_t)block & (alignment - 1))) ||
+        !(instance = malloc_instance_if_made()) || !emma_owns(instance, block))
+        return true;
+    const bool nested = emmai_outside_begin(instance);
+    emmai_misuse(instance, EMMA_MISUSE_MISALIGNED, block);
+    emmai_outside_end(instance, nested);
+    return false;
+}
+
+void emmai_malloc_free_aligned(void *block, size_t alignment)
+{
+    if (is_aligned_as_told(block, alignment))
+        emmai_malloc_free(block);
+}
+
+void emmai_malloc_free_aligned_sized(void *block, size_t alignment, size_t bytes)
+{
+    if (is_aligned_as_told(block, alignment))
+        emmai_malloc_free_sized(block, bytes);
+}
+
 void free(void *block) MALLOC_ALIAS(emmai_malloc_free);
 
 /* As in the GNU C library, 0 bytes free the block and return NULL. */
@@ -150,15 +176,9 @@ MALLOC_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 }
 
 /* C23; the headers of today's C libraries lack them. */
-MALLOC_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes);
-
 void free_sized(void *block, size_t bytes) MALLOC_ALIAS(emmai_malloc_free_sized);
-
-MALLOC_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes)
-{
-    (void)alignment;
-    emmai_malloc_free_sized(block, bytes);
-}
+void free_aligned_sized(void *block, size_t alignment, size_t bytes)
+    MALLOC_ALIAS(emmai_malloc_free_aligned_sized);
 
 /* ---- POSIX's and older ones ---- */
 

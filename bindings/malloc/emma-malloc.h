@@ -82,6 +82,10 @@ void emmai_malloc_leave_heap(emma *instance);
 void emmai_malloc_free(void *block);
 void emmai_malloc_free_sized(void *block, size_t bytes);
 
+/* The same for blocks that came with this alignment, as the caller says. */
+void emmai_malloc_free_aligned(void *block, size_t alignment);
+void emmai_malloc_free_aligned_sized(void *block, size_t alignment, size_t bytes);
+
 /* Allocates; `alignment` is a power of two. NULL, with errno untouched, when there is no memory. */
 void *emmai_malloc_allocate(size_t alignment, size_t bytes);
 

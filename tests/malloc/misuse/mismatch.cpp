@@ -54,6 +54,11 @@ void *array_new(std::size_t bytes)
     return ::operator new[](bytes);
 }
 
+void *aligned_array_new(std::size_t bytes)
+{
+    return ::operator new[](bytes, aligned_64);
+}
+
 void *aligned_new(std::size_t bytes)
 {
     return ::operator new(bytes, aligned_64);
@@ -67,6 +72,18 @@ void *page_new(std::size_t bytes)
 void *any_malloc(std::size_t bytes)
 {
     return misuse_malloc(bytes);
+}
+
+void *any_calloc(std::size_t bytes)
+{
+    return misuse_calloc(1, bytes);
+}
+
+void *any_memalign(std::size_t bytes)
+{
+    void *block = nullptr;
+    misuse_require(posix_memalign(&block, 64, bytes) == 0);
+    return block;
 }
 
 void *any_aligned_alloc(std::size_t bytes)
@@ -87,6 +104,11 @@ void array_delete(void *block)
 void aligned_delete(void *block)
 {
     ::operator delete(block, aligned_64);
+}
+
+void aligned_array_delete(void *block)
+{
+    ::operator delete[](block, aligned_64);
 }
 
 void page_delete(void *block)
@@ -112,6 +134,34 @@ misuse_outcome mismatched(std::size_t bytes, std::size_t)
 {
     return wrongly(
         bytes, bytes, [=] { return Make(bytes); }, Release);
+}
+
+/* The same, coming back by a function that is told the size, which is right. */
+template <void *(*Make)(std::size_t), void (*Release)(void *, std::size_t)>
+misuse_outcome mismatched_sized(std::size_t bytes, std::size_t)
+{
+    return wrongly(
+        bytes, bytes, [=] { return Make(bytes); }, [=](void *block) { Release(block, bytes); });
+}
+
+void sized_delete(void *block, std::size_t bytes)
+{
+    ::operator delete(block, bytes);
+}
+
+void sized_array_delete(void *block, std::size_t bytes)
+{
+    ::operator delete[](block, bytes);
+}
+
+void sized_aligned_delete(void *block, std::size_t bytes)
+{
+    ::operator delete(block, bytes, aligned_64);
+}
+
+void sized_page_delete(void *block, std::size_t bytes)
+{
+    ::operator delete(block, bytes, aligned_4096);
 }
 
 template <void *(*Make)(std::size_t)>
@@ -290,6 +340,22 @@ extern "C" const misuse_case misuse_mismatch[] = {
     { "new_aligned_delete", "pair", mismatched<plain_new, aligned_delete>, 0 },
     { "new_page_delete", "pair", mismatched<plain_new, page_delete>, 0 },
     { "malloc_aligned_delete", "pair", mismatched<any_malloc, aligned_delete>, 0 },
+    { "new_array_realloc", "pair", mismatched<array_new, any_realloc>, 0 },
+    { "calloc_delete_array", "pair", mismatched<any_calloc, array_delete>, 0 },
+    { "memalign_delete", "pair", mismatched<any_memalign, plain_delete>, 0 },
+    { "aligned_new_delete_array", "pair", mismatched<aligned_new, array_delete>, 0 },
+    { "aligned_new_aligned_delete_array", "pair", mismatched<aligned_new, aligned_array_delete>,
+      0 },
+    { "aligned_new_array_aligned_delete", "pair", mismatched<aligned_array_new, aligned_delete>,
+      0 },
+    { "aligned_new_array_free", "pair", mismatched<aligned_array_new, any_free>, 0 },
+    { "new_array_sized_delete", "pair", mismatched_sized<array_new, sized_delete>, 0 },
+    { "new_sized_delete_array", "pair", mismatched_sized<plain_new, sized_array_delete>, 0 },
+    { "malloc_sized_delete", "pair", mismatched_sized<any_malloc, sized_delete>, 0 },
+    { "aligned_new_sized_delete", "pair", mismatched_sized<aligned_new, sized_delete>, 0 },
+    { "new_sized_aligned_delete", "pair", mismatched_sized<plain_new, sized_aligned_delete>, 0 },
+    { "aligned_new_sized_page_delete", "pair", mismatched_sized<aligned_new, sized_page_delete>,
+      0 },
     { "free_wrong_alignment", "pair", freed_wrong_alignment, 4096 },
     { "free_aligned_of_malloc", "pair", freed_as_aligned, 64 },
     { "free_sized_of_aligned", "pair", freed_as_unaligned, 0 },
@@ -301,6 +367,11 @@ extern "C" const misuse_case misuse_mismatch[] = {
     { "delete_of_malloc_double", "wrong-size", deleted_wrong_size<any_malloc>, DOUBLE },
     { "delete_array_of_half", "wrong-size", array_deleted_wrong_size, HALF },
     { "delete_array_of_double", "wrong-size", array_deleted_wrong_size, DOUBLE },
+    { "delete_array_of_none", "wrong-size", array_deleted_wrong_size, NONE },
+    { "delete_array_of_one_more", "wrong-size", array_deleted_wrong_size, ONE_MORE },
+    { "delete_array_of_sixteenfold", "wrong-size", array_deleted_wrong_size, SIXTEEN },
+    { "aligned_delete_of_none", "wrong-size", aligned_deleted_wrong_size, NONE },
+    { "aligned_delete_of_one_more", "wrong-size", aligned_deleted_wrong_size, ONE_MORE },
     { "aligned_delete_of_half", "wrong-size", aligned_deleted_wrong_size, HALF },
     { "aligned_delete_of_double", "wrong-size", aligned_deleted_wrong_size, DOUBLE },
     { "free_sized_of_half", "wrong-size", freed_wrong_size, HALF },
