@@ -120,7 +120,7 @@ enum emma_misuse {
     EMMA_MISUSE_FOREIGN,     /* "foreign pointer": not from this instance */
     EMMA_MISUSE_DOUBLE_FREE, /* "double free of": the block is free already */
     EMMA_MISUSE_INTERIOR,    /* "interior pointer": inside a live block, not its start */
-    EMMA_MISUSE_MISALIGNED,  /* "misaligned pointer": no block can start here */
+    EMMA_MISUSE_MISALIGNED,  /* "misaligned pointer": no block, or none so aligned, starts here */
     EMMA_MISUSE_WRONG_SIZE,  /* "wrong size of": a sized free or realloc of another size */
     EMMA_MISUSE_OVERRUN,     /* "overrun block": by a write next to it (EMMA_CANARIES only) */
     EMMA_MISUSE_AFTER_FREE   /* "write after free of": found where the block was to be handed out */
