@@ -310,9 +310,9 @@ EMMA_API bool emma_is_busy(const emma *instance);
  * how many bytes that were. 0 when busy. System calls: madvise. */
 EMMA_API size_t emma_trim(emma *instance);
 
-/* Frees all blocks at once, and drops all checkpoints; nothing of what was in them can be read in later blocks. The
- * limit stays, and some memory (128 KiB, the young area, and what each thread's heap takes) is kept for what comes next,
- * zeroed. EMMA_BUSY from a signal handler inside the instance. */
+/* Frees all blocks at once, and drops all checkpoints; nothing of what was in them can be read in
+ * later blocks. The limit stays, and some memory (128 KiB, the young area, and what each thread's
+ * heap takes) is kept for what comes next, zeroed. EMMA_BUSY from a signal handler inside the instance. */
 EMMA_API enum emma_status emma_reset(emma *instance);
 
 /* Changes the hard cap. EMMA_INVALID when it leaves less than EMMA_LIMIT_MIN_BYTES beside the spare

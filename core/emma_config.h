@@ -122,8 +122,8 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
  * one. */
 #define EMMAI_TABLE_SPAN_BYTES (2 * EMMAI_MIB)
 
-/* Address space without access behind the region, so that what overflows a block by as much, from far to
- * near even, reaches nothing that is another instance's. */
+/* Address space without access behind the region, so that what overflows a block by as much, from
+ * far to near even, reaches nothing that is another instance's. */
 #define EMMAI_GAP_BYTES EMMAI_MIB
 
 /* Address space where neither reserve_bytes nor a limit says otherwise. */

@@ -40,7 +40,8 @@ static inline bool emmai_image_exists(const emma *instance)
     return instance->control->checkpoints && instance->control->checkpoints->image.view;
 }
 
-/* Whether that image is one that no level needs, and that could not be given up: what it has is nobody's. */
+/* Whether that image is one that no level needs, and that could not be given up: what it has is
+ * nobody's. */
 static inline bool emmai_image_is_left(const emma *instance)
 {
     return emmai_image_exists(instance) && !instance->control->checkpoints->top;

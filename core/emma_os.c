@@ -69,8 +69,8 @@ static void *emmai_os_memory(size_t bytes)
     return os_map(bytes, PROT_READ_WRITE);
 }
 
-/* Where the kernel keeps the address space, as it may at its limit on mappings, it gets the memory back at
- * least: it no longer counts. */
+/* Where the kernel keeps the address space, as it may at its limit on mappings, it gets the memory
+ * back at least: it no longer counts. */
 static void emmai_os_release(void *start, size_t bytes)
 {
     if (emmai_arch_syscall(EMMAI_SYS_MUNMAP, (long)start, (long)bytes, 0, 0, 0, 0) != 0)
@@ -96,8 +96,8 @@ static bool emmai_os_purge(void *start, size_t bytes)
     return os_advise(start, bytes, ADVICE_DONTNEED) == 0;
 }
 
-/* Gives pages back, and has every touch of them fault until emmai_os_unguard. False when the kernel kept them:
- * before Linux 6.13, or where memory is locked; then it may have begun, and none stays a guard. */
+/* Gives pages back, and has every touch of them fault until emmai_os_unguard. False when the kernel
+ * kept them: before Linux 6.13, or where memory is locked; it may have begun: none stays a guard. */
 static bool emmai_os_guard(void *start, size_t bytes)
 {
     bool guarded = os_advise(start, bytes, ADVICE_GUARD_INSTALL) == 0;

@@ -105,8 +105,8 @@ static void emmai_chunk_discard(emma *instance, size_t chunk, size_t count)
 
 /* ---- wiping ---- */
 
-/* Zeroes what free chunks keep, and what the young area has behind page 0: nothing in it is anybody's.
- * Not where that happens to each page as it is taken into use. */
+/* Zeroes what free chunks keep, and what the young area has behind page 0: nothing in it is
+ * anybody's. Not where that happens to each page as it is taken into use. */
 static void emmai_chunk_wipe(const emma *instance)
 {
     if (EMMA_ZERO_ON_FREE)

@@ -112,8 +112,8 @@ void emmai_malloc_free_sized(void *block, size_t bytes)
         emmai_malloc_free(block);
 }
 
-/* Whether a block may be one of this alignment; one that is not came from another function than the caller
- * believes, which a checked build reports. What is not the instance's the free itself reports. */
+/* Whether a block may be one of this alignment; one that is not came from another function than the
+ * caller believes, which a checked build reports. A foreign one the free itself reports. */
 static inline bool is_aligned_as_told(const void *block, size_t alignment)
 {
     const emma *instance;

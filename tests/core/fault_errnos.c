@@ -1,9 +1,9 @@
 /* test: whole uninstrumented +hardened */
 /* Each system call that the core makes fails by each error that its manual names, or a filter of
- * system calls gives, once and from there on; madvise and mprotect also when they did what they were
- * asked; getrandom and pwrite64 by doing a part. An allocation may return NULL, a checkpoint may be
- * refused, and nothing else fails: live blocks are intact, a rollback rolls back, the state verifies,
- * and destroy returns everything but the addresses that munmap refuses to take. */
+ * system calls gives, once and from there on; madvise and mprotect also when they did what they
+ * were asked; getrandom and pwrite64 by doing a part. An allocation may return NULL, a checkpoint
+ * may be refused, and nothing else fails: live blocks are intact, a rollback rolls back, the state
+ * verifies, and destroy returns everything but the addresses that munmap refuses to take. */
 #include "emma_fault.h"
 #include "emma_model.h"
 #include "emma_threads.h"

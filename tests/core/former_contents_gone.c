@@ -1,7 +1,7 @@
 /* test: whole +hardened */
-/* What an instance had in its blocks is in no byte of those that come after: of the next instance at
- * the same address after emma_destroy, of the same one after emma_reset and emma_rollback; also where
- * the kernel keeps memory that is given back, or refuses what an image is to be replaced by. */
+/* What an instance had in its blocks is in no byte of those that come after: of the next instance
+ * at the same address after emma_destroy, of the same one after emma_reset and emma_rollback; also
+ * where the kernel keeps memory that is given back, or refuses what an image is to be replaced by. */
 #include "emma_fault.h"
 
 enum { TRACE = 0xa7, TRACE_BYTES = 6, OWN = 0x3c, BLOCKS_MAX = 100000, PER_SIZE = 40 };
@@ -35,8 +35,8 @@ static size_t next_size(size_t bytes)
     return bytes < 1024 ? bytes + 8 : bytes + bytes / 7;
 }
 
-/* Blocks of all sizes, some of which are freed, resized or moved again, so that slabs and chunks are
- * left in part and whole. */
+/* Blocks of all sizes, some of which are freed, resized or moved again, so that slabs and chunks
+ * are left in part and whole. */
 static void write_all(emma *instance, unsigned char byte)
 {
     block_count = 0;

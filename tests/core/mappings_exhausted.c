@@ -1,6 +1,6 @@
 /* The process has all the mappings that the kernel allows it: the kernel refuses every call that
- * would make one more. Allocations are served from what there is or return NULL, a checkpoint may be
- * refused, and nothing else fails: a rollback rolls back, a reset frees all. */
+ * would make one more. Allocations are served from what there is or return NULL, a checkpoint may
+ * be refused, and nothing else fails: a rollback rolls back, a reset frees all. */
 #include "emma_mappings.h"
 #include "emma_model.h"
 
