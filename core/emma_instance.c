@@ -73,7 +73,7 @@ _Static_assert(HEAP_SLOTS_OFFSET + EMMAI_HEAP_SLOTS * sizeof(uint32_t) <= EMMAI_
 typedef struct instance_geometry {
     size_t chunk_count;
     size_t map_bytes; /* of a map of chunks */
-    size_t block_map_bytes;
+    size_t block_map_bytes; /* whole pages: they are given back to the kernel */
     size_t page_map_bytes;
     size_t first_most;     /* copies that the first checkpoint may have; 0: none is possible */
     size_t first_bytes;    /* for it, before all else */
@@ -90,8 +90,8 @@ static void geometry_for(instance_geometry *out, size_t reserve_bytes, unsigned 
         shared ? HEAP_TABLE_BYTES + (reserve_bytes >> EMMA_CHUNK_SHIFT) * sizeof(emmai_tag) : 0;
     out->chunk_count = reserve_bytes >> EMMA_CHUNK_SHIFT;
     out->map_bytes = emmai_round_up(out->chunk_count, 64) / 8;
-    out->block_map_bytes =
-        EMMA_CHECKS ? (out->chunk_count << EMMA_CHUNK_SHIFT) >> EMMAI_MARK_SHIFT : 0;
+    size_t marks_bytes = (out->chunk_count << EMMA_CHUNK_SHIFT) >> EMMAI_MARK_SHIFT;
+    out->block_map_bytes = EMMA_CHECKS ? emmai_round_up(marks_bytes, EMMAI_PAGE_BYTES) : 0;
     size_t bytes = out->block_map_bytes + 2 * out->map_bytes + out->heaps_bytes +
                    (out->chunk_count << EMMAI_ENTRY_SHIFT(shared));
     size_t pages = (bytes >> EMMAI_PAGE_SHIFT) + 2 * EMMAI_CHUNK_PAGES; /* rounding included */
