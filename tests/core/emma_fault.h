@@ -1,9 +1,10 @@
 /* emma_fault.h - the core, with a layer between it and the kernel that can refuse a system call and
  * owns the clock.
  *
- * A test that includes this compiles the core itself. A refusal is -ENOMEM, and the call is not
- * made. munmap and close are never refused: releasing cannot fail; nor is what tells a thread
- * its id. Any thread may be in here at any time. */
+ * A test that includes this compiles the core itself. It may define EMMA_SYSCALL before, for a
+ * layer of its own above this one. A refusal is -ENOMEM, and the call is not made. munmap and
+ * close are never refused: releasing cannot fail; nor is what tells a thread its id. Any thread
+ * may be in here at any time. */
 #ifndef EMMA_FAULT_H
 #define EMMA_FAULT_H
 
@@ -11,7 +12,10 @@
 
 #include "emma_test.h"
 
+#ifndef EMMA_SYSCALL
 #define EMMA_SYSCALL fault_syscall
+#endif
+long fault_syscall(long number, long a, long b, long c, long d, long e, long f);
 #include "../../core/emma.c"
 
 static struct {

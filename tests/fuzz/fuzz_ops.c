@@ -1,19 +1,22 @@
 /* fuzz_ops.c - bytes become operations on an instance and on the model of it.
  *
- * The first two bytes choose the instance, each four that follow are one operation: what, which
- * slot, and a size as a short float. Beside the model's operations there are the instance's own,
- * checkpoints (the model has copies of itself for them), refusals of the kernel, leaps of the clock, and (in a
- * build with EMMA_CHECKS) misuse, which a handler must be told of and which must do nothing.
+ * The first two bytes choose the instance (world_create), each four that follow are one operation:
+ * what, which slot, and a size as a short float. Beside the model's operations there are the
+ * instance's own, checkpoints, refusals of the kernel, leaps of the clock, signal handlers at
+ * system calls, misuse (fuzz_misuse.h), a second instance, and other threads, which take turns
+ * (fuzz_threads.h). Operations that an instance or a build does not know are refused or do nothing,
+ * so that an input means much the same to all.
  *
- * LLVMFuzzerTestOneInput is what libFuzzer calls; fuzz_replay.c calls it on files. */
-#define TEST_END_FAILED() abort()
-#include "../core/emma_fault.h"
-
-#include "../core/emma_model.h"
+ * LLVMFuzzerTestOneInput is what libFuzzer and AFL++ call; fuzz_replay.c calls it on files. With
+ * EMMA_FUZZ_TRACE in the environment each operation is told on stderr. */
+#include "fuzz_instance.h"
+#include "fuzz_misuse.h"
 #include "fuzz_ops.h"
+#include "fuzz_threads.h"
 
-enum { SLOTS = 48, OPERATION_BYTES = 4, OPERATIONS_MAX = 4096, STATS_EVERY = 8, LEVELS = 3 };
+enum { HEAD_BYTES = 2, OPERATION_BYTES = 4, OPERATIONS_MAX = 4096, STATS_EVERY = 8 };
 
+/* New ones at the end, or the corpus means something else. */
 enum extra {
     EXTRA_TRIM = MODEL_OPS,
     EXTRA_RESET,
@@ -30,36 +33,33 @@ enum extra {
     EXTRA_WRONG_SIZE,
     EXTRA_INTERIOR,
     EXTRA_FOREIGN,
-    EXTRA_CHECKPOINT, /* from here on only where there are checkpoints */
+    EXTRA_CHECKPOINT,
     EXTRA_ROLLBACK,
     EXTRA_DROP,
+    EXTRA_SOFT_LIMIT,
+    EXTRA_TURN,
+    EXTRA_DETACH,
+    EXTRA_THREAD_END,
+    EXTRA_OTHER_INSTANCE,
+    EXTRA_LOOK,
+    EXTRA_WILD,
+    EXTRA_OVERRUN,
+    EXTRA_AFTER_FREE,
+    EXTRA_FILL,
+    EXTRA_EMPTY,
+    EXTRA_INTERRUPT,
     EXTRA_END
 };
 
-typedef struct operation {
-    uint8_t what;
-    uint8_t slot;
-    size_t bytes;
-    unsigned shift;
-} operation;
-
-static model m;
+/* The input, as it is gone through. */
 static struct {
-    unsigned name;
-    model m;
-} levels[LEVELS];
-static size_t depth; /* how many there are */
-static unsigned crimes;
-static unsigned char *last_freed;
-
-static void count_crime(void *arg, emma *instance, enum emma_misuse crime, const void *address,
-                        const char *message)
-{
-    (void)arg, (void)crime, (void)address;
-    CHECK_EQ(instance, m.instance);
-    CHECK(strncmp(message, "emma: fuzz: ", 12) == 0);
-    crimes++;
-}
+    const uint8_t *codes;
+    size_t next, count;
+    operation now;       /* the one that is being done */
+    operation interrupt; /* what a signal handler does at a system call */
+    bool traced;
+    unsigned interrupt_in; /* which one that is; 0: none */
+} input;
 
 /* Twelve bits of mantissa, four of exponent: 0 to 4095 exactly, up to LARGEST roughly: more would
  * cost time that finds nothing. */
@@ -71,119 +71,73 @@ static size_t decode_bytes(unsigned code)
     return exponent < EXACT ? mantissa : (mantissa << (exponent - EXACT)) % LARGEST;
 }
 
-static bool create(unsigned kind, unsigned limit_code)
+static operation decode(const uint8_t *code)
 {
-    static const size_t limits[] = { EMMA_UNLIMITED, EMMA_LIMIT_MIN_BYTES, 48 * 1024, 128 * 1024,
-                                     512 * 1024,     TEST_MIB + 5000,      4u << 20,  16u << 20 };
-    emma_options options = test_options();
-    options.flags = kind & 1 ? EMMA_ALIGN8 : 0;
-    options.flags |= limit_code & TEST_COUNT(limits) ? EMMA_CHECKPOINTS : 0;
-    options.limit_bytes = limits[limit_code % TEST_COUNT(limits)];
-    options.reserve_bytes = kind & 2 ? 2 * TEST_MIB : kind & 4 ? 64 * TEST_MIB : 0;
-    options.spare_bytes = kind & 8 && options.limit_bytes >= 48 * 1024 ? 16 * 1024 : 0;
-    options.name = "fuzz";
-    options.misuse_handler = count_crime;
-    memset(&fault, 0, sizeof fault);
-    fault.at = kind >> 4; /* creation can be refused too */
-    emma *instance = emma_create(&options);
-    if (!instance) {
-        CHECK_GT(fault.failures, 0);
-        return false;
+    enum { SHIFTS = 18 };
+    const unsigned number = code[2] | (unsigned)code[3] << 8;
+    return (operation){ (uint8_t)(code[0] % EXTRA_END), code[1], decode_bytes(number),
+                        number % SHIFTS };
+}
+
+/* ---- blocks ---- */
+
+static void model_operation(const operation *op)
+{
+    const model_block *block = &w->m.blocks[op->slot % SLOTS];
+    unsigned char *before = block->at;
+    model_step(&w->m, op->slot, (enum model_op)op->what, op->bytes, op->shift);
+    if (before && block->at != before)
+        w->last_freed = before;
+}
+
+/* Allocates, or frees, one to eighteen blocks: what a class or a heap holds fills up, and is
+ * emptied. */
+static void fill(const operation *op, bool full)
+{
+    for (unsigned i = 0; i <= op->shift; i++) {
+        const operation one = { full ? MODEL_MALLOC : MODEL_FREE, (uint8_t)(op->slot + i),
+                                op->bytes, 0 };
+        if (full == !w->m.blocks[one.slot % SLOTS].at)
+            model_operation(&one);
     }
-    fault_none();
-    model_init(&m, instance, options.flags, SLOTS);
-    m.may_refuse = true;
-    last_freed = NULL;
-    depth = 0;
-    return true;
 }
 
-/* Only a checked build promises to find these; `address` is not the start of a live block unless
- * the size is wrong. */
-static void misuse(const operation *op, unsigned char *address, bool sized, size_t wrong)
+/* ---- a signal handler ---- */
+
+/* Allocates or frees as a handler that interrupts an operation on a block, of another slot than
+ * that has. A local instance refuses it, or puts it off. */
+static void interrupt(long number)
 {
-    const unsigned before = crimes;
-    if (sized)
-        emma_free_sized(m.instance, address, wrong);
-    else if (op->bytes % 3 == 0)
-        emma_free(m.instance, address);
-    else if (op->bytes % 3 == 1)
-        CHECK_EQ(emma_realloc(m.instance, address, op->bytes), NULL);
-    else
-        CHECK_EQ(emma_usable_size(m.instance, address), 0);
-    CHECK_EQ(crimes, before + 1);
+    (void)number;
+    if (!input.interrupt_in || --input.interrupt_in || input.now.what >= MODEL_OPS)
+        return;
+    operation op = input.interrupt;
+    if ((op.slot - input.now.slot) % SLOTS == 0)
+        op.slot++;
+    const bool may_refuse = w->m.may_refuse;
+    const bool live = w->m.blocks[op.slot % SLOTS].at != NULL;
+    w->m.may_refuse = true;
+    w->put_off = true;
+    model_step(&w->m, op.slot, live ? MODEL_FREE : MODEL_MALLOC, op.bytes, 0);
+    w->m.may_refuse = may_refuse;
 }
 
-static void misuse_step(const operation *op)
-{
-    const model_block *block = &m.blocks[op->slot % SLOTS];
-    if (op->what == EXTRA_FOREIGN)
-        misuse(op, (unsigned char *)&m + op->bytes % sizeof m, false, 0);
-    if (!EMMA_CHECKS)
-        return;
-    if (op->what == EXTRA_DOUBLE_FREE && last_freed && !model_find(&m, last_freed))
-        misuse(op, last_freed, false, 0);
-    if (op->what == EXTRA_WRONG_SIZE && block->at && op->bytes != block->bytes)
-        misuse(op, block->at, true, op->bytes);
-    if (op->what == EXTRA_INTERIOR && block->at && block->bytes > 1)
-        misuse(op, block->at + 1 + op->bytes % (block->bytes - 1), false, 0);
-}
+/* ---- all of them ---- */
 
-static void absurd_step(const operation *op)
-{
-    const size_t bytes = SIZE_MAX - op->bytes;
-    CHECK_EQ(emma_malloc(m.instance, bytes), NULL);
-    CHECK_EQ(emma_calloc(m.instance, bytes, op->shift + 1), NULL);
-    CHECK_EQ(emma_aligned_alloc(m.instance, (size_t)1 << op->shift, bytes), NULL);
-    CHECK_EQ(emma_aligned_alloc(m.instance, op->bytes | 0x11, 10), NULL);
-    CHECK_EQ(emma_realloc(m.instance, m.blocks[op->slot % SLOTS].at, bytes), NULL);
-}
-
-static void checkpoint_step(const operation *op)
-{
-    if (op->what == EXTRA_CHECKPOINT) {
-        if (depth < LEVELS && emma_checkpoint(m.instance, &levels[depth].name) == EMMA_OK)
-            model_save(&m, &levels[depth++].m);
-        return;
-    }
-    if (!depth)
-        return;
-    const size_t at = op->slot % depth;
-    if (op->what == EXTRA_DROP) {
-        CHECK_EQ(emma_checkpoint_drop(m.instance, levels[at].name), EMMA_OK);
-        depth = at;
-        return;
-    }
-    CHECK_EQ(emma_rollback(m.instance, levels[at].name), EMMA_OK);
-    depth = at + 1;
-    model_restore(&m, &levels[at].m);
-    model_verify(&m);
-    last_freed = NULL;
-}
-
-static void instance_step(const operation *op)
+static void instance_operation(const operation *op)
 {
     switch (op->what) {
-    case EXTRA_CHECKPOINT:
-    case EXTRA_ROLLBACK:
-    case EXTRA_DROP:
-        checkpoint_step(op);
-        break;
     case EXTRA_TRIM:
-        emma_trim(m.instance);
+        trim();
         break;
     case EXTRA_RESET:
-        CHECK_EQ(emma_reset(m.instance), EMMA_OK);
-        model_init(&m, m.instance, m.flags, SLOTS);
-        m.may_refuse = true;
-        last_freed = NULL;
-        depth = 0;
+        reset();
         break;
     case EXTRA_SET_LIMIT:
-        emma_set_limit(m.instance, op->shift == 0 ? EMMA_UNLIMITED : op->bytes);
+        set_limit(op);
         break;
     case EXTRA_SPARE:
-        emma_use_spare(m.instance, op->slot & 1);
+        CHECK_EQ(emma_use_spare(w->m.instance, op->slot & 1), EMMA_OK);
         break;
     case EXTRA_CLOCK:
         fault.clock_ms += op->bytes;
@@ -198,60 +152,154 @@ static void instance_step(const operation *op)
         fault_none();
         break;
     case EXTRA_FREE_ALL:
-        model_free_all(&m);
+        model_free_all(&w->m);
         break;
     case EXTRA_VERIFY:
-        model_verify(&m);
+        world_verify();
         break;
     case EXTRA_ABSURD:
-        absurd_step(op);
+        ask_absurd(op);
         break;
-    default:
-        misuse_step(op);
+    case EXTRA_DOUBLE_FREE:
+        if (EMMA_CHECKS)
+            misuse_double_free(op);
+        break;
+    case EXTRA_WRONG_SIZE:
+        misuse_wrong_size(op);
+        break;
+    case EXTRA_INTERIOR:
+        if (EMMA_CHECKS)
+            misuse_interior(op);
+        break;
+    case EXTRA_FOREIGN:
+        misuse_foreign(op);
+        break;
+    case EXTRA_CHECKPOINT:
+        checkpoint();
+        break;
+    case EXTRA_ROLLBACK:
+    case EXTRA_DROP:
+        rollback_or_drop(op, op->what == EXTRA_DROP);
+        break;
+    case EXTRA_SOFT_LIMIT:
+        set_soft_limit(op);
+        break;
+    case EXTRA_TURN:
+        turn_give(op->slot);
+        break;
+    case EXTRA_DETACH:
+        emma_thread_detach(w->m.instance);
+        break;
+    case EXTRA_THREAD_END:
+        turn_end(op->slot & 1, op->slot & 2);
+        break;
+    case EXTRA_OTHER_INSTANCE:
+        turn_to_other(op);
+        break;
+    case EXTRA_LOOK:
+        look(op);
+        break;
+    case EXTRA_WILD:
+        if (EMMA_CHECKS)
+            misuse_wild(op);
+        break;
+    case EXTRA_OVERRUN:
+        misuse_overrun(op);
+        break;
+    case EXTRA_AFTER_FREE:
+        misuse_after_free(op);
+        break;
+    case EXTRA_FILL:
+        fill(op, true);
+        break;
+    case EXTRA_EMPTY:
+        fill(op, false);
+        break;
+    case EXTRA_INTERRUPT:
+        input.interrupt = *op;
+        input.interrupt_in = 1 + op->shift % 4;
         break;
     }
 }
 
-static void step(const operation *op)
+/* Tells what an input is, for who looks into one that failed. */
+static void trace(const operation *op)
 {
-    const model_block *block = &m.blocks[op->slot % SLOTS];
-    unsigned char *before = block->at;
-    if (op->what < MODEL_OPS)
-        model_step(&m, op->slot, (enum model_op)op->what, op->bytes, op->shift);
-    else
-        instance_step(op);
-    if (before && block->at != before)
-        last_freed = before;
+    static const char *const names[EXTRA_END] = {
+        "malloc",        "calloc",      "aligned",        "realloc null", "realloc",
+        "realloc sized", "free",        "free sized",     "resize",       "verify block",
+        "trim",          "reset",       "set limit",      "spare",        "clock",
+        "refuse nth",    "refuse from", "refuse none",    "free all",     "verify",
+        "absurd",        "double free", "wrong size",     "interior",     "foreign",
+        "checkpoint",    "rollback",    "drop",           "soft limit",   "turn",
+        "detach",        "thread end",  "other instance", "look",         "wild",
+        "overrun",       "after free",  "fill",           "empty",        "interrupt"
+    };
+    fprintf(stderr, "instance %zu, thread %u: %s, slot %u (%u), %zu bytes, shift %u\n",
+            (size_t)(w - worlds), turns.whose, names[op->what], op->slot % SLOTS, op->slot,
+            op->bytes, op->shift);
 }
 
-static void compare_figures(void)
+/* Does the next operation; false when there are no more. */
+static bool step(void)
 {
-    const emma_stats stats = test_stats(m.instance);
-    CHECK_EQ(stats.live_blocks, m.live_blocks);
-    CHECK_LE(stats.footprint_bytes, stats.limit_bytes);
+    if (input.next == input.count)
+        return false;
+    input.now = decode(input.codes + input.next * OPERATION_BYTES);
+    if (input.traced)
+        trace(&input.now);
+    world_expect_service();
+    if (input.now.what < MODEL_OPS)
+        model_operation(&input.now);
+    else
+        instance_operation(&input.now);
+    if (input.next++ % STATS_EVERY == 0)
+        world_compare_figures();
+    return true;
+}
+
+static void verify_worlds(bool to_the_end)
+{
+    for (w = worlds; w < worlds + WORLDS; w++) {
+        if (!w->m.instance)
+            continue;
+        world_verify();
+        if (!to_the_end)
+            continue;
+        model_free_all(&w->m);
+        world_verify();
+        emma_destroy(w->m.instance);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    if (bytes < 2 || !create(data[0], data[1]))
+    if (bytes < HEAD_BYTES)
         return 0;
-    const unsigned kinds = m.flags & EMMA_CHECKPOINTS ? EXTRA_END : EXTRA_CHECKPOINT;
-    size_t steps = (bytes - 2) / OPERATION_BYTES;
-    if (steps > OPERATIONS_MAX)
-        steps = OPERATIONS_MAX;
-    for (size_t i = 0; i < steps; i++) {
-        const uint8_t *code = data + 2 + i * OPERATION_BYTES;
-        const unsigned number = code[2] | (unsigned)code[3] << 8;
-        const operation op = { (uint8_t)(code[0] % kinds), code[1], decode_bytes(number),
-                               number % 18 };
-        step(&op);
-        if (i % STATS_EVERY == 0)
-            compare_figures();
+    kernel_begin();
+    turns_begin(step);
+    for (w = worlds + WORLDS; w-- > worlds;)
+        world_forget(w, NULL, 0);
+    w = worlds;
+    fault.at = data[0] >> 4; /* creation can be refused, too */
+    if (!world_create(w, data[0], data[1])) {
+        kernel_end();
+        return 0;
     }
     fault_none();
-    model_verify(&m);
-    model_free_all(&m);
-    model_verify(&m);
-    emma_destroy(m.instance);
+    memset(&input, 0, sizeof input);
+    input.traced = getenv("EMMA_FUZZ_TRACE") != NULL;
+    input.codes = data + HEAD_BYTES;
+    input.count = (bytes - HEAD_BYTES) / OPERATION_BYTES;
+    if (input.count > OPERATIONS_MAX)
+        input.count = OPERATIONS_MAX;
+    fault.before = interrupt;
+    turns_play();
+    fault_none();
+    fault.before = NULL;
+    verify_worlds(false);
+    turns_end();
+    verify_worlds(true);
+    kernel_end();
     return 0;
 }
