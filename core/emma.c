@@ -42,6 +42,7 @@
 #include "emma_held.c"
 #include "emma_remote.c"
 #include "emma_stash.c"
+#include "emma_abandoned.c"
 #include "emma_block.c"
 #include "emma_free.c"
 #include "emma_realloc.c"

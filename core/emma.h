@@ -197,6 +197,9 @@ typedef struct emma_stats {
     size_t large_bytes; /* part of live_bytes in blocks with a run of their own */
     size_t large_blocks;
     size_t mapping_count; /* mappings that the instance has in the process, at most */
+    /* Pages that threads of a shared instance left in the middle of a call, by their end or a longjmp: lost
+     * until emma_reset, live blocks in them included. Known of threads that ended, and of the one that asks. */
+    size_t abandoned_bytes;
 } emma_stats;
 
 /* As struct_bytes of emma_stats: counters only. */
@@ -261,8 +264,7 @@ EMMA_API void emma_destroy(emma *instance);
  * indeterminate. */
 EMMA_API void *emma_malloc(emma *instance, size_t bytes);
 
-/* Allocates count * bytes zeroed. NULL also when the product overflows. Otherwise as emma_malloc.
- */
+/* Allocates count * bytes zeroed. NULL also when the product overflows. Otherwise as emma_malloc. */
 EMMA_API void *emma_calloc(emma *instance, size_t count, size_t bytes);
 
 /* Allocates `bytes` aligned to `alignment`, a power of two up to the region's size (at least 1 GiB
@@ -334,7 +336,8 @@ EMMA_API enum emma_status emma_use_spare(emma *instance, bool use);
  * From a signal handler inside the instance those of blocks are 0. With a struct_bytes of
  * EMMA_STATS_COUNTERS_BYTES or less nothing is summed up: O(1), and then it may be called from any
  * thread, handler or callback at any time between create and destroy, whoever uses the instance
- * meanwhile. Each figure is right then, but they need not be of one moment. */
+ * meanwhile. Each figure is right then, but they need not be of one moment. System calls, for sums of a
+ * shared instance: gettid, tgkill with signal 0. */
 EMMA_API void emma_get_stats(const emma *instance, emma_stats *out);
 
 /* Fills in the figures of size class `index` (0, 1, ...); false when there is no such class.

@@ -6,9 +6,6 @@
  * rest back; a thread that stops in between loses them. */
 #include "emma_internal.h"
 
-/* Chunks that a heap may hold. */
-#define HELD_MAX (EMMA_HELD_BYTES >> EMMA_CHUNK_SHIFT)
-
 /* Whether a heap may hold one more chunk: no more than is its share of the footprint. */
 static bool held_has_room(const emma *instance, emmai_thread_heap *heap)
 {
@@ -16,7 +13,7 @@ static bool held_has_room(const emma *instance, emmai_thread_heap *heap)
         heap->held_count = 0; /* others have taken them */
     size_t chunks = emmai_sync_get(&instance->control->footprint_pages) / EMMAI_CHUNK_PAGES;
     size_t heaps = emmai_sync_get(&instance->control->heap_count);
-    return heap->held_count < HELD_MAX && heap->held_count * heaps <= chunks;
+    return heap->held_count < EMMAI_HELD_MAX && heap->held_count * heaps <= chunks;
 }
 
 static void held_add(emma *instance, emmai_thread_heap *heap, size_t chunk)

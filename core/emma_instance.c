@@ -322,7 +322,7 @@ static void reset_chunks(emma *instance)
         }
         if (EMMA_CHECKS && (entry->kind == EMMAI_RUN || entry->size_class))
             emmai_checked_forget(instance, emmai_chunk_start(instance, chunk), EMMAI_CHUNK_BYTES);
-        if (entry->kind != EMMAI_HEAP)
+        if (entry->kind != EMMAI_HEAP || !emmai_shared_heap_number(instance, chunk))
             emmai_chunk_release(instance, chunk, count);
         chunk = emmai_place_next_used(instance, chunk + count);
     }
@@ -350,7 +350,9 @@ enum emma_status emma_reset(emma *instance)
     emmai_checkpoint_forget(instance, NULL);
     emmai_sync_set(&control->peak_pages, emmai_sync_get(&control->footprint_pages));
     heaps_clear(instance);
-    if (!instance->shared)
+    if (instance->shared)
+        emmai_abandoned_open(instance);
+    else
         instance->low_hint = EMMAI_YOUNG_CHUNKS;
     if (heap)
         emmai_leave(heap);

@@ -230,6 +230,7 @@ static size_t emmai_shared_heap_count(const emma *instance);
 static uint32_t emmai_shared_generation(emma *instance);
 static void emmai_shared_leave(emma *instance, emmai_thread_heap *heap, bool stocked);
 static emmai_thread_heap *emmai_shared_heap_at(const emma *instance, size_t number);
+static size_t emmai_shared_heap_number(const emma *instance, size_t chunk);
 static emmai_heap *emmai_shared_heap_of(const emma *instance, const emmai_slab *slab);
 static emmai_thread_heap *emmai_shared_next_heap(const emma *instance, size_t *number);
 
@@ -269,6 +270,11 @@ static void emmai_remote_settle(emma *instance);
 static void emmai_remote_clear(emmai_heap *heap);
 static void emmai_remote_mark(const emma *instance, const emmai_slab *slab, uint64_t *marks);
 static void emmai_remote_count(const emma *instance, size_t *counts);
+
+/* ---- emma_abandoned.c ---- */
+
+static size_t emmai_abandoned_pages(const emma *instance);
+static void emmai_abandoned_open(const emma *instance);
 
 /* ---- heaps, and entering them ---- */
 

@@ -57,6 +57,9 @@ typedef struct emmai_thread {
 
 #define EMMAI_NONCE_CHANGING 1
 
+/* Chunks that a heap may hold: emma_held.c. */
+#define EMMAI_HELD_MAX (EMMA_HELD_BYTES >> EMMA_CHUNK_SHIFT)
+
 /* Numbers of heaps are of 16 bits, from 1. */
 #define EMMAI_HEAPS_MAX  ((size_t)UINT16_MAX)
 #define EMMAI_HEAP_SLOTS 512

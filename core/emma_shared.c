@@ -34,6 +34,19 @@ static emmai_thread_heap *emmai_shared_heap_at(const emma *instance, size_t numb
     return heap_in(instance, __atomic_load_n(&instance->heap_chunks[number], __ATOMIC_ACQUIRE));
 }
 
+/* The number of the heap that a chunk is made for; 0: none, the chunk is held by one, or lost. What is in it says
+ * which it could be, the table whether it is. */
+EMMAI_LOOKS_AT_OTHERS static size_t emmai_shared_heap_number(const emma *instance, size_t chunk)
+{
+    const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
+    if (!emmai_chunk_resident(entry)) /* a guard may be there */
+        return 0;
+    size_t number = heap_in(instance, chunk)->heap.number;
+    bool is_its = number && number <= emmai_shared_heap_count(instance) &&
+                  emmai_sync_get(&instance->heap_chunks[number]) == chunk;
+    return is_its ? number : 0;
+}
+
 EMMAI_LOOKS_AT_OTHERS static emmai_heap *emmai_shared_heap_of(const emma *instance,
                                                               const emmai_slab *slab)
 {

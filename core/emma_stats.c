@@ -129,6 +129,7 @@ static void stats_of_blocks(const emma *instance, emma_stats *stats)
     stats->large_bytes = sum.large_bytes;
     stats->large_blocks = sum.large_blocks;
     stats->mapping_count = stats_mappings(instance, &sum);
+    stats->abandoned_bytes = pages_bytes(emmai_abandoned_pages(instance));
 }
 
 void emma_get_stats(const emma *instance, emma_stats *out)

@@ -145,6 +145,7 @@ local MEMORY_FIELDS = {
     "limit_bytes", "soft_limit_bytes", "spare_bytes", "reserve_bytes", "footprint_bytes", "peak_footprint_bytes",
     "metadata_bytes", "retained_bytes", "live_bytes", "live_blocks", "large_bytes", "large_blocks", "mapping_count",
     "moved_bytes", "returned_bytes", "refused_count", "reentered_count", "checkpoint_bytes",
+    "abandoned_bytes",
 }
 local SANDBOX_FIELDS = {
     "limit_bytes", "live_bytes", "footprint_bytes", "peak_footprint_bytes", "checkpoint_bytes", "resource_count",

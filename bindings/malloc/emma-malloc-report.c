@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define FIGURE_WIDTH ((size_t)12)
-#define TABLE_BYTES  ((size_t)6144) /* 18 lines and one for each size class */
+#define TABLE_BYTES  ((size_t)6144) /* 19 lines and one for each size class */
 
 /* Zeros where there is no instance. */
 static emma_stats take_stats(void)
@@ -113,6 +113,9 @@ static void write_table(const emma *instance, int descriptor)
              "in blocks with a run of their own");
     add_size(text, "    retained          ", stats.retained_bytes, "free, kept for reuse");
     add_size(text, "    metadata          ", stats.metadata_bytes, "emma's own");
+    if (stats.abandoned_bytes)
+        add_size(text, "    abandoned         ", stats.abandoned_bytes,
+                 "by threads that ended in the middle of a call");
     add_count(text, "  live blocks         ", stats.live_blocks, "");
     add_count(text, "    large             ", stats.large_blocks, "");
     add_size(text, "  address space       ", stats.reserve_bytes, "reserved");

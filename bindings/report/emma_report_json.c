@@ -80,6 +80,7 @@ static void figures(emma_report_out *out, const emma_stats *stats)
     number(out, "returned_bytes", stats->returned_bytes);
     number(out, "refused_count", stats->refused_count);
     number(out, "reentered_count", stats->reentered_count);
+    number(out, "abandoned_bytes", stats->abandoned_bytes);
 }
 
 static void classes(emma_report_out *out, const emma_report *report)

@@ -1,7 +1,8 @@
 /* test: uninstrumented */
 /* A thread of a shared instance dies, by the kernel's own call, after each n-th instruction of an
  * allocation, a free, a resize, a trim, of leaving the instance: the others go on, all contents stay,
- * heaps that it was not inside are taken over, and what is lost with it is bounded. */
+ * heaps that it was not inside are taken over, and what is lost with it is bounded, told by emma_stats,
+ * and useful again after a reset. */
 #include "emma_step.h"
 #include "emma_threads.h"
 #include <sys/syscall.h>
@@ -21,6 +22,7 @@ static block blocks[BLOCKS]; /* the victim's */
 static void *remote;         /* this thread's, for the victim to free */
 static size_t traps, traps_max;
 static bool ending; /* atomic */
+static size_t abandoned_ever;
 
 /* ---- what all threads do ---- */
 
@@ -191,6 +193,17 @@ static bool kill_one(const act *a, size_t after, block *slots, test_rng *rng)
     return traps == after;
 }
 
+/* What the dead left is there again after a reset, also for a thread that is killed once more. */
+static void reset_all(const act *a, block *slots, test_rng *rng)
+{
+    CHECK_EQ(emma_reset(instance), EMMA_OK);
+    CHECK_EQ(test_stats(instance).abandoned_bytes, 0);
+    CHECK_EQ(test_stats(instance).live_blocks, 0);
+    memset(slots, 0, CHURN_SLOTS * sizeof slots[0]);
+    CHECK(kill_one(a, 1, slots, rng));
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+}
+
 /* All in an instance of its own: what the dead leave makes later calls longer. Returns how many died. */
 static size_t kill_many(const act *a, uint64_t seed)
 {
@@ -212,16 +225,21 @@ static size_t kill_many(const act *a, uint64_t seed)
     test_threads_join(&other, 1);
     emma_trim(instance);
     const size_t settled = test_stats(instance).footprint_bytes;
-    printf("%s: %zu deaths, every %zu instructions, %zu KiB more, %zu after a trim\n", a->name,
-           deaths, stride, now > before ? (now - before) / TEST_KIB : 0,
-           settled > before ? (settled - before) / TEST_KIB : 0);
+    const size_t abandoned = test_stats(instance).abandoned_bytes;
+    printf(
+        "%s: %zu deaths, every %zu instructions, %zu KiB more, %zu after a trim, %zu abandoned\n",
+        a->name, deaths, stride, now > before ? (now - before) / TEST_KIB : 0,
+        settled > before ? (settled - before) / TEST_KIB : 0, abandoned / TEST_KIB);
     /* With what is idle, and without. */
     CHECK_LE(now, before + 2 * TEST_MIB + lost_max);
     CHECK_LE(settled, before + TEST_MIB + lost_max);
+    CHECK_LE(abandoned, lost_max);
+    abandoned_ever += abandoned;
     free_churned(slots);
     /* Those that did not die keep what they allocated, too: the first and the last. */
     CHECK_LE(test_stats(instance).live_blocks, (deaths + 2) * LOST_BLOCKS);
     CHECK_EQ(emma_check(instance), EMMA_OK);
+    reset_all(a, slots, &rng);
     emma_destroy(instance);
     return deaths;
 }
@@ -234,5 +252,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < TEST_COUNT(acts); i++)
         deaths += kill_many(&acts[i], seed + 2 * i);
     CHECK_GT(deaths, test_scaled(5) * TEST_COUNT(acts));
+    CHECK_GT(abandoned_ever, 0);
     return 0;
 }

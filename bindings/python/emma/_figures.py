@@ -27,6 +27,7 @@ class Stats(NamedTuple):
     returned_bytes: int
     refused_count: int
     reentered_count: int
+    abandoned: int
 
 
 class Block(NamedTuple):
@@ -59,7 +60,7 @@ def stats_of(raw: Any) -> Stats:
     return Stats(raw.limit_bytes, raw.soft_limit_bytes, raw.spare_bytes, raw.reserve_bytes,
                  raw.footprint_bytes, raw.peak_footprint_bytes, raw.metadata_bytes, raw.retained_bytes,
                  raw.live_bytes, raw.live_blocks, raw.large_bytes, raw.large_blocks, raw.moved_bytes,
-                 raw.returned_bytes, raw.refused_count, raw.reentered_count)
+                 raw.returned_bytes, raw.refused_count, raw.reentered_count, raw.abandoned_bytes)
 
 
 def stats() -> Stats:
