@@ -1,5 +1,5 @@
 /* test: uninstrumented */
-/* As signal_timer, but with no luck needed: the processor's single-step trap runs the handler after
+/* As tests/storm/signals.c, but with no luck needed: the processor's single-step trap runs the handler after
  * every instruction of the core, so each state that a signal can meet is met. */
 #include "emma_step.h"
 
