@@ -92,13 +92,20 @@ static bool walk_visit(const emma *instance, void *block, size_t usable, emma_wa
     return visit(arg, block, usable);
 }
 
+/* Whether a slab with lists that do not fit is a loss, not an error: its owner stopped in the middle of a change. */
+static bool walk_may_pass(const emma *instance, const emmai_slab *slab)
+{
+    const emmai_heap *heap = emmai_heap_of(instance, slab);
+    return instance->shared && (!heap || !emmai_sync_get(&heap->gate));
+}
+
 static bool walk_slab(const emma *instance, const emmai_slab *slab, emma_walk_fn visit, void *arg)
 {
     uint64_t marks[WALK_MAX_BLOCKS / 64];
     emmai_arch_zero(marks, sizeof marks);
     size_t listed, binned;
     if (!emmai_walk_mark_free(instance, slab, marks, &listed, &binned))
-        return false;
+        return walk_may_pass(instance, slab);
     char *start = emmai_slab_address(instance, slab);
     size_t block_bytes = emmai_class_bytes(slab->size_class);
     for (size_t i = 0; i < slab->carved; i++)
