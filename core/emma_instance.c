@@ -72,7 +72,7 @@ _Static_assert(HEAP_SLOTS_OFFSET + EMMAI_HEAP_SLOTS * sizeof(uint32_t) <= EMMAI_
 
 typedef struct instance_geometry {
     size_t chunk_count;
-    size_t map_bytes; /* of a map of chunks */
+    size_t map_bytes;       /* of a map of chunks */
     size_t block_map_bytes; /* whole pages: they are given back to the kernel */
     size_t page_map_bytes;
     size_t first_most;     /* copies that the first checkpoint may have; 0: none is possible */
