@@ -91,14 +91,15 @@ static void stats_try_collect(const emma *instance, unsigned size_class, stats_s
     }
 }
 
-/* Accessible and inaccessible stretches of the mapping, and those that huge pages split off. */
+/* Accessible and inaccessible stretches of the mapping, those that huge pages split off, and of a shared instance the
+ * page of the fork word, which the kernel clears in a child, and what may be without access before it. */
 static size_t stats_mappings(const emma *instance, const stats_sum *sum)
 {
     const emmai_control *control = instance->control;
     bool gap = emmai_sync_get(&control->low_committed) < instance->run_zone;
     bool runs = emmai_sync_get(&control->run_committed) > instance->run_zone;
     size_t count = (gap && runs ? 4 : 2) + 2 * sum->huge_runs;
-    return count + emmai_checkpoint_mappings(control);
+    return count + (instance->shared ? 2 : 0) + emmai_checkpoint_mappings(control);
 }
 
 /* Copies what the caller's struct has room for. */

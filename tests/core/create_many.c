@@ -56,8 +56,12 @@ static void run(unsigned flags)
     printf("flags %u: %zu mappings\n", flags, mappings);
     CHECK_LE(mappings, (size_t)INSTANCES * MAPPINGS_MAX);
     CHECK_LE(during.count, KERNEL_MAPPINGS_MAX);
-    for (size_t i = 0; i < INSTANCES; i++)
+    size_t told = 0;
+    for (size_t i = 0; i < INSTANCES; i++) {
         verify(i);
+        told += test_stats(instances[i]).mapping_count;
+    }
+    CHECK_GE(told, mappings);
     for (size_t i = 0; i < INSTANCES; i++)
         emma_destroy(instances[i]);
     test_maps_read(&after);
