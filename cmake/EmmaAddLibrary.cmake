@@ -1,7 +1,8 @@
 # emma_add_library(<target> [STATIC | SHARED | OBJECT] [HIDDEN] [DLOPEN] [LUA] [SANDBOX] [EXPORT]
 #                  [EXCLUDE_FROM_ALL] [PREFIX <identifier>] [CHECKS <bool>] [HARDENED <bool>]
 #                  [CANARIES <bool>] [ENCODED_LINKS <bool>] [ZERO_ON_FREE <bool>]
-#                  [RANDOM_ORDER <bool>] [GUARD_PAGES <bool>] [AUDIT <bool>] [CHUNK_SHIFT <n>])
+#                  [RANDOM_ORDER <bool>] [GUARD_PAGES <bool>] [VALGRIND <bool>] [ASAN <bool>]
+#                  [AUDIT <bool>] [CHUNK_SHIFT <n>])
 #
 # Makes a library target that is a private copy of emma, with its own prefix and build options:
 #
@@ -34,6 +35,10 @@
 #                           needs CHECKS
 #   RANDOM_ORDER            hands out the blocks of a fresh page in random order
 #   GUARD_PAGES             has memory that is not in use fault (Linux 6.13)
+#   VALGRIND                tells Valgrind of every block; with CHECKS and DELAYED_REUSE. Needs the
+#                           header valgrind/memcheck.h
+#   ASAN                    tells AddressSanitizer of every block; with CHECKS and DELAYED_REUSE. What links
+#                           with the target is linked with -fsanitize=address
 #   AUDIT                   verifies the allocator's own state as it runs, slowly; OFF when not given
 #   CHUNK_SHIFT             binary logarithm of the chunk's size in bytes, 13 to 16; for emma's own
 #                           tests
@@ -44,7 +49,7 @@ include_guard(GLOBAL)
 
 # For callers everywhere: a project that has emma in a folder of its own calls from above it.
 set(EMMA_SWITCHES CHECKS HARDENED CANARIES ENCODED_LINKS ZERO_ON_FREE RANDOM_ORDER DELAYED_REUSE
-    GUARD_PAGES AUDIT CACHE INTERNAL "The core's switches")
+    GUARD_PAGES VALGRIND ASAN AUDIT CACHE INTERNAL "The core's switches")
 
 # emma_definitions(<result> <usage> <switch> <bool> ...): the macros of the core's switches that are given.
 function(emma_definitions result usage)
@@ -67,6 +72,21 @@ function(emma_definitions result usage)
             endif()
         endforeach()
     endif()
+    if(EMMA_VALGRIND=1 IN_LIST definitions AND EMMA_ASAN=1 IN_LIST definitions)
+        message(FATAL_ERROR "${usage}: VALGRIND and ASAN exclude each other")
+    endif()
+    foreach(switch IN ITEMS VALGRIND ASAN)
+        if(EMMA_${switch}=1 IN_LIST definitions)
+            if(EMMA_CHECKS=0 IN_LIST definitions)
+                message(FATAL_ERROR "${usage}: ${switch} needs CHECKS ON")
+            endif()
+            list(APPEND definitions EMMA_CHECKS=1)
+            if(NOT definitions MATCHES "EMMA_DELAYED_REUSE=")
+                list(APPEND definitions EMMA_DELAYED_REUSE=1)
+            endif()
+        endif()
+    endforeach()
+    list(REMOVE_DUPLICATES definitions)
     foreach(switch IN ITEMS CANARIES ENCODED_LINKS ZERO_ON_FREE)
         if(EMMA_${switch}=1 IN_LIST definitions AND NOT EMMA_CHECKS=1 IN_LIST definitions)
             message(FATAL_ERROR "${usage}: ${switch} needs CHECKS ON")
@@ -152,6 +172,11 @@ function(emma_add_library target)
     endif()
 
     target_compile_definitions(${target} PRIVATE ${definitions})
+    if(EMMA_ASAN=1 IN_LIST definitions)
+        # What is watched is the program: emma uses what is no block of its.
+        target_compile_options(${target} PRIVATE -fno-sanitize=address)
+        target_link_options(${target} PUBLIC -fsanitize=address)
+    endif()
     if(NOT "${arg_PREFIX}" STREQUAL "")
         target_compile_definitions(${target} PUBLIC "EMMA_PREFIX=${arg_PREFIX}")
     endif()

@@ -36,6 +36,7 @@
 #include "emma_run.c"
 #include "emma_checked.c"
 #include "emma_delay.c"
+#include "emma_watch.c"
 #include "emma_thread.c"
 #include "emma_shared.c"
 #include "emma_adopt.c"

@@ -219,11 +219,16 @@ void *emma_calloc(emma *instance, size_t count, size_t bytes)
     if (__builtin_mul_overflow(count, bytes, &product))
         return NULL;
     size_t needed = emmai_checked_bytes(product);
-    if (needed > EMMAI_SLAB_MAX_BYTES)
-        return emmai_checked_out(instance, block_calloc_large(instance, needed), product);
+    if (needed > EMMAI_SLAB_MAX_BYTES) {
+        void *large = block_calloc_large(instance, needed);
+        large = emmai_checked_out(instance, large, product);
+        if (EMMAI_WATCHED && large)
+            emmai_watch_define(large, product);
+        return large;
+    }
     void *block = block_malloc_fast(instance, &instance->heap, needed - 1);
     block = emmai_checked_out_fit(instance, block, product);
-    if (block && EMMA_CANARIES)
+    if (block && (EMMA_CANARIES || EMMAI_WATCHED))
         emmai_checked_zero(block, product);
     else if (block)
         emmai_arch_zero(block, emmai_round_up(product, EMMAI_CLASS_STEP_BYTES));

@@ -70,7 +70,12 @@ static size_t *size_word(const void *block, size_t usable)
 static size_t mark_bytes(unsigned mark, const void *block, size_t usable)
 {
     size_t spare = (mark & ~MARK_LATE) - 1;
-    return spare < MARK_SPARES ? usable - spare : *size_word(block, usable);
+    if (spare < MARK_SPARES)
+        return usable - spare;
+    emmai_watch_pause();
+    size_t bytes = *size_word(block, usable);
+    emmai_watch_resume();
+    return bytes;
 }
 
 /* What a block's bytes that were not asked for are filled with, word by word. */
@@ -114,9 +119,11 @@ static EMMAI_ALWAYS_INLINE bool canaries_intact(const emma *instance, const void
     uint64_t canary = canary_of(instance, block);
     const uint64_t *word = canary_first(block, bytes, &mask);
     const uint64_t *end = canary_end(block, bytes, usable);
+    emmai_watch_pause();
     bool intact = !((*word ^ canary) & mask);
     while (intact && ++word < end)
         intact = *word == canary;
+    emmai_watch_resume();
     return intact;
 }
 
@@ -127,17 +134,20 @@ static EMMAI_ALWAYS_INLINE bool canary_before(const emma *instance, const void *
 {
     if (!EMMA_ZERO_ON_FREE || is_first)
         return true;
+    emmai_watch_pause();
     uint8_t before = emmai_sync_get((const uint8_t *)block - 1);
+    emmai_watch_resume();
     return !before || before == (uint8_t)(instance->control->canary >> 56);
 }
 
-/* Bytes to ask for where the caller asks for `bytes`: one more at least; rising with them, so that a
- * shrink asks for no more than there is; and a multiple of 16, so that alignments stay. */
+/* Bytes to ask for where the caller asks for `bytes`: one more at least, or what a tool needs;
+ * rising with them, so that a shrink asks for no more than there is; and a multiple of 16, so that
+ * alignments stay. */
 static EMMAI_ALWAYS_INLINE size_t emmai_checked_bytes(size_t bytes)
 {
-    if (!EMMA_CANARIES || bytes > PTRDIFF_MAX)
+    if (!(EMMA_CANARIES || EMMAI_WATCHED) || bytes > PTRDIFF_MAX)
         return bytes;
-    return emmai_round_up(bytes + 1, 2 * EMMAI_CLASS_STEP_BYTES);
+    return emmai_round_up(bytes + emmai_max(EMMAI_RED_BYTES, 1), 2 * EMMAI_CLASS_STEP_BYTES);
 }
 
 /* ---- out ---- */
@@ -151,10 +161,13 @@ static EMMAI_NOINLINE void *emmai_checked_out(const emma *instance, void *block,
     size_t usable = emmai_block_usable(instance, block);
     if (!mark_put(instance, offset, mark_of(offset, usable - bytes)))
         return emmai_hardened_misled(instance, block);
+    emmai_watch_pause();
     if (usable - bytes >= MARK_SPARES)
         *size_word(block, usable) = bytes;
     if (EMMA_CANARIES)
         canaries_fill(instance, block, bytes, usable);
+    emmai_watch_resume();
+    emmai_watch_give(block, bytes);
     return block;
 }
 
@@ -165,7 +178,7 @@ static EMMAI_ALWAYS_INLINE void *emmai_checked_out_fit(const emma *instance, voi
     if (!EMMA_CHECKS || !block)
         return block;
     size_t last = emmai_checked_bytes(bytes) - 1;
-    if (EMMAI_UNLIKELY(last >= EMMAI_SMALL_MAX_BYTES))
+    if (EMMAI_WATCHED || EMMAI_UNLIKELY(last >= EMMAI_SMALL_MAX_BYTES))
         return emmai_checked_out(instance, block, bytes);
     unsigned size_class = instance->heap.class_map[last / EMMAI_CLASS_STEP_BYTES];
     size_t offset = emmai_offset(instance, block);
@@ -179,7 +192,7 @@ static EMMAI_ALWAYS_INLINE void *emmai_checked_out_fit(const emma *instance, voi
     return block;
 }
 
-/* Zeroes what was asked for of a block, and no canary. */
+/* Zeroes what was asked for of a block, and nothing behind. */
 static void emmai_checked_zero(void *block, size_t bytes)
 {
     size_t words_bytes = bytes / EMMAI_CLASS_STEP_BYTES * EMMAI_CLASS_STEP_BYTES;
@@ -245,6 +258,22 @@ static EMMAI_NOINLINE bool emmai_checked_in(const emma *instance, const void *bl
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         valid = false;
     }
+    if (valid)
+        emmai_watch_take(block, *bytes);
+    emmai_outside_end(instance, nested);
+    return valid;
+}
+
+/* Verifies it, and leaves it with the caller. */
+static bool emmai_checked_look(const emma *instance, const void *block, const size_t *size,
+                               size_t *bytes)
+{
+    if (instance->control->resetting)
+        return false;
+    bool nested = emmai_outside_begin(instance);
+    unsigned mark;
+    size_t usable;
+    bool valid = checked_verify(instance, block, size, &mark, bytes, &usable);
     emmai_outside_end(instance, nested);
     return valid;
 }
@@ -255,7 +284,8 @@ static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, cons
                                                       size_t bytes, size_t *usable)
 {
     ptrdiff_t beyond = emmai_beyond(instance, block);
-    if (EMMAI_UNLIKELY(instance->shared) || EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
+    if (EMMAI_WATCHED || EMMAI_UNLIKELY(instance->shared) ||
+        EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return false;
     const emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, false);
     size_t offset = ~(size_t)beyond;

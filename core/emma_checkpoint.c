@@ -9,8 +9,10 @@ _Static_assert(sizeof(emmai_control) + sizeof(emmai_checkpoints) <= EMMAI_PAGE_B
 static emmai_heap *checkpoint_enter(emma *instance)
 {
     emmai_heap *heap = emmai_enter(instance);
-    if (heap)
+    if (heap) {
         emmai_sync_set(&instance->control->resetting, true);
+        emmai_watch_pause();
+    }
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     return heap;
 }
@@ -18,6 +20,7 @@ static emmai_heap *checkpoint_enter(emma *instance)
 static void checkpoint_leave(const emma *instance, emmai_heap *heap)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_watch_resume();
     emmai_sync_set(&instance->control->resetting, false);
     emmai_leave(heap);
 }
@@ -101,7 +104,12 @@ enum emma_status emma_rollback(emma *instance, unsigned level)
         return status;
     while (instance->control->checkpoints->top != target)
         emmai_level_pop(instance); /* first: with them the limit may not allow what comes back */
+    emmai_watched before;
+    if (EMMAI_WATCHED)
+        emmai_watch_note(instance, &before);
     emmai_rollback_to(instance, target);
+    if (EMMAI_WATCHED)
+        emmai_watch_rolled_back(instance, &before);
     checkpoint_leave(instance, heap);
     return EMMA_OK;
 }

@@ -186,6 +186,7 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
     }
     size_t used = of_run + emmai_metadata_count_marks(instance, chunk, count);
     emmai_footprint_give(instance, emmai_max(taken, missing) - used);
+    emmai_watch_claimed(instance, chunk, count);
     return CHUNK_TAKEN;
 }
 

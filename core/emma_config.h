@@ -13,10 +13,24 @@
 #define EMMA_HARDENED 0
 #endif
 
+/* 1: Valgrind is told of every block; needs valgrind/memcheck.h. Of the parts of EMMA_HARDENED it
+ * and the next have EMMA_CHECKS, which they need, and EMMA_DELAYED_REUSE. */
+#ifndef EMMA_VALGRIND
+#define EMMA_VALGRIND 0
+#endif
+
+/* 1: AddressSanitizer is told of every block. For programs that are linked with it; emma.c itself
+ * is compiled without. */
+#ifndef EMMA_ASAN
+#define EMMA_ASAN 0
+#endif
+
+#define EMMAI_WATCHED (EMMA_VALGRIND || EMMA_ASAN)
+
 /* 1: a map tells which blocks the caller has, and of what size; each call that is given a block
  * looks it up. */
 #ifndef EMMA_CHECKS
-#define EMMA_CHECKS EMMA_HARDENED
+#define EMMA_CHECKS (EMMA_HARDENED || EMMAI_WATCHED)
 #endif
 
 /* 1: behind what was asked for, each block has at least a byte that is verified when it comes back.
@@ -42,7 +56,7 @@
 
 /* 1: a freed block stays unused for a while, and then some. */
 #ifndef EMMA_DELAYED_REUSE
-#define EMMA_DELAYED_REUSE EMMA_HARDENED
+#define EMMA_DELAYED_REUSE (EMMA_HARDENED || EMMAI_WATCHED)
 #endif
 
 /* 1: memory that is not in use, and what lies around slabs and large blocks, faults when it is touched. */
@@ -92,6 +106,10 @@
 #endif
 
 _Static_assert(EMMA_TLS == 0 || EMMA_TLS == 1, "EMMA_TLS is 0 or 1");
+_Static_assert(EMMA_VALGRIND == 0 || EMMA_VALGRIND == 1, "EMMA_VALGRIND is 0 or 1");
+_Static_assert(EMMA_ASAN == 0 || EMMA_ASAN == 1, "EMMA_ASAN is 0 or 1");
+_Static_assert(!EMMA_VALGRIND || !EMMA_ASAN, "EMMA_VALGRIND and EMMA_ASAN exclude each other");
+_Static_assert(EMMA_CHECKS || !EMMAI_WATCHED, "EMMA_VALGRIND and EMMA_ASAN need EMMA_CHECKS");
 _Static_assert(EMMA_CHECKS == 0 || EMMA_CHECKS == 1, "EMMA_CHECKS is 0 or 1");
 _Static_assert(EMMA_ENCODED_LINKS == 0 || EMMA_ENCODED_LINKS == 1, "EMMA_ENCODED_LINKS is 0 or 1");
 _Static_assert(EMMA_CHECKS || !EMMA_ENCODED_LINKS, "EMMA_ENCODED_LINKS needs EMMA_CHECKS");
@@ -117,6 +135,17 @@ _Static_assert(sizeof(void *) == 8, "emma needs 64-bit addresses");
 #define EMMAI_CHUNK_PAGES (EMMAI_CHUNK_BYTES >> EMMAI_PAGE_SHIFT)
 /* Behind the blocks of a chunk, and each run. */
 #define EMMAI_GUARD_BYTES (EMMA_GUARD_PAGES * EMMAI_PAGE_BYTES)
+
+/* Where a tool watches: bytes of each block behind those that were asked for. As many as lie
+ * between two blocks of malloc under Valgrind, which takes what is up to 16 bytes off a block for a
+ * fault with it. */
+#define EMMAI_RED_BYTES ((size_t)(EMMAI_WATCHED ? 32 : 0))
+
+/* Where a tool watches: bytes of freed blocks that a heap keeps, and the part of the limit that
+ * they may be. Valgrind remembers 20 MB of those that were asked for: what is used again sooner it
+ * takes for what it was before. */
+#define EMMAI_DELAYED_BYTES (32 * EMMAI_MIB)
+#define EMMAI_DELAYED_PART  ((size_t)4)
 
 /* What one page table of the kernel spans, and so the alignment that keeps a small instance under
  * one. */

@@ -94,8 +94,11 @@ static EMMAI_NOINLINE void free_drain_deferred(emma *instance, emmai_heap *heap)
     void *block = __atomic_exchange_n(&instance->deferred, NULL, __ATOMIC_ACQUIRE);
     while (block) {
         void *next = emmai_link_get(instance, block);
-        if (EMMA_DELAYED_REUSE)
+        if (EMMA_DELAYED_REUSE) {
+            emmai_watch_pause();
             *(void **)block = NULL;
+            emmai_watch_resume();
+        }
         emmai_free_late(instance, heap, block);
         block = next;
     }

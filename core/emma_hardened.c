@@ -51,9 +51,11 @@ static EMMAI_NOINLINE void *emmai_link_broken(const emma *instance, const void *
 static EMMAI_ALWAYS_INLINE bool emmai_hardened_is_wiped(const void *block, size_t bytes)
 {
     const emmai_word *word = block;
+    emmai_watch_pause();
     emmai_vector found = { 0, bytes % sizeof found ? 0 : word[1] };
     for (size_t i = 2 - bytes / sizeof *word % 2; i < bytes / sizeof *word; i += 2)
         found |= *(const emmai_vector *)(const void *)(word + i);
+    emmai_watch_resume();
     return !(found[0] | found[1]);
 }
 
@@ -65,15 +67,19 @@ static EMMAI_ALWAYS_INLINE void *emmai_hardened_fresh(const emma *instance, void
         return block;
     if (!emmai_hardened_is_wiped(block, emmai_class_bytes(size_class)))
         return emmai_link_broken(instance, block);
+    emmai_watch_pause();
     *(uint64_t *)block = 0;
+    emmai_watch_resume();
     return block;
 }
 
-/* Zeroes what is to be freed. */
+/* Zeroes what is to be freed, or is free. */
 static inline void emmai_hardened_wipe(void *block, size_t usable)
 {
+    emmai_watch_pause();
     if (EMMA_ZERO_ON_FREE)
         emmai_arch_zero(block, usable);
+    emmai_watch_resume();
 }
 
 /* Copies so many bytes, a multiple of 8, of a block that is moved; not the last one, which nobody asked for: it is

@@ -42,7 +42,9 @@ static bool huge_is_due(emmai_control *control)
 static bool huge_touch(emmai_control *control, void *page)
 {
     uint64_t start = emmai_os_now_us();
+    emmai_watch_pause();
     *(volatile char *)page = 0;
+    emmai_watch_resume();
     if (emmai_os_now_us() - start <= EMMAI_HUGE_DEAR_US) {
         emmai_sync_set(&control->huge_backoff, (uint16_t)0);
         return true;

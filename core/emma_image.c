@@ -137,6 +137,8 @@ static bool emmai_image_create(emma *instance)
         image->low_pages = image->run_pages = 0;
     if (!made)
         emmai_image_dissolve(instance);
+    else
+        emmai_watch_remapped(instance);
     return made;
 }
 
@@ -199,6 +201,17 @@ static bool image_replace(emma *instance, size_t zone, size_t *mapped)
     return true;
 }
 
+/* The same for both zones. */
+static bool image_replace_all(emma *instance, emmai_image *image)
+{
+    emmai_watch_pause();
+    bool done = image_replace(instance, instance->run_zone, &image->run_pages) &&
+                image_replace(instance, 0, &image->low_pages);
+    emmai_watch_remapped(instance);
+    emmai_watch_resume();
+    return done;
+}
+
 /* Makes the region anonymous again, when no level needs the image; false where memory is refused: then the rest of
  * it stays, and all of it counts. */
 static bool emmai_image_dissolve(emma *instance)
@@ -206,8 +219,7 @@ static bool emmai_image_dissolve(emma *instance)
     emmai_checkpoints *checkpoints = instance->control->checkpoints;
     emmai_image *image = &checkpoints->image;
     size_t pages = image->view_pages;
-    if (!image_replace(instance, instance->run_zone, &image->run_pages) ||
-        !image_replace(instance, 0, &image->low_pages))
+    if (!image_replace_all(instance, image))
         return false;
     if (image->view)
         emmai_os_release((void *)(uintptr_t)image->view, pages << EMMAI_PAGE_SHIFT);

@@ -272,6 +272,7 @@ static emma *instance_init(char *mapping, const instance_geometry *geometry,
     control->peak_pages = control->footprint_pages;
     emmai_hardened_begin(instance);
     emmai_guard_begin(instance);
+    emmai_watch_begin(instance);
     return instance;
 }
 
@@ -303,6 +304,7 @@ void emma_destroy(emma *instance)
 {
     if (!instance)
         return;
+    emmai_watch_end(instance);
     emmai_checkpoint_release(instance);
     emmai_os_release(instance->control->mapping, instance->control->mapping_bytes);
 }
@@ -336,6 +338,7 @@ enum emma_status emma_reset(emma *instance)
     emmai_control *control = instance->control;
     control->resetting = true;
     __atomic_store_n(&instance->deferred, NULL, __ATOMIC_RELAXED);
+    emmai_watch_reset(instance);
     instance->young_count = 0; /* before their entries go: the limit handler may ask for figures */
     if (instance->shared)
         emmai_held_shed_all(instance);

@@ -12,6 +12,8 @@ static inline void *emmai_checked_out_fit(const emma *instance, void *block, siz
 static void emmai_checked_zero(void *block, size_t bytes);
 static bool emmai_checked_in(const emma *instance, const void *block, const size_t *size,
                              size_t *bytes, size_t *usable);
+static bool emmai_checked_look(const emma *instance, const void *block, const size_t *size,
+                               size_t *bytes);
 static inline bool emmai_checked_in_fast(const emma *instance, const void *block, size_t bytes,
                                          size_t *usable);
 static size_t emmai_checked_usable(const emma *instance, const void *block);
@@ -43,10 +45,35 @@ static bool emmai_guard_exists(const emma *instance);
 
 /* ---- emma_delay.c ---- */
 
-static inline void *emmai_delay(const emma *instance, emmai_heap *heap, void *block);
+static inline void *emmai_delay(emma *instance, emmai_heap *heap, void *block);
 static bool emmai_delay_flush(emma *instance, emmai_heap *heap);
 static bool emmai_delay_retry(emma *instance, emmai_heap *heap, size_t bytes);
 static size_t emmai_delay_count(const emma *instance, const emmai_slab *slab);
 static bool emmai_delay_check(const emma *instance);
+
+/* ---- emma_watch.c ---- */
+
+/* The blocks of before a rollback, by rising addresses. */
+typedef struct emmai_watched_block {
+    void *block;
+    size_t bytes;
+    bool stays; /* the same after it */
+} emmai_watched_block;
+
+typedef struct emmai_watched {
+    emmai_watched_block *blocks;
+    size_t count;
+    size_t next; /* to be compared */
+    size_t mapping_bytes;
+} emmai_watched;
+
+static void emmai_watch_begin(const emma *instance);
+static void emmai_watch_claimed(const emma *instance, size_t chunk, size_t count);
+static void emmai_watch_remapped(const emma *instance);
+static void emmai_watch_reset(const emma *instance);
+static void emmai_watch_end(const emma *instance);
+static size_t emmai_watch_live(const emma *instance, const emmai_slab *slab);
+static void emmai_watch_note(const emma *instance, emmai_watched *noted);
+static void emmai_watch_rolled_back(const emma *instance, emmai_watched *noted);
 
 #endif

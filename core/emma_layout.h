@@ -83,8 +83,8 @@ enum emmai_kind {
 /* EMMA_CHECKS: the block map has a byte for so many bytes of the region, as a shift. */
 #define EMMAI_MARK_SHIFT 4
 
-/* EMMA_DELAYED_REUSE: blocks that a heap keeps. */
-#define EMMAI_DELAYED_COUNT (EMMA_DELAYED_REUSE ? 32 : 1)
+/* EMMA_DELAYED_REUSE: blocks that a heap keeps; where a tool watches, what it knows of a list. */
+#define EMMAI_DELAYED_COUNT (!EMMA_DELAYED_REUSE ? 1 : EMMAI_WATCHED ? 3 : 32)
 
 /* EMMA_RANDOM_ORDER: blocks in a row that change places. With a whole page of them a program that goes over its
  * blocks in the order in which it made them takes 1.7 times as long, with these 1.2. */

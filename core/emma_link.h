@@ -8,6 +8,7 @@
 #define EMMA_LINK_H
 
 #include "emma_layout.h"
+#include "emma_watch.h"
 
 static void *emmai_link_broken(const emma *instance, const void *block);
 
@@ -18,19 +19,23 @@ static EMMAI_ALWAYS_INLINE uint64_t link_salt(const emma *instance, const void *
 
 static EMMAI_ALWAYS_INLINE void emmai_link_set(const emma *instance, void *block, void *next)
 {
+    emmai_watch_pause();
     if (EMMA_ENCODED_LINKS)
         *(uint64_t *)block = ((uintptr_t)next ^ link_salt(instance, block)) * instance->link_factor;
     else
         *(void **)block = next;
+    emmai_watch_resume();
 }
 
 /* Of a list that another thread may be changing, or that is to be verified: anything may come out. */
 static EMMAI_ALWAYS_INLINE void *emmai_link_peek(const emma *instance, const void *block)
 {
-    if (!EMMA_ENCODED_LINKS)
-        return *(void *const *)block;
-    uint64_t link = *(const uint64_t *)block * instance->link_inverse;
-    return (void *)(uintptr_t)(link ^ link_salt(instance, block));
+    emmai_watch_pause();
+    uint64_t link = EMMA_ENCODED_LINKS ? *(const uint64_t *)block * instance->link_inverse : 0;
+    void *next = EMMA_ENCODED_LINKS ? (void *)(uintptr_t)(link ^ link_salt(instance, block))
+                                    : *(void *const *)block;
+    emmai_watch_resume();
+    return next;
 }
 
 /* The next block; NULL: none, or, reported as misuse, the link was written to: the list ends there. */

@@ -124,6 +124,9 @@ static void misuse_report(const emma *instance, enum emma_misuse crime, const vo
 {
     const emmai_control *control = instance->control;
     end = misuse_append(end, ")");
+    if (crime == EMMA_MISUSE_DOUBLE_FREE || crime == EMMA_MISUSE_INTERIOR ||
+        crime == EMMA_MISUSE_MISALIGNED)
+        emmai_watch_invalid(address);
     if (control->misuse_handler) {
         bool inside = instance->heap.gate == 0 && !control->outside;
         bool nested = inside && emmai_callback_begin(instance);
@@ -135,6 +138,7 @@ static void misuse_report(const emma *instance, enum emma_misuse crime, const vo
     }
     *end++ = '\n';
     emmai_os_print(message, (size_t)(end - message));
+    emmai_watch_print_stack();
     __builtin_trap();
 }
 

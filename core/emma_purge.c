@@ -115,8 +115,10 @@ static void emmai_chunk_wipe(const emma *instance)
         size_t used = chunk ? 0 : EMMAI_PAGE_BYTES;
         size_t bytes = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)chunk))
                        << EMMAI_PAGE_SHIFT;
+        emmai_watch_pause();
         if (bytes > used)
             emmai_arch_zero(emmai_chunk_start(instance, chunk) + used, bytes - used);
+        emmai_watch_resume();
         chunk++;
         if (chunk >= EMMAI_YOUNG_CHUNKS)
             chunk = emmai_place_next_kept(instance, chunk);

@@ -136,17 +136,64 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
 
 /* ---- the public functions ---- */
 
+/* Hands a block out whose first `kept` bytes the caller has written, as far as a tool that watches
+ * could tell. */
+static void *realloc_out(const emma *instance, void *block, size_t bytes, size_t kept)
+{
+    block = emmai_checked_out(instance, block, bytes);
+    if (block)
+        emmai_watch_define(block, emmai_min(bytes, kept));
+    return block;
+}
+
 /* Resizes what may be no block of the caller's. */
-static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, const size_t *size,
-                                            size_t bytes)
+static void *realloc_verified(emma *instance, void *block, const size_t *size, size_t bytes)
 {
     size_t old_bytes, usable;
     if (!emmai_checked_in(instance, block, size, &old_bytes, &usable))
         return NULL;
+    emmai_watch_pause();
     void *target = realloc_slow(instance, block, emmai_checked_bytes(bytes));
+    emmai_watch_resume();
     if (!target)
-        emmai_checked_out(instance, block, old_bytes);
-    return emmai_checked_out(instance, target, bytes);
+        realloc_out(instance, block, old_bytes, old_bytes);
+    return realloc_out(instance, target, bytes, old_bytes);
+}
+
+/* Copies any number of bytes; what of them is not initialised is not so there either. */
+static void realloc_copy(char *target, const char *block, size_t bytes)
+{
+    size_t words_bytes = bytes / EMMAI_CLASS_STEP_BYTES * EMMAI_CLASS_STEP_BYTES;
+    if (words_bytes)
+        emmai_arch_copy(target, block, words_bytes);
+    for (size_t i = words_bytes; i < bytes; i++) {
+        target[i] = block[i];
+        EMMAI_FENCE_LOOP();
+    }
+}
+
+/* Resizes where a tool watches: always to another place, if there is one, so that who uses the old
+ * one is found out. */
+static void *realloc_watched(emma *instance, void *block, const size_t *size, size_t bytes)
+{
+    size_t old_bytes;
+    if (!emmai_checked_look(instance, block, size, &old_bytes))
+        return NULL;
+    void *target = emma_malloc(instance, bytes);
+    if (!target)
+        return realloc_verified(instance, block, size, bytes);
+    size_t kept = emmai_min(old_bytes, bytes);
+    realloc_copy(target, block, kept);
+    emmai_sync_add(&instance->control->moved_bytes, (uint64_t)kept);
+    emma_free(instance, block);
+    return target;
+}
+
+static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, const size_t *size,
+                                            size_t bytes)
+{
+    return EMMAI_WATCHED ? realloc_watched(instance, block, size, bytes)
+                         : realloc_verified(instance, block, size, bytes);
 }
 
 static EMMAI_NOINLINE void *realloc_sized_checked(emma *instance, void *block, size_t old_bytes,

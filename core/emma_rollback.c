@@ -229,8 +229,12 @@ static size_t emmai_rollback_trim(emma *instance)
     emmai_checkpoints *checkpoints = instance->control->checkpoints;
     restoring state;
     restoring_init(&state, instance, NULL);
-    if (!checkpoints || !checkpoints->kept_pages ||
-        !emmai_dirty_visit(instance, wipe_uncounted, &state))
+    if (!checkpoints || !checkpoints->kept_pages)
+        return 0;
+    emmai_watch_pause();
+    bool told = emmai_dirty_visit(instance, wipe_uncounted, &state);
+    emmai_watch_resume();
+    if (!told)
         return 0;
     wipe_flush(&state);
     forget_metadata(instance);

@@ -46,12 +46,14 @@ static void run_note_pages(const emma *instance, size_t run, size_t bytes, size_
 static void run_zero(const emma *instance, size_t run, size_t bytes)
 {
     bool all = emmai_image_exists(instance) || EMMA_ZERO_ON_FREE;
+    emmai_watch_pause();
     for (size_t i = 0; i < emmai_chunks_of(bytes); i++) {
         size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(run + i)));
         size_t wanted = run_chunk_pages(bytes, i);
         size_t dirty = all ? wanted : emmai_min(resident, wanted);
         emmai_arch_zero(emmai_chunk_start(instance, run + i), dirty << EMMAI_PAGE_SHIFT);
     }
+    emmai_watch_resume();
 }
 
 /* Makes a run of `bytes` of a chunk that the heap holds; 0 when there is none, or no memory for it. */
@@ -163,11 +165,11 @@ static void run_purge_rest(emma *instance, size_t run, size_t bytes)
         emmai_chunk_cut(instance, run + i, run_chunk_pages(bytes, i) << EMMAI_PAGE_SHIFT);
 }
 
-/* Zeroes the rest of the page that a run of `bytes` ends on. */
+/* Wipes the rest of the page that a run of `bytes` ends on. */
 static void run_wipe_rest(const emma *instance, size_t run, size_t bytes)
 {
     char *start = emmai_chunk_start(instance, run);
-    emmai_arch_zero(start + bytes, emmai_round_up(bytes, EMMAI_PAGE_BYTES) - bytes);
+    emmai_hardened_wipe(start + bytes, emmai_round_up(bytes, EMMAI_PAGE_BYTES) - bytes);
 }
 
 static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t bytes)
@@ -175,8 +177,7 @@ static void run_shrink(emma *instance, emmai_slab *run, size_t chunk, size_t byt
     size_t old_count = emmai_run_chunks(run);
     size_t new_count = emmai_chunks_of(bytes);
     emmai_huge_shrink(instance, run, bytes);
-    if (EMMA_ZERO_ON_FREE)
-        run_wipe_rest(instance, chunk, bytes);
+    run_wipe_rest(instance, chunk, bytes);
     if (emmai_guard_exists(instance)) {
         emmai_chunk_discard(instance, chunk + new_count, old_count - new_count);
         run_purge_rest(instance, chunk, bytes);

@@ -148,6 +148,7 @@ static emmai_thread_heap *heap_create(emma *instance, uint64_t id, uint32_t gene
     if (!chunk)
         return NULL;
     emmai_thread_heap *heap = (emmai_thread_heap *)(void *)emmai_chunk_start(instance, chunk);
+    emmai_watch_define(heap, sizeof *heap);
     emmai_arch_zero(heap, sizeof *heap);
     emmai_heap_init(instance, &heap->heap);
     heap->instance = instance;

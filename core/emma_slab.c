@@ -133,8 +133,10 @@ static bool slab_carve(emma *instance, emmai_heap *heap, emmai_slab *slab)
     if (!slab_account(instance, heap, slab, start + count * block_bytes))
         return false;
     char *first = emmai_slab_address(instance, slab) + start;
+    emmai_watch_pause();
     if (EMMA_ZERO_ON_FREE || EMMAI_UNLIKELY(emmai_image_is_left(instance)))
         emmai_arch_zero(first, count * block_bytes);
+    emmai_watch_resume();
     slab->free = EMMA_RANDOM_ORDER
                      ? emmai_hardened_shuffle(instance, heap, first, count, block_bytes)
                      : slab_link(instance, first, count, block_bytes);
@@ -181,7 +183,7 @@ static emmai_slab *slab_of_chunk(emma *instance, emmai_heap *heap, unsigned size
 /* Whether the heap is so large that speed matters more than what a page for each class takes. */
 static bool slab_has_outgrown_young(const emma *instance)
 {
-    return instance->shared || EMMA_GUARD_PAGES ||
+    return instance->shared || EMMA_GUARD_PAGES || EMMAI_WATCHED ||
            emmai_sync_get(&instance->control->footprint_pages) > EMMAI_YOUNG_LEAVE_BYTES >>
                EMMAI_PAGE_SHIFT;
 }
@@ -358,7 +360,8 @@ static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned si
 /* Gives the chunks of empty slabs back, the heads' too, and what else the heap need not keep. */
 static void emmai_slab_shed(emma *instance, emmai_heap *heap)
 {
-    emmai_delay_flush(instance, heap);
+    if (!EMMAI_WATCHED || instance->shared) /* there until memory is short */
+        emmai_delay_flush(instance, heap);
     if (instance->shared)
         emmai_stash_give_back(instance, heap);
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++) {

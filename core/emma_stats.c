@@ -67,7 +67,7 @@ EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned s
         }
         chunk = emmai_place_next_used(instance, chunk + count);
     }
-    if (instance->shared)
+    if (instance->shared && !EMMAI_WATCHED) /* there the blocks that are live were counted */
         subtract_remote(instance, size_class, sum);
 }
 

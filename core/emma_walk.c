@@ -47,6 +47,8 @@ EMMAI_LOOKS_AT_OTHERS static size_t emmai_walk_out(const emma *instance, const e
 /* The same without those that a heap keeps though they were freed. */
 static size_t emmai_walk_live(const emma *instance, const emmai_slab *slab)
 {
+    if (EMMAI_WATCHED)
+        return emmai_watch_live(instance, slab);
     size_t out = emmai_walk_out(instance, slab);
     return out - emmai_min(out, emmai_delay_count(instance, slab));
 }
