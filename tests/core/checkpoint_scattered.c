@@ -1,3 +1,4 @@
+/* test: +valgrind +asan */
 /* More stretches of written pages than one question to the kernel is answered by: all are rolled back, and all are
  * copied by a further checkpoint. */
 #include "emma_test.h"

@@ -1,4 +1,4 @@
-/* test: +canaries +links +zeros +order +delay +guards +hardened */
+/* test: +canaries +links +zeros +order +delay +guards +hardened +valgrind +asan */
 /* Millions of random operations against a model, over several seeds, both alignments, with and
  * without a limit: every block keeps its contents, every figure and the walk agree with the model,
  * emma_check finds nothing. */

@@ -1,4 +1,4 @@
-/* test: +canaries +hardened */
+/* test: +canaries +hardened +valgrind +asan */
 /* Threads allocate, resize, hand blocks to each other and free them, at random, in one shared
  * instance: contents stay, nothing is lost, and afterwards the state verifies and all is free. */
 #include "emma_threads.h"
