@@ -135,7 +135,9 @@ static EMMAI_ALWAYS_INLINE bool canary_before(const emma *instance, const void *
     if (!EMMA_ZERO_ON_FREE || is_first)
         return true;
     emmai_watch_pause();
+    emmai_watch_pause();
     uint8_t before = emmai_sync_get((const uint8_t *)block - 1);
+    emmai_watch_resume();
     emmai_watch_resume();
     return !before || before == (uint8_t)(instance->control->canary >> 56);
 }
