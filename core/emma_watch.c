@@ -138,7 +138,8 @@ static void emmai_watch_end(const emma *instance)
         return;
     emmai_watch_reset(instance);
     emmai_watch_remove_root(instance->control->mapping, instance->control->mapping_bytes);
-    watch_chunks(instance, chunk_forget);
+    if (EMMA_ASAN)
+        watch_chunks(instance, chunk_forget);
 }
 
 /* ---- rollback: some blocks go, some come, and some stay ---- */

@@ -112,7 +112,7 @@ ASAN_NOT_KNOWN = {"lose"}
 # For what it should look for leaks: that takes most of a program's time.
 ASAN_LEAKS = {"hold", "lose", "nothing"}
 # Of these emma tells by itself, and where it ends the program has the tool print the stack.
-ASAN_MISUSES = {"free_twice": ["double free of"], "free_inside": ["interior pointer"]}
+ASAN_MISUSES = {"free_twice": ["double free of"], "resize_inside": ["interior pointer"]}
 
 
 ASAN_ERROR = re.compile(r"ERROR: AddressSanitizer: (?:attempting )?([a-z-]+) on (?:address )?"

@@ -178,10 +178,10 @@ static NOINLINE void free_twice(const char *fault)
     row_give(false);
 }
 
-static NOINLINE void free_inside(const char *fault)
+static NOINLINE void resize_inside(const char *fault)
 {
     char *block = row_take(fault);
-    give(block + 16);
+    CHECK_EQ(resize(block + 16, bytes), NULL);
     row_give(true);
 }
 
@@ -398,7 +398,7 @@ static const fault faults[] = {
     FAULT(write_past_zeroed),
     FAULT(write_past_aligned),
     FAULT(free_twice),
-    FAULT(free_inside),
+    FAULT(resize_inside),
     FAULT(read_moved),
     FAULT(read_past_grown),
     FAULT(read_past_shrunk),
