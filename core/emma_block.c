@@ -31,15 +31,15 @@ static size_t block_aligned_bytes(size_t alignment, size_t bytes)
     return emmai_round_up(emmai_max(bytes, 1), alignment);
 }
 
-/* Allocates at a multiple of `alignment`, a power of two. Young slabs start at units only; other
- * slabs and runs at chunks. */
+/* Allocates at a multiple of `alignment`, a power of two and more than a unit. Young slabs start at units
+ * only; other slabs and runs at chunks. */
 static void *emmai_block_aligned(emma *instance, emmai_heap *heap, size_t alignment, size_t bytes)
 {
     if (bytes > EMMAI_SLAB_MAX_BYTES || alignment > EMMAI_SLAB_MAX_BYTES)
         return emmai_run_malloc(instance, heap, bytes, alignment, EMMAI_RUN_PLAIN);
+    EMMAI_ASSERT(alignment > EMMAI_UNIT_BYTES);
     unsigned size_class = emmai_class_of(heap, block_aligned_bytes(alignment, bytes));
-    if (alignment > EMMAI_UNIT_BYTES)
-        emmai_slab_leave_young(instance, heap, size_class);
+    emmai_slab_leave_young(instance, heap, size_class);
     void *block = emmai_block_of_class(instance, heap, size_class);
     if (!block || (uintptr_t)block % alignment == 0)
         return block;

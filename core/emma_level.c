@@ -208,14 +208,14 @@ static void level_release(emmai_level *level)
         emmai_os_purge(level, level_bytes(level));
 }
 
-/* Gives back the address space that the copies did not need. */
+/* Gives back the address space that the copies did not need: there is some, as the footprint that it was
+ * for has the image in it, which is not copied. */
 static void level_cut(emmai_level *level)
 {
     if (!level->mapping_bytes)
         return;
     size_t bytes = level_bytes(level);
-    if (level->mapping_bytes > bytes)
-        emmai_os_release((char *)level + bytes, level->mapping_bytes - bytes);
+    emmai_os_release((char *)level + bytes, level->mapping_bytes - bytes);
     level->mapping_bytes = bytes;
 }
 

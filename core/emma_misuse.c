@@ -71,12 +71,12 @@ EMMAI_LOOKS_AT_OTHERS static size_t misuse_run_bytes(const emma *instance, size_
     return entry->kind == EMMAI_RUN ? entry->run_bytes : 0;
 }
 
-/* Whether a chunk has the state of a thread's heap in it. */
+/* Whether a chunk of a shared instance has the state of a thread's heap in it. */
 static bool misuse_is_heap(const emma *instance, size_t chunk)
 {
     const emmai_thread_heap *heap;
     size_t number = 0;
-    while (instance->shared && (heap = emmai_shared_next_heap(instance, &number)))
+    while ((heap = emmai_shared_next_heap(instance, &number)))
         if ((const char *)heap == emmai_chunk_start(instance, chunk))
             return true;
     return false;
@@ -128,12 +128,15 @@ static void misuse_report(const emma *instance, enum emma_misuse crime, const vo
         crime == EMMA_MISUSE_MISALIGNED)
         emmai_watch_invalid(address);
     if (control->misuse_handler) {
+        /* The mark of a callback is off then: what one may call takes it off, or only looks;
+         * of a shared instance nobody asks for it. */
         bool inside = instance->heap.gate == 0 && !control->outside;
-        bool nested = inside && emmai_callback_begin(instance);
+        if (inside)
+            emmai_callback_begin(instance);
         control->misuse_handler(control->misuse_arg, (emma *)(uintptr_t)instance, crime, address,
                                 message);
         if (inside)
-            emmai_callback_end(instance, nested);
+            emmai_callback_end(instance, false);
         return;
     }
     *end++ = '\n';

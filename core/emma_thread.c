@@ -65,7 +65,7 @@ static void emmai_thread_remember(emmai_thread *self, const emma *instance, emma
 
 static void emmai_thread_forget(emmai_thread *self)
 {
-    if (!self || thread_begin_change(self) == EMMAI_NONCE_CHANGING)
+    if (thread_begin_change(self) == EMMAI_NONCE_CHANGING)
         return;
     EMMAI_FOLLOW_HEAP(NULL);
     thread_end_change(self, 0, 0);
