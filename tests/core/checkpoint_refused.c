@@ -33,7 +33,9 @@ static void none_possible(void)
 static void with_small_files(void *arg)
 {
     (void)arg;
-    const struct rlimit small = { TEST_PAGE_BYTES, TEST_PAGE_BYTES };
+    struct rlimit usual;
+    CHECK_EQ(getrlimit(RLIMIT_FSIZE, &usual), 0);
+    const struct rlimit small = { TEST_PAGE_BYTES, usual.rlim_max };
     CHECK_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
     emma *checkpointed = test_create(EMMA_UNLIMITED, EMMA_CHECKPOINTS);
     void *block = emma_malloc(checkpointed, 100000);
@@ -43,6 +45,7 @@ static void with_small_files(void *arg)
     CHECK_EQ(test_stats(checkpointed).footprint_bytes, footprint);
     CHECK_EQ(emma_check(checkpointed), EMMA_OK);
     emma_destroy(checkpointed);
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &usual), 0);
 }
 
 int main(void)

@@ -52,6 +52,29 @@
 #define TEST_CHECKED_BUILD 0
 #endif
 
+/* 1: built with --coverage, by the preset of that name. */
+#ifndef TEST_COVERAGE
+#define TEST_COVERAGE 0
+#endif
+
+#if TEST_COVERAGE
+void __gcov_dump(void);
+void __gcov_reset(void);
+
+/* For a process that ends in another way than by exit. */
+static inline void test_write_counters(void)
+{
+    __gcov_dump();
+    __gcov_reset();
+}
+
+#define _exit(status) (test_write_counters(), _exit(status))
+#else
+static inline void test_write_counters(void)
+{
+}
+#endif
+
 enum { TEST_EXIT_SKIPPED = 77 }; /* ctest's SKIP_RETURN_CODE */
 enum { TEST_PAGE_BYTES = 4096 };
 #define TEST_KIB ((size_t)1024)
@@ -599,6 +622,13 @@ static inline uint64_t test_descriptors(void)
 
 typedef void (*test_child_fn)(void *arg);
 
+/* Lets a trap end the process when this returns. */
+static inline void test_on_trap(int number)
+{
+    test_write_counters();
+    signal(number, SIG_DFL);
+}
+
 /* Runs `act` in a child; its stderr goes to `text`. Returns the child's wait status. */
 static inline int test_run_child(test_child_fn act, void *arg, char *text, size_t text_bytes)
 {
@@ -610,7 +640,7 @@ static inline int test_run_child(test_child_fn act, void *arg, char *text, size_
     if (child == 0) {
         const struct rlimit no_core = { 0, 0 };
         setrlimit(RLIMIT_CORE, &no_core);
-        signal(SIGILL, SIG_DFL); /* a sanitizer would catch it */
+        signal(SIGILL, test_on_trap); /* a sanitizer would catch it */
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
         close(ends[1]);
