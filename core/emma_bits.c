@@ -51,6 +51,7 @@ static bool bits_claim_word(uint64_t *word, uint64_t mask)
     do
         if (now & mask)
             return false;
+    /* By chance in tests: another thread changed the word. */
     while (!emmai_sync_replace(word, &now, now | mask));
     return true;
 }

@@ -113,8 +113,8 @@ static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, emmai_heap *heap
 static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, size_t last,
                                            bool shared)
 {
-    if (last >= EMMAI_SMALL_MAX_BYTES)
-        __builtin_unreachable(); /* the gate is never above EMMAI_GATE_OPEN */
+    if (last >= EMMAI_SMALL_MAX_BYTES) /* Never in tests: the gate is not above EMMAI_GATE_OPEN. */
+        __builtin_unreachable();
     emmai_gate_close_fast(heap, shared);
     size_t size_class = heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
     void *block = heap->bins[size_class];

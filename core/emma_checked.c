@@ -256,6 +256,7 @@ static EMMAI_NOINLINE bool emmai_checked_in(const emma *instance, const void *bl
     bool nested = emmai_outside_begin(instance);
     unsigned mark;
     bool valid = checked_verify(instance, block, size, &mark, bytes, usable);
+    /* By chance in tests: another thread frees it at the same moment. */
     if (valid && !mark_take(instance, emmai_offset(instance, block), mark)) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         valid = false;

@@ -117,7 +117,7 @@ static void chunk_list_word(emma *instance, size_t chunk, size_t end)
         return;
     emmai_sync_add(retained, pages); /* first: never too few */
     uint64_t listed = emmai_bits_add(instance->retained_map, chunk, keeping);
-    for (; listed; listed &= listed - 1) /* a lost thread had not unlisted them */
+    for (; listed; listed &= listed - 1) /* By chance in tests: a lost thread had listed them. */
         emmai_sync_sub(retained, chunk_resident(instance, chunk + (size_t)__builtin_ctzll(listed)));
 }
 
@@ -172,6 +172,7 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
     }
     taken -= emmai_metadata_count(instance, chunk, count);
     chunk_note_end(instance, chunk, count); /* first: searches must see what is claimed */
+    /* By chance in tests: another thread takes them. */
     if (!emmai_bits_claim(instance->chunk_map, chunk, count)) {
         emmai_footprint_give(instance, taken);
         return CHUNK_LOST;
@@ -179,6 +180,7 @@ static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count,
     chunk_unlist_retained(instance, chunk, count);
     size_t of_run = emmai_run_missing(instance, run, run_bytes, emmai_max(run, chunk - 1));
     size_t missing = of_run + emmai_metadata_marks_uncounted(instance, chunk, count);
+    /* By chance in tests: another thread gave pages back since they were counted. */
     if (missing > taken && !emmai_footprint_take(instance, missing - taken)) {
         emmai_footprint_give(instance, taken);
         chunk_unclaim(instance, chunk, count);
@@ -254,7 +256,7 @@ static size_t emmai_chunk_take_slab(emma *instance)
         enum chunk_result result = chunk_use(instance, chunk, 1, chunk, 0);
         if (result == CHUNK_REFUSED)
             return 0;
-        if (result == CHUNK_LOST)
+        if (result == CHUNK_LOST) /* By chance in tests: see chunk_claim. */
             continue;
         if (!retained) /* what becomes free in the zone of runs does not lower it */
             emmai_sync_replace(&instance->low_hint, &hint,
@@ -334,6 +336,7 @@ static void chunk_decay(emma *instance)
     uint64_t start = emmai_sync_get(&control->decay_start_ms);
     uint64_t now = emmai_os_now_ms();
     if ((int64_t)(now - start) < control->decay_ms ||
+        /* By chance in tests: another thread was faster. */
         !__atomic_compare_exchange_n(&control->decay_start_ms, &start, now, false, __ATOMIC_RELAXED,
                                      __ATOMIC_RELAXED))
         return;

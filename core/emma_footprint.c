@@ -18,6 +18,7 @@ static void footprint_watch(emma *instance)
     emmai_control *control = instance->control;
     bool over = emmai_sync_get(&control->footprint_pages) > emmai_sync_get(&control->soft_pages);
     if (over == emmai_sync_get(&control->over_soft) ||
+        /* By chance in tests: another thread was faster. */
         __atomic_exchange_n(&control->over_soft, over, __ATOMIC_RELAXED) == over ||
         !control->limit_handler)
         return;
@@ -82,8 +83,10 @@ static bool emmai_footprint_take(emma *instance, size_t pages)
             return false;
         /* First: it is never below the footprint, wherever a thread stops. */
         emmai_sync_raise_size(&control->peak_pages, now + pages);
+        /* By chance in tests: another thread changed it. */
     } while (!emmai_sync_replace(&control->footprint_pages, &now, now + pages));
-    /* Who lowers the limit looks at the footprint afterwards: one of the two sees the other. */
+    /* Who lowers the limit looks at the footprint afterwards: one of the two sees the other.
+     * By chance in tests: the limit was lowered since it was looked at above. */
     if (EMMAI_UNLIKELY(now + pages > emmai_footprint_limit_pages(control))) {
         emmai_sync_sub(&control->footprint_pages, pages);
         return false;

@@ -85,6 +85,7 @@ static EMMAI_NOINLINE void free_defer(emma *instance, void *block)
     void *first = __atomic_load_n(&instance->deferred, __ATOMIC_RELAXED);
     do
         emmai_link_set(instance, block, first);
+    /* By chance in tests: a handler that interrupts this one frees, too. */
     while (!__atomic_compare_exchange_n(&instance->deferred, &first, block, true, __ATOMIC_RELEASE,
                                         __ATOMIC_RELAXED));
 }

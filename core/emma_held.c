@@ -22,6 +22,7 @@ static void held_add(emma *instance, emmai_thread_heap *heap, size_t chunk)
     uint32_t first = emmai_sync_get(&heap->held);
     do
         emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next = (int32_t)first;
+    /* By chance in tests: another thread took all that was held. */
     while (!__atomic_compare_exchange_n(&heap->held, &first, (uint32_t)chunk, true,
                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     heap->held_count++;
@@ -34,7 +35,7 @@ static size_t emmai_held_take(const emma *instance, emmai_heap *heap)
     if (!emmai_sync_get(&owner->held))
         return 0;
     uint32_t chunk = __atomic_exchange_n(&owner->held, 0, __ATOMIC_ACQUIRE);
-    if (!chunk)
+    if (!chunk) /* By chance in tests: another thread took them meanwhile. */
         return 0;
     int32_t rest = emmai_slab_of_id(instance, (ptrdiff_t)chunk)->next;
     __atomic_store_n(&owner->held, (uint32_t)rest, __ATOMIC_RELEASE);

@@ -22,6 +22,7 @@ static bool huge_fits(const emma *instance, size_t chunk)
     return (uintptr_t)emmai_chunk_start(instance, chunk) % HUGE_BYTES == 0 &&
            end <= instance->run_zone &&
            emmai_bits_find(instance->chunk_map, chunk, end, true) == end &&
+           /* By chance in tests: another thread has just given one back; else those are taken first. */
            emmai_bits_find(instance->retained_map, chunk, end, true) == end;
 }
 

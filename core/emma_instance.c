@@ -209,7 +209,7 @@ static void instance_share(emma *instance, const instance_geometry *geometry)
     instance->heap_chunks = (uint32_t *)(void *)tables;
     instance->tags_end = (emmai_tag *)(void *)(tables + HEAP_TABLE_BYTES) + geometry->chunk_count;
     instance->nonce = emmai_os_random(instance);
-    if (instance->nonce <= EMMAI_NONCE_CHANGING)
+    if (instance->nonce <= EMMAI_NONCE_CHANGING) /* Never in tests: it is random. */
         instance->nonce = (uintptr_t)instance;
     instance->fork_word = (uint32_t *)(void *)((char *)instance->page_map - EMMAI_PAGE_BYTES);
     instance->heap_slots = instance->fork_word + HEAP_SLOTS_OFFSET / sizeof(uint32_t);

@@ -34,6 +34,7 @@ EMMAI_LOOKS_AT_OTHERS static void map_run(const emma *instance, size_t chunk, si
         pages += emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(chunk + count)));
         count++;
     } while (count < end &&
+             /* By chance in tests: another thread is just freeing it. */
              emmai_slab_of_id(instance, (ptrdiff_t)(chunk + count))->kind == EMMAI_BODY);
     out->kind = EMMA_CHUNK_RUN;
     out->bytes = count << EMMA_CHUNK_SHIFT;

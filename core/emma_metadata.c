@@ -16,6 +16,7 @@ static size_t metadata_span(emma *instance, const void *first, const void *last,
     for (size_t i = emmai_max(emmai_page_of(instance, first), *next); i < end; i++) {
         if (emmai_bits_get(instance->page_map, i))
             continue;
+        /* By chance in tests: another thread counts it. */
         pages += !count || !emmai_bits_add(instance->page_map, i, 1);
     }
     *next = emmai_max(*next, end);
@@ -103,7 +104,7 @@ static bool emmai_metadata_cover_page(emma *instance, const void *metadata)
         return true;
     if (!emmai_footprint_take(instance, 1))
         return false;
-    if (!emmai_bits_add(instance->page_map, page, 1))
+    if (!emmai_bits_add(instance->page_map, page, 1)) /* By chance in tests: as above. */
         emmai_sync_add(&instance->control->metadata_pages, (size_t)1);
     else
         emmai_footprint_give(instance, 1);

@@ -18,7 +18,7 @@
 
 static const char *misuse_text(enum emma_misuse crime)
 {
-    switch (crime) {
+    switch (crime) { /* Never in tests: there is no other. */
     case EMMA_MISUSE_FOREIGN:
         return "foreign pointer";
     case EMMA_MISUSE_DOUBLE_FREE:

@@ -88,9 +88,10 @@ static size_t place_retained_fit(const emma *instance, size_t start, size_t end,
             return end;
         size_t gap = emmai_bits_find(instance->retained_map, start, start + count, false);
         size_t used = emmai_bits_find(instance->chunk_map, start, start + count, true);
+        /* Used: by a thread that is just about to unlist it. By chance in tests: that. */
         if (gap == start + count && used == gap)
             return start;
-        start = gap < used ? gap : used + 1; /* used: by a thread that is just about to unlist it */
+        start = gap < used ? gap : used + 1; /* By chance in tests: the latter. */
     }
 }
 

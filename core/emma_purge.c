@@ -17,8 +17,10 @@ static size_t purge_count(emma *instance, size_t pages)
 /* Whether the chunks from `first` to `last` are free, keep memory, and are the caller's now. */
 static bool purge_claim(emma *instance, size_t first, size_t last)
 {
+    /* By chance in tests: another thread takes one of them, */
     if (!emmai_bits_claim(instance->chunk_map, first, last - first + 1))
         return false;
+    /* By chance in tests: or has purged it. */
     if (emmai_bits_find(instance->retained_map, first, last + 1, false) > last)
         return true;
     emmai_bits_clear(instance->chunk_map, first, last - first + 1);
@@ -52,7 +54,7 @@ static size_t purge_row(emma *instance, size_t last, size_t bound, size_t *marks
     size_t first = last;
     while (pages < bound && emmai_bits_get(instance->retained_map, first - 1))
         pages += emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)--first));
-    if (!purge_claim(instance, first, last))
+    if (!purge_claim(instance, first, last)) /* By chance in tests: see there. */
         return 0;
     pages = purge_owned(instance, first, last);
     *marks += emmai_metadata_purge_marks(instance, first, last);

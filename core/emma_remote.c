@@ -28,6 +28,7 @@ static void chain_send(const emma *instance, const emmai_chain *chain)
     void *before = emmai_sync_get(&heap->returned);
     do
         emmai_link_set(instance, chain->last, before);
+    /* By chance in tests: another thread sends a chain, or the owner takes them. */
     while (!__atomic_compare_exchange_n(&heap->returned, &before, chain->first, true,
                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }

@@ -81,6 +81,7 @@ static uint32_t emmai_shared_generation(emma *instance)
     uint32_t next = __atomic_add_fetch(&control->generation, 1, __ATOMIC_RELAXED);
     uint32_t cleared = 0;
     emmai_sync_set(&control->process_id, (uint32_t)emmai_os_process_id());
+    /* By chance in tests: a signal handler was faster. */
     if (!__atomic_compare_exchange_n(instance->fork_word, &cleared, next, false, __ATOMIC_RELEASE,
                                      __ATOMIC_RELAXED))
         return cleared;

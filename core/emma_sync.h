@@ -29,6 +29,7 @@
 static inline void emmai_sync_raise(uint32_t *word, size_t value)
 {
     uint32_t now = emmai_sync_get(word);
+    /* By chance in tests: another thread changed it. */
     while (now < value && !emmai_sync_replace(word, &now, (uint32_t)value))
         continue;
 }
@@ -37,6 +38,7 @@ static inline void emmai_sync_raise(uint32_t *word, size_t value)
 static inline void emmai_sync_lower(uint32_t *word, size_t value)
 {
     uint32_t now = emmai_sync_get(word);
+    /* By chance in tests: another thread changed it. */
     while (now > value && !emmai_sync_replace(word, &now, (uint32_t)value))
         continue;
 }
@@ -45,6 +47,7 @@ static inline void emmai_sync_lower(uint32_t *word, size_t value)
 static inline void emmai_sync_raise_size(size_t *word, size_t value)
 {
     size_t now = emmai_sync_get(word);
+    /* By chance in tests: another thread changed it. */
     while (now < value && !emmai_sync_replace(word, &now, value))
         continue;
 }
@@ -52,6 +55,7 @@ static inline void emmai_sync_raise_size(size_t *word, size_t value)
 static inline void emmai_sync_lower_size(size_t *word, size_t value)
 {
     size_t now = emmai_sync_get(word);
+    /* By chance in tests: another thread changed it. */
     while (now > value && !emmai_sync_replace(word, &now, value))
         continue;
 }
