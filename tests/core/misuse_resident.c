@@ -20,10 +20,18 @@ static void count(void *arg, emma *instance, enum emma_misuse crime, const void 
 static void misuse(emma *instance, char *at, size_t kind)
 {
     switch (kind % 4) {
-    case 0: emma_free(instance, at); break;
-    case 1: emma_free_sized(instance, at, 10); break;
-    case 2: CHECK_EQ(emma_resize(instance, at, 10, 0), NULL); break;
-    default: CHECK_EQ(emma_realloc(instance, at, 10), NULL); break;
+    case 0:
+        emma_free(instance, at);
+        break;
+    case 1:
+        emma_free_sized(instance, at, 10);
+        break;
+    case 2:
+        CHECK_EQ(emma_resize(instance, at, 10, 0), NULL);
+        break;
+    default:
+        CHECK_EQ(emma_realloc(instance, at, 10), NULL);
+        break;
     }
 }
 
@@ -44,6 +52,14 @@ int main(void)
     for (size_t ahead = TEST_MIB + 64; ahead < RESERVE_BYTES - TEST_MIB; ahead += STRIDE_BYTES)
         if (ahead < RESERVE_BYTES / 2 - TEST_MIB || ahead > RESERVE_BYTES / 2 + TEST_MIB) /* run */
             misuse(instance, block + ahead, misuses++);
+    /* And beyond the young area, where chunks may have their entries on page 0: in a fresh instance. */
+    emma *fresh = emma_create(&options);
+    CHECK(fresh != NULL);
+    char *origin = (char *)((uintptr_t)fresh & ~(uintptr_t)(TEST_PAGE_BYTES - 1));
+    for (size_t at = 64 * TEST_KIB; at < 256 * TEST_KIB; at += TEST_PAGE_BYTES)
+        misuse(fresh, origin + at, misuses++);
+    CHECK_EQ(emma_check(fresh), EMMA_OK);
+    emma_destroy(fresh);
     CHECK_GT(misuses, 1000);
     CHECK_EQ(reports, misuses);
     CHECK_EQ(test_stats(instance).footprint_bytes, before.footprint_bytes);
