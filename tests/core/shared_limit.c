@@ -58,6 +58,7 @@ int main(int argc, char **argv)
     CHECK_LE(stats.peak_footprint_bytes, LIMIT_BYTES);
     if (!TEST_SHADOW_MEMORY)
         CHECK_LE(test_resident_bytes(&own), stats.footprint_bytes);
+    CHECK_EQ(emma_malloc(instance, 2 * LIMIT_BYTES), NULL);
     void *large = emma_malloc(instance, LIMIT_BYTES / 2);
     CHECK(large != NULL);
     emma_free(instance, large);

@@ -1,5 +1,6 @@
 /* test: whole plain */
-/* A core without thread-local storage finds each thread's heap by asking the kernel who calls. */
+/* A core without thread-local storage finds each thread's heap by asking the kernel who calls. A child that shares
+ * the parent's memory (vfork) is nobody then: it gets nothing, and takes nothing back from heaps. */
 #include "emma_threads.h"
 #define EMMA_TLS 0
 #include "../../core/emma.c"
@@ -23,6 +24,25 @@ static void *work(void *arg)
     return NULL;
 }
 
+static void in_vfork(void)
+{
+    static void *volatile got;
+    static volatile enum emma_status status;
+    got = instance;
+    void *block = emma_malloc(instance, 2 * TEST_MIB);
+    CHECK(block != NULL);
+    const pid_t child = vfork();
+    if (child == 0) {
+        got = emma_malloc(instance, 64);
+        status = emma_set_limit(instance, TEST_MIB);
+        _exit(0);
+    }
+    CHECK_EQ(waitpid(child, NULL, 0), child);
+    CHECK_EQ(got, NULL);
+    CHECK_EQ(status, EMMA_NO_MEMORY);
+    emma_free(instance, block);
+}
+
 int main(int argc, char **argv)
 {
     const uint64_t seed = test_choose_seed(argc, argv, 36000);
@@ -32,6 +52,9 @@ int main(int argc, char **argv)
     test_threads_join(threads, THREADS);
     for (size_t i = 0; i < SLOTS; i++)
         emma_free(instance, handed_over[i]);
+    in_vfork();
+    emma_thread_detach(instance);
+    emma_trim(instance);
     CHECK_EQ(emma_check(instance), EMMA_OK);
     CHECK_EQ(test_stats(instance).live_blocks, 0);
     emma_destroy(instance);
