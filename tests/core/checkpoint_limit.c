@@ -92,6 +92,158 @@ static void larger_again(emma *instance)
     CHECK_EQ(emma_check(instance), EMMA_OK);
 }
 
+/* Nor is there room for a piece of the image's copy at the limit itself: the image stays until there is. */
+static void image_stays(emma *instance)
+{
+    unsigned level;
+    CHECK_EQ(emma_reset(instance), EMMA_OK);
+    void *block = emma_malloc(instance, LIMIT_BYTES / 4);
+    memset(block, 1, LIMIT_BYTES / 4);
+    CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
+    for (size_t bytes = TEST_MIB; bytes >= 8; bytes /= 2)
+        while (emma_malloc(instance, bytes))
+            continue;
+    CHECK_EQ(emma_set_limit(instance, test_stats(instance).footprint_bytes), EMMA_OK);
+    CHECK_EQ(emma_checkpoint_drop(instance, level), EMMA_OK);
+    CHECK_GT(test_stats(instance).checkpoint_bytes, LIMIT_BYTES / 4);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+    CHECK(((char *)block)[LIMIT_BYTES / 4 - 1] == 1);
+    CHECK_EQ(emma_set_limit(instance, LIMIT_BYTES), EMMA_OK);
+    CHECK_EQ(emma_reset(instance), EMMA_OK);
+    CHECK_EQ(test_stats(instance).checkpoint_bytes, 0);
+}
+
+static enum emma_status lowered;
+
+static void lower(void *arg, emma *from, bool over)
+{
+    (void)arg;
+    if (!over)
+        lowered = emma_set_limit(from, test_stats(from).footprint_bytes);
+}
+
+/* The first level is refused when its image is there already: the host lowers the limit, which it may when it is told
+ * that the footprint fell below the soft limit. What is left of it goes when there is room again. */
+static void lowered_meanwhile(void)
+{
+    enum { BYTES = 200000 };
+    size_t refused = 0, footprint = TEST_MIB;
+    for (size_t soft = 0; soft < 2 * footprint; soft += TEST_PAGE_BYTES) {
+        emma_options options = test_options();
+        options.flags = EMMA_CHECKPOINTS;
+        options.limit_bytes = LIMIT_BYTES;
+        emma *instance = emma_create(&options);
+        CHECK(instance != NULL);
+        unsigned level;
+        memset(emma_malloc(instance, BYTES), 1, BYTES);
+        footprint = test_stats(instance).footprint_bytes;
+        CHECK_EQ(emma_set_limit(instance, footprint + TEST_PAGE_BYTES), EMMA_OK);
+        CHECK_EQ(emma_checkpoint(instance, &level), EMMA_NO_MEMORY); /* no room for a level */
+        CHECK_EQ(emma_set_limit(instance, LIMIT_BYTES), EMMA_OK);
+        emma_destroy(instance);
+
+        options.soft_limit_bytes = footprint + soft;
+        options.limit_handler = lower;
+        lowered = EMMA_INVALID;
+        instance = emma_create(&options);
+        CHECK(instance != NULL);
+        unsigned char *block = emma_malloc(instance, BYTES);
+        memset(block, 1, BYTES);
+        if (emma_checkpoint(instance, &level) != EMMA_OK) {
+            refused++;
+            CHECK_EQ(lowered, EMMA_OK);
+            CHECK_EQ(emma_rollback(instance, 1), EMMA_INVALID);
+            CHECK_EQ(emma_check(instance), EMMA_OK);
+            CHECK_EQ(emma_set_soft_limit(instance, EMMA_UNLIMITED), EMMA_OK);
+            CHECK_EQ(emma_set_limit(instance, LIMIT_BYTES), EMMA_OK);
+            CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
+        }
+        memset(block, 2, BYTES);
+        CHECK_EQ(emma_rollback(instance, level), EMMA_OK);
+        CHECK_EQ(block[BYTES - 1], 1);
+        CHECK_EQ(emma_check(instance), EMMA_OK);
+        emma_destroy(instance);
+    }
+    CHECK_GT(refused, 0);
+}
+
+/* Slabs of which one page is in use, in chunks that have all of theirs from a use before. */
+static void keep_idle(emma *instance)
+{
+    enum { CHUNKS = 8, BYTES = 16000 };
+    void *runs[CHUNKS];
+    for (size_t i = 0; i < CHUNKS; i++) {
+        CHECK((runs[i] = emma_malloc(instance, BYTES)) != NULL);
+        memset(runs[i], 1, BYTES);
+    }
+    for (size_t i = 0; i < CHUNKS; i++)
+        emma_free(instance, runs[i]);
+    for (size_t i = 0; i < CHUNKS; i++)
+        CHECK(emma_malloc(instance, 100 + 130 * i) != NULL);
+}
+
+/* At every limit a second level is made or refused; that room is made for it while it is made changes nothing in it. */
+static void room_made_for_level(emma *instance)
+{
+    enum { BYTES = 300000, CHANGED = 280000, LATER = 200000 };
+    unsigned first, second;
+    size_t made = 0;
+    CHECK_EQ(emma_reset(instance), EMMA_OK);
+    unsigned char *block = emma_malloc(instance, BYTES);
+    memset(block, 1, BYTES);
+    CHECK_EQ(emma_checkpoint(instance, &first), EMMA_OK);
+    size_t more = 0;
+    for (; made < 3; more += TEST_PAGE_BYTES) {
+        CHECK_LT(more, TEST_MIB);
+        memset(emma_malloc(instance, LATER), 1, LATER);
+        CHECK_EQ(emma_rollback(instance, first), EMMA_OK); /* keeps pages of that */
+        keep_idle(instance);
+        memset(block, 2, CHANGED);
+        CHECK_EQ(emma_set_limit(instance, test_stats(instance).footprint_bytes + more), EMMA_OK);
+        if (emma_checkpoint(instance, &second) == EMMA_OK) {
+            made++;
+            memset(block, 3, BYTES);
+            CHECK_EQ(emma_rollback(instance, second), EMMA_OK);
+            CHECK_EQ(emma_check(instance), EMMA_OK);
+            CHECK_EQ(block[0] * 10 + block[CHANGED - 1], 22);
+            CHECK_EQ(block[CHANGED] * 10 + block[BYTES - 1], 11);
+        }
+        CHECK_EQ(emma_set_limit(instance, LIMIT_BYTES), EMMA_OK);
+        CHECK_EQ(emma_rollback(instance, first), EMMA_OK);
+        CHECK_EQ(block[0], 1);
+        CHECK_EQ(emma_check(instance), EMMA_OK);
+    }
+    CHECK_GT(more, 3 * TEST_PAGE_BYTES); /* some were refused */
+    CHECK_EQ(emma_reset(instance), EMMA_OK);
+}
+
+/* A level that was made of the spare part can be rolled back to when that is closed again. */
+static void with_spare_closed(void)
+{
+    emma_options options = test_options();
+    options.flags = EMMA_CHECKPOINTS;
+    options.limit_bytes = LIMIT_BYTES;
+    options.spare_bytes = LIMIT_BYTES / 2;
+    emma *instance = emma_create(&options);
+    CHECK(instance != NULL);
+    unsigned level;
+    CHECK_EQ(emma_use_spare(instance, true), EMMA_OK);
+    unsigned char *block = emma_malloc(instance, LIMIT_BYTES / 3);
+    memset(block, 1, LIMIT_BYTES / 3);
+    CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
+    const size_t footprint = test_stats(instance).footprint_bytes;
+    memset(emma_malloc(instance, TEST_MIB / 4), 1, TEST_MIB / 4);
+    CHECK_EQ(emma_use_spare(instance, false), EMMA_OK);
+    memset(block, 2, LIMIT_BYTES / 3);
+    CHECK_EQ(emma_malloc(instance, TEST_MIB), NULL);
+    CHECK_EQ(emma_rollback(instance, level), EMMA_OK);
+    CHECK_EQ(test_stats(instance).footprint_bytes, footprint); /* no page is kept for later */
+    CHECK_EQ(block[0], 1);
+    CHECK_EQ(block[LIMIT_BYTES / 3 - 1], 1);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+    emma_destroy(instance);
+}
+
 static void stays_below(emma *instance, test_rng *rng)
 {
     unsigned level;
@@ -134,6 +286,10 @@ int main(int argc, char **argv)
     same_again(instance);
     clean_again(instance);
     larger_again(instance);
+    image_stays(instance);
+    room_made_for_level(instance);
+    with_spare_closed();
+    lowered_meanwhile();
     CHECK_EQ(emma_reset(instance), EMMA_OK);
     model_init(&m, instance, 0, SLOTS);
     m.may_refuse = true;

@@ -38,7 +38,9 @@ static void reenter(long number)
     CHECK_EQ(emma_malloc(instance, 5000), NULL);
     CHECK_EQ(emma_malloc(instance, 500000), NULL);
     CHECK_EQ(emma_calloc(instance, 10, 10), NULL);
+    CHECK_EQ(emma_calloc(instance, 10, 100000), NULL);
     CHECK_EQ(emma_aligned_alloc(instance, 64, 10), NULL);
+    CHECK_EQ(emma_aligned_alloc(instance, 4096, 10), NULL);
     CHECK_EQ(emma_realloc(instance, NULL, 10), NULL);
     if (block)
         CHECK_EQ(emma_realloc(instance, block, 1000000), NULL);
@@ -47,7 +49,7 @@ static void reenter(long number)
     CHECK(!emma_walk(instance, visit_none, NULL));
     CHECK(!emma_walk_chunks(instance, visit_no_chunk, NULL));
     CHECK_EQ(emma_trim(instance), 0);
-    CHECK_GE(test_stats(instance).reentered_count, count + 6);
+    CHECK_GE(test_stats(instance).reentered_count, count + 8);
     if (block && freed + 1 < SPARE_BLOCKS) {
         CHECK(emma_owns(instance, block));
         emma_free(instance, block);

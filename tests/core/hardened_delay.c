@@ -1,6 +1,7 @@
 /* test: delay hardened */
 /* EMMA_DELAYED_REUSE: what is freed is not what comes next, be it small or large; it comes in time; at a limit all
- * that is kept is there to be used; and no figure counts it. */
+ * that is kept is there to be used; and no figure counts it. Where it is zero, too, emma_check tells if it was written
+ * to. */
 #include "emma_test.h"
 
 enum { ROUNDS = 1000, KEPT = 32, BLOCKS_MAX = 300000 };
@@ -53,8 +54,32 @@ static void at_limit(unsigned flags, size_t bytes)
     emma_destroy(instance);
 }
 
+#if defined(EMMA_HARDENED) && EMMA_HARDENED
+/* The first word of what is kept is no link, so that it is known, too. */
+static void written_to(void)
+{
+    emma *instance = test_create(EMMA_UNLIMITED, 0);
+    uint64_t *block = emma_malloc(instance, 200);
+    CHECK(block != NULL);
+    emma_free(instance, block);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+    for (size_t i = 0; i < 200 / sizeof *block; i++) {
+        block[i] = 1;
+        CHECK_EQ(emma_check(instance), EMMA_CORRUPT);
+        block[i] = 0;
+        CHECK_EQ(emma_check(instance), EMMA_OK);
+    }
+    emma_destroy(instance);
+}
+#else
+static void written_to(void)
+{
+}
+#endif
+
 int main(void)
 {
+    written_to();
     static const size_t sizes[] = { 16, 100, 1000, 4000 };
     for (unsigned shared = 0; shared < 2; shared++) {
         for (size_t i = 0; i < TEST_COUNT(sizes); i++) {

@@ -97,6 +97,37 @@ static void before_state(emma *instance)
     emma_free(instance, block);
 }
 
+static bool refuse_advice(long number, long b, long *result)
+{
+    (void)b;
+    *result = -ENOMEM;
+    return number == SYS_madvise;
+}
+
+/* Where the kernel does not lift guards, a block stays as it is, and can grow when it does again. */
+static void not_lifted(emma *instance)
+{
+    enum { BYTES = 100000 };
+    unsigned char *block = emma_malloc(instance, BYTES);
+    CHECK(block != NULL);
+    test_fill(block, BYTES, 5);
+    const emma_stats before = test_stats(instance);
+    fault.answer = refuse_advice;
+    CHECK_EQ(emma_realloc(instance, block, 2 * BYTES), NULL);
+    fault.answer = NULL;
+    const emma_stats after = test_stats(instance);
+    CHECK_EQ(after.live_bytes, before.live_bytes);
+    CHECK_EQ(after.footprint_bytes - after.metadata_bytes,
+             before.footprint_bytes - before.metadata_bytes);
+    CHECK(test_filled(block, BYTES, 5));
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+    block = emma_realloc(instance, block, 2 * BYTES);
+    CHECK(block != NULL);
+    test_fill(block, 2 * BYTES, 6);
+    CHECK(faults(block - 1));
+    emma_free(instance, block);
+}
+
 static void run(unsigned flags)
 {
     emma *instance = test_create(EMMA_UNLIMITED, flags);
@@ -105,6 +136,7 @@ static void run(unsigned flags)
     around_runs(instance);
     behind_slabs(instance);
     before_state(instance);
+    not_lifted(instance);
     CHECK_EQ(emma_check(instance), EMMA_OK);
     char *freed = emma_malloc(instance, 100000);
     char *block = emma_malloc(instance, 100000);

@@ -90,9 +90,10 @@ static void expect_handler_may_raise(void)
 }
 
 /* Set later, it is looked at at once. */
-static void expect_set_later(void)
+static void expect_set_later(unsigned flags)
 {
     emma_options options = test_options();
+    options.flags = flags;
     options.limit_handler = count;
     options.limit_arg = &cookie;
     emma *instance = emma_create(&options);
@@ -114,12 +115,28 @@ static void expect_set_later(void)
     emma_destroy(instance);
 }
 
+/* It can be crossed where nobody wants to know. */
+static void expect_no_handler_needed(void)
+{
+    emma *instance = test_create(EMMA_UNLIMITED, 0);
+    CHECK_EQ(emma_set_soft_limit(instance, SOFT_BYTES), EMMA_OK);
+    void *block = emma_malloc(instance, 2 * SOFT_BYTES);
+    CHECK(block != NULL);
+    CHECK_GT(test_stats(instance).footprint_bytes, SOFT_BYTES);
+    emma_free(instance, block);
+    emma_trim(instance);
+    CHECK_LT(test_stats(instance).footprint_bytes, SOFT_BYTES);
+    emma_destroy(instance);
+}
+
 int main(void)
 {
     run(0, true);
     run(EMMA_ALIGN8, true);
     run(0, false);
     expect_handler_may_raise();
-    expect_set_later();
+    expect_set_later(0);
+    expect_set_later(EMMA_SHARED);
+    expect_no_handler_needed();
     return 0;
 }

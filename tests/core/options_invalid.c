@@ -62,6 +62,15 @@ static void try_spares(void)
     expect(&options, EMMA_OK);
 }
 
+static void try_soft_limits(void)
+{
+    emma_options options = test_options();
+    options.soft_limit_bytes = 0;
+    expect(&options, EMMA_INVALID);
+    options.soft_limit_bytes = 1;
+    expect(&options, EMMA_OK);
+}
+
 static void try_flags(void)
 {
     emma_options options = test_options();
@@ -84,6 +93,7 @@ int main(void)
     try_limits();
     try_reserves();
     try_spares();
+    try_soft_limits();
     try_flags();
     return 0;
 }

@@ -1,6 +1,6 @@
 /* A caller built against another version of the header: its emma_options or emma_stats is shorter
  * or longer than ours. Shorter: the rest has its default, and nothing is read or written beyond.
- * Longer: the rest is ignored. */
+ * Longer: the rest must ask for nothing. */
 #include "emma_test.h"
 #include <stddef.h>
 
@@ -23,7 +23,7 @@ static void try_options(void)
     emma_destroy(instance);
 
     options.flags = 0;
-    const size_t none[] = { 0, 1, sizeof(size_t) - 1, SIZE_MAX };
+    const size_t none[] = { 0, 1, sizeof(size_t) - 1, sizeof options + 1, SIZE_MAX };
     for (size_t i = 0; i < TEST_COUNT(none); i++) {
         options.struct_bytes = none[i];
         CHECK_EQ(emma_options_check(&options), EMMA_INVALID);
@@ -36,6 +36,9 @@ static void try_options(void)
     instance = emma_create(&later.known);
     CHECK(instance != NULL);
     emma_destroy(instance);
+    later.unknown[sizeof later.unknown - 1] = 1;
+    CHECK_EQ(emma_options_check(&later.known), EMMA_UNSUPPORTED);
+    CHECK_EQ(emma_create(&later.known), NULL);
 }
 
 /* Each length writes that many bytes and no more. */

@@ -1,5 +1,5 @@
 /* test: whole */
-/* emma_reset forgets how many slabs each class had, up to the last class. */
+/* emma_reset forgets how many slabs each class had, up to the last class. More than can be counted stay as many. */
 #include "emma_fault.h"
 
 enum { BLOCKS = 100, SPARE = EMMA_CANARIES ? 16 : 0 };
@@ -16,6 +16,17 @@ int main(void)
     CHECK_EQ(emma_reset(instance), EMMA_OK);
     for (unsigned i = 0; i < EMMAI_CLASS_COUNT; i++)
         CHECK_EQ(counts[i], 0);
+
+    const unsigned last = EMMAI_CLASS_COUNT - 1;
+    void *blocks[BLOCKS];
+    instance->heap.slab_count[last] = UINT16_MAX;
+    for (size_t n = 0; n < BLOCKS; n++)
+        CHECK((blocks[n] = emma_malloc(instance, emmai_class_bytes(last) - SPARE)) != NULL);
+    CHECK_EQ(counts[last], UINT16_MAX);
+    for (size_t n = 0; n < BLOCKS; n++)
+        emma_free(instance, blocks[n]);
+    emma_trim(instance);
+    CHECK_EQ(counts[last], UINT16_MAX);
     emma_destroy(instance);
     return 0;
 }

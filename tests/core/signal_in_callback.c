@@ -16,6 +16,7 @@ static void on_signal(int number)
     (void)number;
     signals++;
     CHECK_EQ(emma_set_limit(instance, 13 * TEST_MIB), EMMA_BUSY);
+    CHECK_EQ(emma_set_soft_limit(instance, 13 * TEST_MIB), EMMA_BUSY);
     CHECK_EQ(emma_use_spare(instance, true), EMMA_BUSY);
     CHECK_EQ(emma_check(instance), EMMA_BUSY);
     CHECK_EQ(emma_malloc(instance, 10), NULL);
