@@ -1,6 +1,7 @@
 /* test: whole */
 /* More threads at once than a heap has chains for what goes home, and than are left with their empty slabs: what
- * one of them frees of all the others' gets to each; of those that leave, a few keep their slabs. */
+ * one of them frees of all the others' gets to each; of those that leave, a few keep their slabs. The decay leaves them
+ * alone while another living thread is at it, but not if that one is gone. */
 #include "emma_fault.h"
 #include "emma_threads.h"
 
@@ -31,6 +32,19 @@ static size_t count_stocked(void)
     return count;
 }
 
+static void decay(void)
+{
+    emmai_control *control = instance->control;
+    const uint64_t other = (uint64_t)emmai_os_thread_id() << 32; /* lives, but is not this one */
+    const uint64_t dead = (uint64_t)INT32_MAX << 32;
+    control->decaying = other;
+    emmai_adopt_decay(instance);
+    CHECK_EQ(control->decaying, other);
+    control->decaying = dead;
+    emmai_adopt_decay(instance);
+    CHECK_EQ(control->decaying, 0);
+}
+
 int main(void)
 {
     test_thread threads[THREADS];
@@ -51,6 +65,7 @@ int main(void)
     test_threads_join(threads, THREADS);
     CHECK_GE(count_stocked(), STOCKED_MAX);
     CHECK_LT(count_stocked(), THREADS);
+    decay();
     emma_thread_detach(instance);
     emma_trim(instance);
     CHECK_EQ(test_stats(instance).live_blocks, 0);
