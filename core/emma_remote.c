@@ -154,8 +154,8 @@ EMMAI_LOOKS_AT_OTHERS static unsigned remote_class(const emma *instance, const v
 {
     size_t offset = emmai_offset(instance, block);
     size_t chunk = offset >> EMMA_CHUNK_SHIFT;
-    if (offset >= instance->region_bytes || offset % EMMAI_CLASS_STEP_BYTES ||
-        !emmai_chunk_is_accessible(instance, chunk))
+    if (offset % EMMAI_CLASS_STEP_BYTES ||
+        !emmai_chunk_is_accessible(instance, chunk)) /* nor is what lies outside the region */
         return 0;
     const emmai_slab *slab = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
     size_t end = slab->carved * emmai_class_bytes(slab->size_class);

@@ -93,7 +93,7 @@ static uint64_t emmai_thread_identify(emmai_thread *self, const emma *instance)
     if ((uint32_t)emmai_os_process_id() != emmai_sync_get(&instance->control->process_id))
         return self && self->kernel_id ? emmai_thread_id(self) : 0;
     if (self && self->kernel_id != kernel_id) {
-        self->forked = self->forked || self->kernel_id;
+        self->forked = self->kernel_id != 0; /* once true, it stays so */
         emmai_thread_forget(self);
         if (!self->birth)
             thread_number(self, instance);
