@@ -1,6 +1,6 @@
 /* A child that shares the parent's memory until it ends (vfork) is served as the thread that it
- * suspends, and not at all where that has no heap; no heap of a living thread is taken for a dead
- * one's, neither by the child nor afterwards. */
+ * suspends, also in an instance that is new to that, and not at all where that has no heap; no heap of
+ * a living thread is taken for a dead one's, neither by the child nor afterwards. */
 #include "emma_threads.h"
 #include <semaphore.h>
 #include <sys/syscall.h>
@@ -31,12 +31,12 @@ static void *sibling(void *arg)
     return NULL;
 }
 
-static void in_vfork(void)
+static void in_vfork(emma *of)
 {
     /* Not much may be done in it; emma needs nothing of what may not. */
     const pid_t child = vfork();
     if (child == 0) {
-        in_child = emma_malloc(instance, 64);
+        in_child = emma_malloc(of, 64);
         _exit(0);
     }
     int status;
@@ -54,12 +54,20 @@ int main(void)
     test_thread thread;
     test_threads_start(&thread, 1, sibling, 0);
     sem_wait(&done);
-    in_vfork(); /* this thread has no heap yet */
+    in_vfork(instance); /* this thread has no heap yet */
     CHECK_EQ(in_child, NULL);
     allocate(2 * BLOCKS);
-    in_vfork();
+    in_vfork(instance);
     CHECK(in_child != NULL);
     emma_free(instance, in_child);
+    emma *fresh = test_create(EMMA_UNLIMITED, EMMA_SHARED);
+    in_vfork(fresh);
+    CHECK(in_child != NULL);
+    CHECK_EQ(test_stats(fresh).live_blocks, 1);
+    emma_free(fresh, in_child);
+    CHECK_EQ(test_stats(fresh).live_blocks, 0);
+    CHECK_EQ(emma_check(fresh), EMMA_OK);
+    emma_destroy(fresh);
     sem_post(&go_on);
     test_threads_join(&thread, 1);
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)

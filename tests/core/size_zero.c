@@ -56,6 +56,7 @@ static void run(unsigned flags)
     emma_free(instance, NULL);
     emma_free_sized(instance, NULL, 0);
     emma_free_sized(instance, NULL, 77);
+    CHECK_EQ(emma_resize(instance, NULL, 0, 0), NULL);
     CHECK_EQ(emma_usable_size(instance, NULL), 0);
     CHECK_EQ(test_stats(instance).live_blocks, 0);
     CHECK_EQ(test_stats(instance).footprint_bytes, before.footprint_bytes);
