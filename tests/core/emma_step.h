@@ -13,6 +13,10 @@
 #define TEST_CAN_STEP 1
 enum { TEST_TRAP_FLAG = 0x100 };
 
+/* From one run to the next that stops an instruction later: with counters a call is several times as many,
+ * and all runs together take as long as the square of that. */
+enum { TEST_STEP_STRIDE = TEST_COVERAGE ? 8 : 1 };
+
 /* The fences: what the handler reads is written before, what it writes is read after. */
 static inline void test_trap_on(void)
 {

@@ -57,7 +57,7 @@ int main(void)
             use(instances[i]);
             CHECK_LE(instances[i]->control->heap_count, FEW);
         }
-        stops_at++;
+        stops_at += TEST_STEP_STRIDE;
     } while (stopped);
     printf("%zu instructions\n", stops_at);
     CHECK_GT(stops_at, 100);

@@ -104,7 +104,7 @@ int main(void)
     test_trap_to(on_trap);
     do {
         allocate_once();
-        stops_at++;
+        stops_at += TEST_STEP_STRIDE;
     } while (stopped);
     CHECK_GT(stops_at, 100);
     return 0;

@@ -75,7 +75,7 @@ int main(void)
     test_trap_to(on_trap);
     do {
         leave_once();
-        stops_at++;
+        stops_at += TEST_STEP_STRIDE;
     } while (stopped);
     CHECK(stops_at > 1);
     return 0;
