@@ -13,12 +13,18 @@ typedef struct instance_blocks {
 static void *request(const instance_blocks *b, unsigned kind, size_t bytes)
 {
     switch (kind) {
-    case 0: return emma_malloc(b->instance, bytes);
-    case 1: return emma_calloc(b->instance, 2, bytes / 2);
-    case 2: return emma_aligned_alloc(b->instance, TEST_MIB, bytes);
-    case 3: return emma_realloc(b->instance, b->small, bytes);
-    case 4: return emma_realloc(b->instance, b->fenced, bytes);
-    default: return emma_realloc(b->instance, b->run, bytes);
+    case 0:
+        return emma_malloc(b->instance, bytes);
+    case 1:
+        return emma_calloc(b->instance, 2, bytes / 2);
+    case 2:
+        return emma_aligned_alloc(b->instance, TEST_MIB, bytes);
+    case 3:
+        return emma_realloc(b->instance, b->small, bytes);
+    case 4:
+        return emma_realloc(b->instance, b->fenced, bytes);
+    default:
+        return emma_realloc(b->instance, b->run, bytes);
     }
 }
 

@@ -66,10 +66,18 @@ static emma *create(uint64_t scene)
 {
     emma *instance = test_create(EMMA_UNLIMITED, 0);
     switch (scene) {
-    case 0: shrunk_runs(instance); break;
-    case 1: empty_slabs(instance); break;
-    case 2: frees_put_off(instance); break;
-    default: random_heap(instance, scene); break;
+    case 0:
+        shrunk_runs(instance);
+        break;
+    case 1:
+        empty_slabs(instance);
+        break;
+    case 2:
+        frees_put_off(instance);
+        break;
+    default:
+        random_heap(instance, scene);
+        break;
     }
     return instance;
 }

@@ -154,24 +154,15 @@ static void free_size_of_before(emma *instance, unsigned char *block, size_t byt
 }
 
 static const crime crimes[] = {
-    { "double free of", free_twice },
-    { "double free of", free_sized_twice },
-    { "double free of", free_then_resize },
-    { "double free of", free_then_shrink },
-    { "double free of", free_then_ask },
-    { "double free of", free_moved },
-    { "interior pointer", free_interior },
-    { "interior pointer", free_last_words },
-    { "interior pointer", resize_interior },
-    { "interior pointer", ask_interior },
-    { "misaligned pointer", free_misaligned },
-    { "misaligned pointer", resize_misaligned },
-    { "wrong size of", free_one_more },
-    { "wrong size of", free_one_less },
-    { "wrong size of", free_size_zero },
-    { "wrong size of", free_size_absurd },
-    { "wrong size of", resize_wrong },
-    { "wrong size of", free_size_of_before },
+    { "double free of", free_twice },          { "double free of", free_sized_twice },
+    { "double free of", free_then_resize },    { "double free of", free_then_shrink },
+    { "double free of", free_then_ask },       { "double free of", free_moved },
+    { "interior pointer", free_interior },     { "interior pointer", free_last_words },
+    { "interior pointer", resize_interior },   { "interior pointer", ask_interior },
+    { "misaligned pointer", free_misaligned }, { "misaligned pointer", resize_misaligned },
+    { "wrong size of", free_one_more },        { "wrong size of", free_one_less },
+    { "wrong size of", free_size_zero },       { "wrong size of", free_size_absurd },
+    { "wrong size of", resize_wrong },         { "wrong size of", free_size_of_before },
 };
 
 typedef struct scene {

@@ -29,12 +29,20 @@ static const char *expected_line(const char *name, const void *address)
 static uintptr_t enter(const call *c)
 {
     switch (c->entry) {
-    case 0: emma_free(c->instance, c->address); return 0;
-    case 1: emma_free_sized(c->instance, c->address, 10); return 0;
-    case 2: return (uintptr_t)emma_realloc(c->instance, c->address, 10);
-    case 3: return (uintptr_t)emma_realloc(c->instance, c->address, SIZE_MAX);
-    case 4: return (uintptr_t)emma_realloc_sized(c->instance, c->address, 10, 20);
-    default: return emma_usable_size(c->instance, c->address);
+    case 0:
+        emma_free(c->instance, c->address);
+        return 0;
+    case 1:
+        emma_free_sized(c->instance, c->address, 10);
+        return 0;
+    case 2:
+        return (uintptr_t)emma_realloc(c->instance, c->address, 10);
+    case 3:
+        return (uintptr_t)emma_realloc(c->instance, c->address, SIZE_MAX);
+    case 4:
+        return (uintptr_t)emma_realloc_sized(c->instance, c->address, 10, 20);
+    default:
+        return emma_usable_size(c->instance, c->address);
     }
 }
 

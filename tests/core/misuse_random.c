@@ -25,11 +25,21 @@ static void misuse(test_rng *rng, unsigned char *address)
     const size_t wrong = live ? block->bytes + 1 + test_below(rng, 3) : test_below(rng, 100);
     const unsigned before = crimes;
     switch (test_below(rng, live ? 2 : 5)) {
-    case 0: emma_free_sized(m.instance, address, wrong); break;
-    case 1: CHECK_EQ(emma_realloc_sized(m.instance, address, wrong, 50), NULL); break;
-    case 2: emma_free(m.instance, address); break;
-    case 3: CHECK_EQ(emma_realloc(m.instance, address, 50), NULL); break;
-    default: CHECK_EQ(emma_usable_size(m.instance, address), 0); break;
+    case 0:
+        emma_free_sized(m.instance, address, wrong);
+        break;
+    case 1:
+        CHECK_EQ(emma_realloc_sized(m.instance, address, wrong, 50), NULL);
+        break;
+    case 2:
+        emma_free(m.instance, address);
+        break;
+    case 3:
+        CHECK_EQ(emma_realloc(m.instance, address, 50), NULL);
+        break;
+    default:
+        CHECK_EQ(emma_usable_size(m.instance, address), 0);
+        break;
     }
     CHECK_EQ(crimes, before + 1);
 }

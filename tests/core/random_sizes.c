@@ -10,14 +10,22 @@ static model m;
 static size_t size_for(unsigned shape, size_t step, test_rng *rng)
 {
     switch (shape) {
-    case 0: return 56;
-    case 1: return test_below(rng, 17);
-    case 2: return 1024 - 2 + test_below(rng, 5);
-    case 3: return 32768 - 8 + test_below(rng, 17);
-    case 4: return 65536 - 8 + test_below(rng, 17);
-    case 5: return step % WAVE;
-    case 6: return (size_t)8 << test_below(rng, 12);
-    default: return 4096 + test_below(rng, 20000);
+    case 0:
+        return 56;
+    case 1:
+        return test_below(rng, 17);
+    case 2:
+        return 1024 - 2 + test_below(rng, 5);
+    case 3:
+        return 32768 - 8 + test_below(rng, 17);
+    case 4:
+        return 65536 - 8 + test_below(rng, 17);
+    case 5:
+        return step % WAVE;
+    case 6:
+        return (size_t)8 << test_below(rng, 12);
+    default:
+        return 4096 + test_below(rng, 20000);
     }
 }
 

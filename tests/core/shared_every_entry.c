@@ -23,13 +23,27 @@ static void call_another(test_rng *rng)
 {
     emma_class_stats kind = { .struct_bytes = sizeof kind };
     switch (test_below(rng, 7)) {
-    case 0: emma_trim(instance); break;
-    case 1: emma_thread_detach(instance); break;
-    case 2: CHECK_EQ(emma_set_limit(instance, 256 * TEST_MIB), EMMA_OK); break;
-    case 3: CHECK_EQ(emma_set_limit(instance, EMMA_UNLIMITED), EMMA_OK); break;
-    case 4: CHECK_EQ(emma_use_spare(instance, test_chance(rng, 50)), EMMA_OK); break;
-    case 5: CHECK_LE(SOFT_BYTES, test_stats(instance).soft_limit_bytes); break;
-    default: CHECK(emma_get_class_stats(instance, (unsigned)test_below(rng, 30), &kind)); break;
+    case 0:
+        emma_trim(instance);
+        break;
+    case 1:
+        emma_thread_detach(instance);
+        break;
+    case 2:
+        CHECK_EQ(emma_set_limit(instance, 256 * TEST_MIB), EMMA_OK);
+        break;
+    case 3:
+        CHECK_EQ(emma_set_limit(instance, EMMA_UNLIMITED), EMMA_OK);
+        break;
+    case 4:
+        CHECK_EQ(emma_use_spare(instance, test_chance(rng, 50)), EMMA_OK);
+        break;
+    case 5:
+        CHECK_LE(SOFT_BYTES, test_stats(instance).soft_limit_bytes);
+        break;
+    default:
+        CHECK(emma_get_class_stats(instance, (unsigned)test_below(rng, 30), &kind));
+        break;
     }
 }
 

@@ -3,13 +3,7 @@
  * every instruction of the core, so each state that a signal can meet is met. */
 #include "emma_step.h"
 
-enum {
-    SLOTS = 48,
-    HANDLER_SLOTS = 16,
-    STEPS = 300,
-    CHECK_EVERY = 101,
-    BALLAST = 8000
-};
+enum { SLOTS = 48, HANDLER_SLOTS = 16, STEPS = 300, CHECK_EVERY = 101, BALLAST = 8000 };
 /* Few classes, so that the handler and what it interrupts often want the same one. */
 enum { FEW_CLASSES_BYTES = 40 };
 
@@ -86,12 +80,24 @@ static unsigned char *stepped_allocate(unsigned entry, size_t bytes)
     unsigned char *at;
     test_trap_on();
     switch (entry) {
-    case 0: at = emma_calloc(instance, 1, bytes); break;
-    case 1: at = emma_aligned_alloc(instance, 64, bytes); break;
-    case 2: at = emma_resize(instance, NULL, 0, bytes + 1); break;
-    case 3: at = emma_realloc_sized(instance, NULL, 0, bytes); break;
-    case 4: at = emma_malloc(instance, bytes + 100000); break;
-    default: at = emma_malloc(instance, bytes); break;
+    case 0:
+        at = emma_calloc(instance, 1, bytes);
+        break;
+    case 1:
+        at = emma_aligned_alloc(instance, 64, bytes);
+        break;
+    case 2:
+        at = emma_resize(instance, NULL, 0, bytes + 1);
+        break;
+    case 3:
+        at = emma_realloc_sized(instance, NULL, 0, bytes);
+        break;
+    case 4:
+        at = emma_malloc(instance, bytes + 100000);
+        break;
+    default:
+        at = emma_malloc(instance, bytes);
+        break;
     }
     test_trap_off();
     return at;
@@ -102,9 +108,15 @@ static unsigned char *stepped_resize(unsigned entry, const block *b, size_t byte
     unsigned char *at;
     test_trap_on();
     switch (entry) {
-    case 0: at = emma_realloc(instance, b->at, bytes); break;
-    case 1: at = emma_resize(instance, b->at, b->bytes, bytes + 1); break;
-    default: at = emma_realloc_sized(instance, b->at, b->bytes, bytes); break;
+    case 0:
+        at = emma_realloc(instance, b->at, bytes);
+        break;
+    case 1:
+        at = emma_resize(instance, b->at, b->bytes, bytes + 1);
+        break;
+    default:
+        at = emma_realloc_sized(instance, b->at, b->bytes, bytes);
+        break;
     }
     test_trap_off();
     return at;
@@ -114,9 +126,15 @@ static void stepped_free(unsigned entry, const block *b)
 {
     test_trap_on();
     switch (entry) {
-    case 0: emma_free_sized(instance, b->at, b->bytes); break;
-    case 1: emma_resize(instance, b->at, b->bytes, 0); break;
-    default: emma_free(instance, b->at); break;
+    case 0:
+        emma_free_sized(instance, b->at, b->bytes);
+        break;
+    case 1:
+        emma_resize(instance, b->at, b->bytes, 0);
+        break;
+    default:
+        emma_free(instance, b->at);
+        break;
     }
     test_trap_off();
 }

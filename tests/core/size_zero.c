@@ -9,14 +9,22 @@ static void *blocks[BLOCKS];
 static void *allocate_zero(emma *instance, size_t i)
 {
     switch (i % 8) {
-    case 0: return emma_malloc(instance, 0);
-    case 1: return emma_calloc(instance, 0, 0);
-    case 2: return emma_calloc(instance, 0, SIZE_MAX);
-    case 3: return emma_calloc(instance, SIZE_MAX, 0);
-    case 4: return emma_aligned_alloc(instance, (size_t)1 << i % 13, 0);
-    case 5: return emma_realloc(instance, NULL, 0);
-    case 6: return emma_realloc_sized(instance, NULL, 0, 0);
-    default: return emma_realloc(instance, emma_malloc(instance, 100), 0);
+    case 0:
+        return emma_malloc(instance, 0);
+    case 1:
+        return emma_calloc(instance, 0, 0);
+    case 2:
+        return emma_calloc(instance, 0, SIZE_MAX);
+    case 3:
+        return emma_calloc(instance, SIZE_MAX, 0);
+    case 4:
+        return emma_aligned_alloc(instance, (size_t)1 << i % 13, 0);
+    case 5:
+        return emma_realloc(instance, NULL, 0);
+    case 6:
+        return emma_realloc_sized(instance, NULL, 0, 0);
+    default:
+        return emma_realloc(instance, emma_malloc(instance, 100), 0);
     }
 }
 
