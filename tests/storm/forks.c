@@ -9,7 +9,14 @@
 
 #include <sys/syscall.h>
 
-enum { THREADS = 8, CHILD_THREADS = 4, CHILD_STEPS = 300, KEPT = 100, CHILD_SECONDS = 60 };
+enum {
+    THREADS = 8,
+    CHILD_THREADS = 4,
+    CHILD_STEPS = 300,
+    KEPT = 100,
+    CHILD_SECONDS = 60,
+    FURTHER = 8
+};
 
 typedef struct worker {
     pthread_t id;
@@ -57,13 +64,6 @@ static void use_in_child(storm_set *set, uint64_t seed)
     storm_end_table(set);
 }
 
-static _Noreturn void end_child(storm_set *set, uint64_t seed)
-{
-    use_in_child(set, seed);
-    CHECK_EQ(emma_check(instance), EMMA_OK);
-    _exit(0);
-}
-
 /* ---- forking ---- */
 
 /* True in the child; in the parent when that is over. */
@@ -82,6 +82,16 @@ static bool fork_once(bool library)
     CHECK_EQ(status, 0);
     children++;
     return false;
+}
+
+/* Some children have one of their own. */
+static _Noreturn void end_child(storm_set *set, uint64_t seed)
+{
+    use_in_child(set, seed);
+    if (seed % FURTHER == 0 && fork_once(seed / FURTHER % 2))
+        use_in_thread((void *)(uintptr_t)seed);
+    CHECK_EQ(emma_check(instance), EMMA_OK);
+    _exit(0);
 }
 
 static void on_signal(int number)
