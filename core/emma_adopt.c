@@ -51,7 +51,7 @@ static bool heap_take_if_left(emma *instance, emmai_thread_heap *heap, const emm
     if (!owner)
         emmai_sync_sub(&instance->control->heaps_detached, (size_t)1);
     bool idle = emmai_shared_is_idle(heap);
-    if (!idle && owner)
+    if (!idle && owner) /* Never in tests: a heap whose owner is gone is not entered. */
         __atomic_store_n(&heap->owner, owner, __ATOMIC_RELEASE);
     return idle;
 }
@@ -188,6 +188,7 @@ static void emmai_adopt_decay(emma *instance)
     emmai_control *control = instance->control;
     uint64_t by = emmai_sync_get(&control->decaying);
     uint64_t id = emmai_thread_identify(emmai_thread_self(), instance);
+    /* By chance in tests: another thread was faster. */
     if (!id || control->resetting || by == id ||
         (by && emmai_os_thread_lives(emmai_sync_get(&control->process_id), (uint32_t)(by >> 32))) ||
         !emmai_sync_replace(&control->decaying, &by, id))

@@ -113,7 +113,7 @@ static void stats_copy(void *out, const void *in, size_t bytes)
 
 static size_t pages_bytes(size_t pages)
 {
-    return pages > SIZE_MAX >> EMMAI_PAGE_SHIFT ? SIZE_MAX : pages << EMMAI_PAGE_SHIFT;
+    return pages << EMMAI_PAGE_SHIFT;
 }
 
 static size_t limit_bytes(size_t pages)

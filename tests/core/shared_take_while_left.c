@@ -9,7 +9,7 @@
 
 #include "../../core/emma.c"
 
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__)
 enum { STRIDE = 2 };
 #else
 enum { STRIDE = 10 };
