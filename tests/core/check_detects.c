@@ -145,6 +145,8 @@ static void damage_levels(void)
     emmai_checkpoints *checkpoints = instance->control->checkpoints;
     emmai_level *top = (emmai_level *)(uintptr_t)checkpoints->top;
     CHECK_GT(top->count, 1);
+    CHECK_EQ(mprotect(top, top->mapping_bytes, PROT_READ | PROT_WRITE),
+             0); /* it is to be read only */
     CHECK_EQ(emma_check(instance), EMMA_OK);
     EXPECT_FOUND(top->index[1], top->index[0]);
     EXPECT_FOUND(top->number, 0);
