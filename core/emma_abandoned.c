@@ -76,7 +76,7 @@ EMMAI_LOOKS_AT_OTHERS static size_t emmai_abandoned_pages(const emma *instance)
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = 1;
         if (emmai_sync_get(&entry->kind) == EMMAI_RUN) {
-            count = emmai_max(emmai_run_chunks(entry), 1); /* it may just be freed */
+            count = emmai_max(emmai_chunks_of(entry->run_bytes), 1); /* it may just be freed */
         } else {
             size_t owner = chunk_heap_number(instance, chunk);
             if (!owner || number_is_abandoned(instance, owner, &search))
