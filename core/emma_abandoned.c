@@ -42,9 +42,9 @@ static bool number_is_abandoned(const emma *instance, size_t number, abandoned_s
 EMMAI_LOOKS_AT_OTHERS static size_t chunk_heap_number(const emma *instance, size_t chunk)
 {
     const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
-    if (emmai_sync_get(&entry->kind) == EMMAI_HEAP)
+    if (entry->kind == EMMAI_HEAP)
         return emmai_shared_heap_number(instance, chunk);
-    return emmai_sync_get(&entry->size_class) ? emmai_slab_owner(instance, entry) : 0;
+    return entry->size_class ? emmai_slab_owner(instance, entry) : 0;
 }
 
 /* Pages of the chunks that a heap holds: anybody who is short of memory takes them. Their list may change
@@ -75,7 +75,7 @@ EMMAI_LOOKS_AT_OTHERS static size_t emmai_abandoned_pages(const emma *instance)
     while (chunk < instance->chunk_count) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         size_t count = 1;
-        if (emmai_sync_get(&entry->kind) == EMMAI_RUN) {
+        if (entry->kind == EMMAI_RUN) {
             count = emmai_max(emmai_chunks_of(entry->run_bytes), 1); /* it may just be freed */
         } else {
             size_t owner = chunk_heap_number(instance, chunk);
