@@ -385,10 +385,10 @@ EMMA_API enum emma_status emma_rollback(emma *instance, unsigned level);
  * munmap, mmap, mremap, madvise. */
 EMMA_API enum emma_status emma_checkpoint_drop(emma *instance, unsigned level);
 
-/* Tells a shared instance that the calling thread is done with it: what it keeps for the thread goes
- * to the next one that comes. Without it that happens when a thread that needs a heap finds the
- * owner of one gone. The thread may come back. Not from a signal handler that may have interrupted a call
- * into the instance. Local instances: nothing happens. */
+/* Tells a shared instance that the calling thread is done with it: what it keeps for the thread goes to the next one
+ * that comes. Without it that happens when a thread that needs a heap finds the owner of one gone. The thread may
+ * come back. Not from a signal handler that may have interrupted a call into the instance. Local instances: nothing
+ * happens. */
 EMMA_API void emma_thread_detach(emma *instance);
 
 /* The version of this copy of emma, as EMMA_VERSION. */
