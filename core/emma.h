@@ -247,7 +247,7 @@ typedef bool (*emma_walk_fn)(void *arg, void *block, size_t bytes);
 /* Creates an instance. NULL: the defaults of EMMA_OPTIONS_INIT. Returns NULL when the options are
  * invalid (ask emma_options_check), or when the kernel refuses the address space even after smaller
  * ranges were tried (reserve_bytes 0) or the first pages; no trace is left then. System calls:
- * mmap, mprotect, madvise; munmap on failure, prctl to name it, getrandom with EMMA_CANARIES. */
+ * mmap, mprotect, madvise; munmap on failure, prctl to name it; getrandom if it is shared, or hardened. */
 EMMA_API emma *emma_create(const emma_options *options);
 
 /* Tells whether emma_create would take these options: EMMA_OK, EMMA_INVALID (a value out of its
