@@ -101,9 +101,9 @@ enum emma_flags {
      * (emma_options_check: EMMA_UNSUPPORTED). Two pages more; no huge pages; large blocks lie close to each
      * other, so that they have less room to grow in place. */
     EMMA_CHECKPOINTS = 2,
-    /* Blocks are 8-aligned (16-aligned where bytes is a multiple of 16 and not 0, unless a shrink
-     * had to leave them in place), in steps of 8 bytes: less waste for clients that need no more,
-     * as Lua up to 5.4. Without it: 16, as malloc. */
+    /* Blocks are 8-aligned (without EMMA_CANARIES 16-aligned where bytes is a multiple of 16 and not 0, unless a
+     * shrink had to leave them in place), in steps of 8 bytes: less waste for clients that need no
+     * more, as Lua up to 5.4. Without it: 16, as malloc. */
     EMMA_ALIGN8 = 4
 };
 
@@ -258,8 +258,8 @@ EMMA_API enum emma_status emma_options_check(const emma_options *options);
  * further level of checkpoints. NULL: nothing happens. */
 EMMA_API void emma_destroy(emma *instance);
 
-/* Allocates at least `bytes`, aligned to 16 (EMMA_ALIGN8: to 8, or 16 where bytes is a multiple of
- * 16). 0 bytes: a distinct block that may be freed and must not be written. Returns NULL at the
+/* Allocates at least `bytes`, aligned to 16 (EMMA_ALIGN8: to 8, or without EMMA_CANARIES 16 where bytes is a
+ * multiple of 16). 0 bytes: a distinct block that may be freed and must not be written. Returns NULL at the
  * limit, above PTRDIFF_MAX, when the kernel refuses, or when the instance is busy. The contents are
  * indeterminate. */
 EMMA_API void *emma_malloc(emma *instance, size_t bytes);

@@ -70,11 +70,23 @@ static inline void *emmai_arch_null(void)
 /* From this many bytes on the string instructions beat a loop. */
 #define EMMAI_STRING_MIN_BYTES ((size_t)2 * 1024)
 
-/* 16 bytes, wherever they start, whatever their type. */
+/* 16 bytes of words, or of any bytes, whatever their type. */
 typedef uint64_t emmai_vector __attribute__((vector_size(16), aligned(8), may_alias));
+typedef uint64_t emmai_vector_anywhere __attribute__((vector_size(16), aligned(1), may_alias));
 typedef uint64_t emmai_word __attribute__((may_alias));
 
 #define EMMAI_FENCE_LOOP() __asm__ volatile("" : : : "memory")
+
+static inline int emmai_arch_is_zero(emmai_vector vector)
+{
+    return !(vector[0] | vector[1]);
+}
+
+static inline void emmai_arch_zero_32(char *to)
+{
+    emmai_vector *target = (void *)to;
+    target[0] = target[1] = (emmai_vector){ 0, 0 };
+}
 
 static inline void emmai_arch_copy_16(char *to, const char *from)
 {
@@ -126,13 +138,17 @@ static inline void emmai_arch_zero(void *to, size_t bytes)
         __asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
         return;
     }
-    emmai_vector *target = to;
-    for (; bytes >= sizeof *target; bytes -= sizeof *target) {
-        *target++ = (emmai_vector){ 0, 0 };
-        EMMAI_FENCE_LOOP();
+    char *target = to;
+    emmai_word *word = to;
+    if (bytes >= 32) {
+        for (ptrdiff_t i = (ptrdiff_t)bytes - 32; i > 0; i -= 32) {
+            emmai_arch_zero_32(target + i);
+            EMMAI_FENCE_LOOP();
+        }
+        emmai_arch_zero_32(target);
+    } else if (bytes >= 8) {
+        word[0] = word[bytes / 16] = word[bytes / 8 - 1] = 0;
     }
-    if (bytes)
-        *(emmai_word *)(void *)target = 0;
 }
 
 #endif

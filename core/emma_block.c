@@ -109,21 +109,29 @@ static EMMAI_NOINLINE void *block_malloc_refill(emma *instance, emmai_heap *heap
     return block;
 }
 
-/* Allocates last + 1 bytes from a heap whose gate told that they are few. */
+/* The same for a caller who asked for `bytes`, or when the bin's first block is not as it was left. */
+static EMMAI_NOINLINE void *block_checked_refill(emma *instance, emmai_heap *heap,
+                                                 size_t size_class, size_t bytes)
+{
+    return emmai_checked_out(instance, block_malloc_refill(instance, heap, size_class), bytes);
+}
+
+/* Allocates last + 1 bytes from a heap whose gate told that they are few, for a caller who asked for `bytes`. */
 static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, size_t last,
-                                           bool shared)
+                                           size_t bytes, bool shared)
 {
     if (last >= EMMAI_SMALL_MAX_BYTES) /* Never in tests: the gate is not above EMMAI_GATE_OPEN. */
         __builtin_unreachable();
     emmai_gate_close_fast(heap, shared);
     size_t size_class = heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
     void *block = heap->bins[size_class];
-    if (EMMAI_UNLIKELY(!block))
-        return block_malloc_refill(instance, heap, size_class);
-    heap->bins[size_class] = emmai_link_get(instance, block);
-    block = emmai_hardened_fresh(instance, block, (unsigned)size_class);
+    void *next;
+    if (EMMAI_UNLIKELY(!block || !emmai_hardened_pop(instance, block, size_class, &next)))
+        return EMMA_CHECKS ? block_checked_refill(instance, heap, size_class, bytes)
+                           : block_malloc_refill(instance, heap, size_class);
+    heap->bins[size_class] = next;
     emmai_gate_open_fast(heap, shared);
-    return block;
+    return emmai_checked_out_fresh(instance, block, bytes, size_class);
 }
 
 /* Allocates whatever the size from a heap that was entered, and leaves it. */
@@ -155,46 +163,45 @@ static EMMAI_NOINLINE void *block_malloc_any(emma *instance, emmai_heap *heap, s
 }
 
 /* Allocates for a thread that used other instances meanwhile. */
-static EMMAI_NOINLINE void *block_malloc_earlier(emma *instance, size_t bytes)
+static EMMAI_NOINLINE void *block_malloc_earlier(emma *instance, size_t needed, size_t bytes)
 {
     emmai_heap *heap = emmai_shared_earlier(instance);
-    if (heap && EMMAI_LIKELY(bytes - 1 < heap->gate))
-        return block_pop(instance, heap, bytes - 1, true);
-    return block_malloc_gated(instance, bytes);
+    if (heap && EMMAI_LIKELY(needed - 1 < heap->gate))
+        return block_pop(instance, heap, needed - 1, bytes, true);
+    return emmai_checked_out(instance, block_malloc_gated(instance, needed), bytes);
 }
 
 /* Where an allocation comes that the instance's own heap does not serve. */
-static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t bytes)
+static EMMAI_NOINLINE void *block_malloc_slow(emma *instance, size_t needed, size_t bytes)
 {
     if (!instance->shared)
-        return block_malloc_gated(instance, bytes);
+        return emmai_checked_out(instance, block_malloc_gated(instance, needed), bytes);
     emmai_heap *heap = emmai_thread_last(instance);
     if (EMMAI_UNLIKELY(!heap))
-        return block_malloc_earlier(instance, bytes);
-    if (EMMAI_LIKELY(bytes - 1 < heap->gate))
-        return block_pop(instance, heap, bytes - 1, true);
+        return block_malloc_earlier(instance, needed, bytes);
+    if (EMMAI_LIKELY(needed - 1 < heap->gate))
+        return block_pop(instance, heap, needed - 1, bytes, true);
     if (heap->gate)
-        return block_malloc_any(instance, heap, bytes);
-    return block_malloc_gated(instance, bytes);
+        return emmai_checked_out(instance, block_malloc_any(instance, heap, needed), bytes);
+    return emmai_checked_out(instance, block_malloc_gated(instance, needed), bytes);
 }
 
 /* ---- the fast path ---- */
 
-/* Allocates last + 1 bytes; 0 bytes come as SIZE_MAX. */
-static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, emmai_heap *heap, size_t last)
+/* Allocates last + 1 bytes, 0 bytes come as SIZE_MAX, for a caller who asked for `bytes`. */
+static EMMAI_ALWAYS_INLINE void *block_malloc_fast(emma *instance, emmai_heap *heap, size_t last,
+                                                   size_t bytes)
 {
     if (EMMAI_UNLIKELY(last >= heap->gate))
-        return block_malloc_slow(instance, last + 1);
-    return block_pop(instance, heap, last, false);
+        return block_malloc_slow(instance, last + 1, bytes);
+    return block_pop(instance, heap, last, bytes, false);
 }
 
 /* ---- the public functions ---- */
 
 void *emma_malloc(emma *instance, size_t bytes)
 {
-    size_t last = emmai_checked_bytes(bytes) - 1;
-    void *block = block_malloc_fast(instance, &instance->heap, last);
-    return emmai_checked_out_fit(instance, block, bytes);
+    return block_malloc_fast(instance, &instance->heap, emmai_checked_bytes(bytes) - 1, bytes);
 }
 
 /* Large blocks come from pages that mostly are zero already: only the others are zeroed. */
@@ -226,8 +233,7 @@ void *emma_calloc(emma *instance, size_t count, size_t bytes)
             emmai_watch_define(large, product);
         return large;
     }
-    void *block = block_malloc_fast(instance, &instance->heap, needed - 1);
-    block = emmai_checked_out_fit(instance, block, product);
+    void *block = block_malloc_fast(instance, &instance->heap, needed - 1, product);
     if (block && (EMMA_CANARIES || EMMAI_WATCHED))
         emmai_checked_zero(block, product);
     else if (block)
@@ -257,10 +263,10 @@ void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes)
         return NULL;
     size_t needed = emmai_checked_bytes(bytes);
     bool common = alignment <= (instance->shared ? EMMAI_SLAB_MAX_BYTES : EMMAI_UNIT_BYTES);
-    void *block = common ? block_malloc_fast(instance, &instance->heap,
-                                             block_aligned_bytes(alignment, needed) - 1)
-                         : block_aligned_slow(instance, alignment, needed);
-    return emmai_checked_out(instance, block, bytes);
+    if (common)
+        return block_malloc_fast(instance, &instance->heap,
+                                 block_aligned_bytes(alignment, needed) - 1, bytes);
+    return emmai_checked_out(instance, block_aligned_slow(instance, alignment, needed), bytes);
 }
 
 size_t emma_usable_size(const emma *instance, const void *block)

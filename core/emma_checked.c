@@ -79,7 +79,7 @@ static size_t mark_bytes(unsigned mark, const void *block, size_t usable)
 }
 
 /* What a block's bytes that were not asked for are filled with, word by word. */
-static uint64_t canary_of(const emma *instance, const void *block)
+static EMMAI_ALWAYS_INLINE uint64_t canary_of(const emma *instance, const void *block)
 {
     return instance->control->canary ^ (uintptr_t)block;
 }
@@ -98,22 +98,73 @@ static uint64_t *canary_end(const void *block, size_t bytes, size_t usable)
     return usable - bytes >= MARK_SPARES ? last : last + 1;
 }
 
-static EMMAI_ALWAYS_INLINE void canaries_fill(const emma *instance, void *block, size_t bytes,
-                                              size_t usable)
+/* So many spare bytes or fewer are of the last 16, which are looked at all at once. */
+#define CANARY_FEW sizeof(emmai_vector)
+
+/* Of the last 16 bytes of a block, those that are spare. */
+static EMMAI_ALWAYS_INLINE emmai_vector spare_of_last(size_t spare)
+{
+    static const uint64_t mask[] = { 0, 0, UINT64_MAX, UINT64_MAX };
+    return *(const emmai_vector_anywhere *)(const void *)((const char *)mask + spare);
+}
+
+/* The last 16 bytes of a block. */
+static EMMAI_ALWAYS_INLINE emmai_vector *block_last(const void *block, size_t usable)
+{
+    return (emmai_vector *)((uintptr_t)block + usable) - 1;
+}
+
+static EMMAI_ALWAYS_INLINE emmai_vector canary_vector(const emma *instance, const void *block)
+{
+    uint64_t canary = canary_of(instance, block);
+    return (emmai_vector){ canary, canary };
+}
+
+/* Fills what was not asked for of a block with words. */
+static EMMAI_ALWAYS_INLINE void spare_fill(void *block, size_t bytes, size_t usable, uint64_t value)
 {
     uint64_t mask;
-    uint64_t canary = canary_of(instance, block);
     uint64_t *word = canary_first(block, bytes, &mask);
     uint64_t *end = canary_end(block, bytes, usable);
-    *word = (*word & ~mask) | (canary & mask);
+    *word = (*word & ~mask) | (value & mask);
     while (++word < end) {
-        *word = canary;
+        *word = value;
         EMMAI_FENCE_LOOP();
     }
 }
 
-static EMMAI_ALWAYS_INLINE bool canaries_intact(const emma *instance, const void *block,
-                                                size_t bytes, size_t usable)
+static EMMAI_ALWAYS_INLINE void canaries_fill(const emma *instance, void *block, size_t bytes,
+                                              size_t usable)
+{
+    spare_fill(block, bytes, usable, canary_of(instance, block));
+}
+
+/* Leaves zeros in the place of canaries, before a block changes its size: nobody is to read them. */
+static void emmai_checked_bare(void *block, size_t bytes, size_t usable)
+{
+    if (EMMA_CANARIES)
+        spare_fill(block, bytes, usable, 0);
+}
+
+/* Fills those of a block whose contents do not matter yet. */
+static EMMAI_ALWAYS_INLINE void canaries_fill_fresh(const emma *instance, void *block, size_t bytes,
+                                                    size_t usable)
+{
+    size_t spare = usable - bytes;
+    if (EMMAI_LIKELY(spare <= CANARY_FEW))
+        *block_last(block, usable) = canary_vector(instance, block) & spare_of_last(spare);
+    else
+        canaries_fill(instance, block, bytes, usable);
+}
+
+static EMMAI_ALWAYS_INLINE bool canaries_few_intact(const emma *instance, const void *block,
+                                                    size_t bytes, size_t usable)
+{
+    emmai_vector wrong = *block_last(block, usable) ^ canary_vector(instance, block);
+    return emmai_arch_is_zero(wrong & spare_of_last(usable - bytes));
+}
+
+static bool canaries_intact(const emma *instance, const void *block, size_t bytes, size_t usable)
 {
     uint64_t mask;
     uint64_t canary = canary_of(instance, block);
@@ -142,14 +193,13 @@ static EMMAI_ALWAYS_INLINE bool canary_before(const emma *instance, const void *
     return !before || before == (uint8_t)(instance->control->canary >> 56);
 }
 
-/* Bytes to ask for where the caller asks for `bytes`: one more at least, or what a tool needs;
- * rising with them, so that a shrink asks for no more than there is; and a multiple of 16, so that
- * alignments stay. */
+/* Bytes to ask for where the caller asks for `bytes`: one more at least, or what a tool needs; rising
+ * with them, so that a shrink asks for no more than there is. */
 static EMMAI_ALWAYS_INLINE size_t emmai_checked_bytes(size_t bytes)
 {
     if (!(EMMA_CANARIES || EMMAI_WATCHED) || bytes > PTRDIFF_MAX)
         return bytes;
-    return emmai_round_up(bytes + emmai_max(EMMAI_RED_BYTES, 1), 2 * EMMAI_CLASS_STEP_BYTES);
+    return emmai_round_up(bytes + emmai_max(EMMAI_RED_BYTES, 1), EMMAI_CLASS_STEP_BYTES);
 }
 
 /* ---- out ---- */
@@ -173,24 +223,21 @@ static EMMAI_NOINLINE void *emmai_checked_out(const emma *instance, void *block,
     return block;
 }
 
-/* The same for a block of just the class that serves `bytes`. */
-static EMMAI_ALWAYS_INLINE void *emmai_checked_out_fit(const emma *instance, void *block,
-                                                       size_t bytes)
+/* The same for a block of a class that was popped, all zero with EMMA_ZERO_ON_FREE. */
+static EMMAI_ALWAYS_INLINE void *emmai_checked_out_fresh(const emma *instance, void *block,
+                                                         size_t bytes, size_t size_class)
 {
-    if (!EMMA_CHECKS || !block)
+    if (!EMMA_CHECKS)
         return block;
-    size_t last = emmai_checked_bytes(bytes) - 1;
-    if (EMMAI_WATCHED || EMMAI_UNLIKELY(last >= EMMAI_SMALL_MAX_BYTES))
-        return emmai_checked_out(instance, block, bytes);
-    unsigned size_class = instance->heap.class_map[last / EMMAI_CLASS_STEP_BYTES];
     size_t offset = emmai_offset(instance, block);
-    size_t usable = emmai_class_bytes(size_class);
-    if (EMMAI_UNLIKELY(usable - bytes >= MARK_SPARES))
+    size_t usable = emmai_class_bytes((unsigned)size_class);
+    size_t spare = usable - bytes;
+    if (EMMAI_WATCHED || EMMAI_UNLIKELY(spare >= MARK_SPARES))
         return emmai_checked_out(instance, block, bytes);
-    if (!mark_put(instance, offset, mark_of(offset, usable - bytes)))
+    if (!mark_put(instance, offset, mark_of(offset, spare)))
         return emmai_hardened_misled(instance, block);
     if (EMMA_CANARIES)
-        canaries_fill(instance, block, bytes, usable);
+        canaries_fill_fresh(instance, block, bytes, usable);
     return block;
 }
 
@@ -294,14 +341,19 @@ static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, cons
     size_t offset = ~(size_t)beyond;
     size_t spare = (*usable = emmai_class_bytes(slab->size_class)) - bytes;
     unsigned mark = mark_of(offset, spare);
-    if (EMMAI_UNLIKELY(!*usable || spare >= MARK_SPARES || offset % EMMAI_CLASS_STEP_BYTES))
+    if (EMMAI_UNLIKELY(!*usable || spare > (EMMA_CANARIES ? CANARY_FEW : MARK_SPARES - 1) ||
+                       offset % EMMAI_CLASS_STEP_BYTES))
         return false;
+    uint8_t *at = mark_at(instance, offset);
+    if (EMMAI_UNLIKELY(emmai_sync_get(at) != mark))
+        return false;
+    emmai_sync_set(at, (uint8_t)0);
     bool is_first = offset % EMMAI_CHUNK_BYTES == 0;
-    if (EMMA_CANARIES && (EMMAI_UNLIKELY(emmai_sync_get(mark_at(instance, offset)) != mark) ||
-                          EMMAI_UNLIKELY(!canaries_intact(instance, block, bytes, *usable)) ||
-                          EMMAI_UNLIKELY(!canary_before(instance, block, is_first))))
-        return false;
-    return EMMAI_LIKELY(mark_take(instance, offset, mark));
+    if (!EMMA_CANARIES || EMMAI_LIKELY(canaries_few_intact(instance, block, bytes, *usable) &&
+                                       canary_before(instance, block, is_first)))
+        return true;
+    emmai_sync_set(at, (uint8_t)mark);
+    return false;
 }
 
 /* Bytes asked for of a block that the caller has; 0, reported as misuse, if it has no such block. */

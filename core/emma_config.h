@@ -71,9 +71,10 @@
 
 /* log2 of a chunk's bytes, 13 to 16. 14 is the measured choice: with 16, programs of a few MiB need
  * a sixth more memory (a slab per class, mostly unused); with 13, slabs open and close twice as
- * often for nothing. */
+ * often for nothing. With guards, one more: the last page of each slab is none, and the processor reads ahead up
+ * to it. */
 #ifndef EMMA_CHUNK_SHIFT
-#define EMMA_CHUNK_SHIFT 14
+#define EMMA_CHUNK_SHIFT (14 + EMMA_GUARD_PAGES)
 #endif
 
 /* What a heap of a shared instance holds of empty chunks at most, so that threads need not meet at the

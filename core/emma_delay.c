@@ -3,20 +3,31 @@
  * A heap keeps some of the blocks that its thread freed, in places drawn at random: one that is
  * freed takes the place of another, which then goes back to its slab. Until then it is out for the
  * slab (I1), has no mark (I9), and is zero, if EMMA_ZERO_ON_FREE. When memory is short, all go
- * back. Runs are not kept: where they were, the next one is not (emma_place.c). Where a tool
+ * back. Short runs are kept like blocks of slabs, in a local instance; where others were, the next
+ * one is not (emma_place.c). Where a tool
  * watches, which should find blocks free for as long as can be, they are a list by age, and many:
  * whoever wants to know how many blocks of a slab are live counts marks instead. */
 #include "emma_internal.h"
 
-/* Whether an address is of a block of a slab; no run is kept. */
-static inline bool delay_is_small(const emma *instance, const void *block)
+/* Whether runs of so many bytes are kept. */
+static bool emmai_delay_keeps_run(const emma *instance, size_t bytes)
 {
+    return EMMA_DELAYED_REUSE && !EMMAI_WATCHED && !instance->shared &&
+           bytes <= EMMAI_DELAYED_RUN_BYTES;
+}
+
+/* Whether the caller's block is to be kept. */
+static inline bool emmai_delay_keeps(const emma *instance, const void *block)
+{
+    if (!EMMA_DELAYED_REUSE)
+        return false;
     const emmai_slab *slab = emmai_slab_of_offset(instance, emmai_offset(instance, block));
-    return slab->size_class || slab->kind == EMMAI_YOUNG;
+    return slab->size_class || slab->kind == EMMAI_YOUNG ||
+           emmai_delay_keeps_run(instance, slab->run_bytes);
 }
 
 /* Whether a kept block is as it was left. */
-static bool delay_is_sound(const emma *instance, const void *block)
+static bool emmai_delay_is_sound(const emma *instance, const void *block)
 {
     if (!EMMA_ZERO_ON_FREE)
         return true;
@@ -75,10 +86,12 @@ static bool queue_is_long(const emma *instance, const emmai_heap *heap)
 
 /* ---- keeping them ---- */
 
-/* Keeps a block of the caller's, who is inside the heap; returns another that is to be freed, NULL: none. */
-static EMMAI_ALWAYS_INLINE void *emmai_delay(emma *instance, emmai_heap *heap, void *block)
+/* Keeps a block of the caller's, who is inside the heap, if emmai_delay_keeps it; returns another that is to be
+ * freed, NULL: none. */
+static EMMAI_ALWAYS_INLINE void *emmai_delay(emma *instance, emmai_heap *heap, void *block,
+                                             bool keeps)
 {
-    if (!EMMA_DELAYED_REUSE || !delay_is_small(instance, block))
+    if (!EMMA_DELAYED_REUSE || !keeps)
         return block;
     if (EMMAI_WATCHED) {
         queue_append(instance, heap, block);
@@ -140,7 +153,7 @@ static bool emmai_delay_check(const emma *instance)
     const emmai_heap *heap;
     while (EMMA_DELAYED_REUSE && !EMMAI_WATCHED && (heap = emmai_heap_next(instance, &cursor)))
         for (size_t i = 0; i < EMMAI_DELAYED_COUNT; i++)
-            if (heap->delayed[i] && !delay_is_sound(instance, heap->delayed[i]))
+            if (heap->delayed[i] && !emmai_delay_is_sound(instance, heap->delayed[i]))
                 return false;
     return true;
 }

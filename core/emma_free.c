@@ -66,7 +66,7 @@ static inline void emmai_free_block(emma *instance, emmai_heap *heap, void *bloc
 /* Frees a block of the caller's, or one that was kept in its place. */
 static inline void emmai_free_late(emma *instance, emmai_heap *heap, void *block)
 {
-    block = emmai_delay(instance, heap, block);
+    block = emmai_delay(instance, heap, block, emmai_delay_keeps(instance, block));
     if (!EMMA_DELAYED_REUSE || block)
         emmai_free_block(instance, heap, block);
 }
@@ -227,19 +227,22 @@ static EMMAI_NOINLINE void *free_slow(emma *instance, void *block)
 
 /* ---- the fast path, and the public functions ---- */
 
-static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, void *block)
+/* `keeps` tells whether the block is one that emmai_delay_keeps. */
+static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, void *block,
+                                           bool keeps)
 {
     if (EMMAI_UNLIKELY(heap->gate == 0))
         return free_slow(instance, block);
     if (EMMA_DELAYED_REUSE) {
         emmai_gate_close_fast(heap, false);
-        block = emmai_delay(instance, heap, block);
-        emmai_gate_open_fast(heap, false);
-        if (!block)
+        block = emmai_delay(instance, heap, block, keeps);
+        if (!block) {
+            emmai_gate_open_fast(heap, false);
             return NULL;
+        }
     }
     ptrdiff_t beyond = emmai_beyond(instance, block);
-    if (EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
+    if (!EMMA_DELAYED_REUSE && EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return free_foreign(instance, block);
     return free_push(instance, heap, emmai_slab_of_beyond(instance, beyond, false), block, false);
 }
@@ -251,7 +254,7 @@ static EMMAI_NOINLINE void *free_checked(emma *instance, void *block, const size
     if (!emmai_checked_in(instance, block, size, &bytes, &usable))
         return emmai_arch_null();
     emmai_hardened_wipe(block, usable);
-    return free_fast(instance, &instance->heap, block);
+    return free_fast(instance, &instance->heap, block, emmai_delay_keeps(instance, block));
 }
 
 static EMMAI_NOINLINE void *free_checked_sized(emma *instance, void *block, size_t bytes)
@@ -265,7 +268,7 @@ static EMMAI_ALWAYS_INLINE void *free_of_size(emma *instance, void *block, size_
     if (EMMA_CHECKS && EMMAI_UNLIKELY(!emmai_checked_in_fast(instance, block, bytes, &usable)))
         return free_checked_sized(instance, block, bytes);
     emmai_hardened_wipe(block, usable);
-    return free_fast(instance, &instance->heap, block);
+    return free_fast(instance, &instance->heap, block, true);
 }
 
 void emma_free(emma *instance, void *block)
@@ -273,7 +276,7 @@ void emma_free(emma *instance, void *block)
     if (EMMA_CHECKS && block)
         free_checked(instance, block, NULL);
     else if (block)
-        free_fast(instance, &instance->heap, block);
+        free_fast(instance, &instance->heap, block, true);
 }
 
 void emma_free_sized(emma *instance, void *block, size_t bytes)

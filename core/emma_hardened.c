@@ -47,16 +47,43 @@ static EMMAI_NOINLINE void *emmai_link_broken(const emma *instance, const void *
     return NULL;
 }
 
-/* Whether a free block of so many bytes, a multiple of 8, is zero but for its link. */
+static EMMAI_ALWAYS_INLINE emmai_vector vector_at(const void *block, size_t offset)
+{
+    return *(const emmai_vector *)(const void *)((const char *)block + offset);
+}
+
+/* Whether a free block of so many bytes, a multiple of 8, is zero but for its link. From the end to the start,
+ * where some words may be looked at again. */
 static EMMAI_ALWAYS_INLINE bool emmai_hardened_is_wiped(const void *block, size_t bytes)
 {
     const emmai_word *word = block;
+    emmai_vector found = { 0, 0 };
     emmai_watch_pause();
-    emmai_vector found = { 0, bytes % sizeof found ? 0 : word[1] };
-    for (size_t i = 2 - bytes / sizeof *word % 2; i < bytes / sizeof *word; i += 2)
-        found |= *(const emmai_vector *)(const void *)(word + i);
+    if (bytes >= 32) {
+        for (ptrdiff_t i = (ptrdiff_t)bytes - 32; i > 0; i -= 32)
+            found |= vector_at(block, (size_t)i) | vector_at(block, (size_t)i + 16);
+        found |= (vector_at(block, 0) & (emmai_vector){ 0, UINT64_MAX }) | vector_at(block, 16);
+    } else if (bytes >= 16) {
+        found = (emmai_vector){ word[1], word[bytes / sizeof *word - 1] };
+    }
     emmai_watch_resume();
-    return !(found[0] | found[1]);
+    return emmai_arch_is_zero(found);
+}
+
+/* Whether a free block that is to be handed out is as it was left: tells what its link leads to, which is zero
+ * from now on, if the rest is. */
+static EMMAI_ALWAYS_INLINE bool emmai_hardened_pop(const emma *instance, void *block,
+                                                   size_t size_class, void **next)
+{
+    *next = emmai_link_peek(instance, block);
+    if (EMMA_ENCODED_LINKS && EMMAI_UNLIKELY(!emmai_link_is_sound(instance, *next)))
+        return false;
+    if (!EMMA_ZERO_ON_FREE)
+        return true;
+    if (EMMAI_UNLIKELY(!emmai_hardened_is_wiped(block, emmai_class_bytes((unsigned)size_class))))
+        return false;
+    *(uint64_t *)block = 0;
+    return true;
 }
 
 /* A block of a slab that is to be handed out, all zero; NULL, reported as misuse, when it was written to. */
@@ -110,7 +137,7 @@ static EMMAI_ALWAYS_INLINE size_t emmai_hardened_random(emmai_heap *heap, size_t
 static void *shuffle_window(const emma *instance, emmai_heap *heap, char *start, size_t count,
                             size_t block_bytes, void *list)
 {
-    uint8_t order[EMMAI_SHUFFLED];
+    uint8_t order[EMMAI_SHUFFLED_MAX];
     for (size_t i = 0; i < count; i++) {
         size_t other = emmai_hardened_random(heap, i + 1);
         order[i] = order[other];
@@ -124,13 +151,21 @@ static void *shuffle_window(const emma *instance, emmai_heap *heap, char *start,
     return list;
 }
 
-/* Links `count` blocks from `start` on, EMMAI_SHUFFLED of them at a time in random order; returns the first. */
+/* How many blocks in a row change places. */
+static size_t shuffle_blocks(size_t block_bytes)
+{
+    size_t count = EMMAI_SHUFFLED_BYTES / block_bytes;
+    return emmai_min(emmai_max(count, EMMAI_SHUFFLED_MIN), EMMAI_SHUFFLED_MAX);
+}
+
+/* Links `count` blocks from `start` on, some of them at a time in random order; returns the first. */
 static void *emmai_hardened_shuffle(const emma *instance, emmai_heap *heap, char *start,
                                     size_t count, size_t block_bytes)
 {
+    size_t most = shuffle_blocks(block_bytes);
     void *list = NULL;
     while (count) {
-        size_t window = (count - 1) % EMMAI_SHUFFLED + 1;
+        size_t window = (count - 1) % most + 1;
         count -= window;
         list =
             shuffle_window(instance, heap, start + count * block_bytes, window, block_bytes, list);

@@ -83,14 +83,17 @@ enum emmai_kind {
 /* EMMA_CHECKS: the block map has a byte for so many bytes of the region, as a shift. */
 #define EMMAI_MARK_SHIFT 4
 
-/* EMMA_DELAYED_REUSE: blocks that a heap keeps; where a tool watches, what it knows of a list. */
-#define EMMAI_DELAYED_COUNT (!EMMA_DELAYED_REUSE ? 1 : EMMAI_WATCHED ? 3 : 32)
+/* EMMA_DELAYED_REUSE: blocks that a heap keeps; where a tool watches, what it knows of a list. And the longest run
+ * that is kept as blocks of slabs are: fresh pages for it would cost more than all else. */
+#define EMMAI_DELAYED_COUNT     (!EMMA_DELAYED_REUSE ? 1 : EMMAI_WATCHED ? 3 : 32)
+#define EMMAI_DELAYED_RUN_BYTES ((size_t)64 * EMMAI_KIB)
 
-/* EMMA_RANDOM_ORDER: blocks in a row that change places. With a whole page of them a program that goes over its
- * blocks in the order in which it made them takes 1.7 times as long, with these 1.2. */
-#ifndef EMMAI_SHUFFLED
-#define EMMAI_SHUFFLED 16
-#endif
+/* EMMA_RANDOM_ORDER: bytes whose blocks change places, but at least and at most so many blocks in a row. With those
+ * of a whole page a program that goes over its blocks in the order in which it made them takes twice as long:
+ * so far ahead no processor reads. */
+#define EMMAI_SHUFFLED_BYTES ((size_t)640)
+#define EMMAI_SHUFFLED_MIN   ((size_t)8)
+#define EMMAI_SHUFFLED_MAX   ((size_t)16)
 
 /* A slab, or what else a chunk is used for. */
 typedef struct emmai_slab {

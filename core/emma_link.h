@@ -38,12 +38,17 @@ static EMMAI_ALWAYS_INLINE void *emmai_link_peek(const emma *instance, const voi
     return next;
 }
 
+/* Whether what a link leads to can be a block, or is none. */
+static EMMAI_ALWAYS_INLINE bool emmai_link_is_sound(const emma *instance, const void *next)
+{
+    return !next || emmai_offset(instance, next) < instance->region_bytes;
+}
+
 /* The next block; NULL: none, or, reported as misuse, the link was written to: the list ends there. */
 static EMMAI_ALWAYS_INLINE void *emmai_link_get(const emma *instance, const void *block)
 {
     void *next = emmai_link_peek(instance, block);
-    if (EMMA_ENCODED_LINKS &&
-        EMMAI_UNLIKELY(next && emmai_offset(instance, next) >= instance->region_bytes))
+    if (EMMA_ENCODED_LINKS && EMMAI_UNLIKELY(!emmai_link_is_sound(instance, next)))
         return emmai_link_broken(instance, block);
     return next;
 }

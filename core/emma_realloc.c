@@ -153,6 +153,7 @@ static void *realloc_verified(emma *instance, void *block, const size_t *size, s
     if (!emmai_checked_in(instance, block, size, &old_bytes, &usable))
         return NULL;
     emmai_watch_pause();
+    emmai_checked_bare(block, old_bytes, usable);
     void *target = realloc_slow(instance, block, emmai_checked_bytes(bytes));
     emmai_watch_resume();
     if (!target)
@@ -202,6 +203,7 @@ static EMMAI_NOINLINE void *realloc_sized_checked(emma *instance, void *block, s
     size_t usable;
     if (!emmai_checked_in_fast(instance, block, old_bytes, &usable))
         return realloc_checked(instance, block, &old_bytes, bytes);
+    emmai_checked_bare(block, old_bytes, usable);
     void *target = emmai_realloc_fast(instance, block, emmai_checked_bytes(old_bytes),
                                       emmai_checked_bytes(bytes) - 1);
     if (!target)
@@ -235,5 +237,5 @@ void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t bytes)
                      : emma_malloc(instance, bytes);
     if (block)
         return emmai_realloc_fast(instance, block, old_bytes, last);
-    return block_malloc_fast(instance, &instance->heap, last);
+    return block_malloc_fast(instance, &instance->heap, last, bytes);
 }

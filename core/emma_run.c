@@ -11,6 +11,14 @@ static size_t emmai_run_chunks(const emmai_slab *run)
     return emmai_chunks_of(run->run_bytes);
 }
 
+/* Whether the caller has a run: else a heap keeps it though it was freed. */
+EMMAI_LOOKS_AT_OTHERS static bool emmai_run_is_live(const emma *instance, const emmai_slab *run)
+{
+    size_t bytes;
+    return !EMMA_DELAYED_REUSE || emmai_checked_is_live(instance, emmai_slab_address(instance, run),
+                                                        run->run_bytes, &bytes);
+}
+
 /* Pages of the i-th chunk of a run that its first `bytes` need. */
 static size_t run_chunk_pages(size_t bytes, size_t i)
 {
@@ -42,10 +50,11 @@ static void run_note_pages(const emma *instance, size_t run, size_t bytes, size_
 }
 
 /* Zeroes the pages of a run to be that were in use before; the others are zero (I5), unless what is there is an
- * image's (C2). */
+ * image's (C2), or could be written to since. */
 static void run_zero(const emma *instance, size_t run, size_t bytes)
 {
-    bool all = emmai_image_exists(instance) || EMMA_ZERO_ON_FREE;
+    bool all =
+        emmai_image_exists(instance) || (EMMA_ZERO_ON_FREE && !emmai_guard_follows(instance));
     emmai_watch_pause();
     for (size_t i = 0; i < emmai_chunks_of(bytes); i++) {
         size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(run + i)));
@@ -116,8 +125,12 @@ static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run)
     size_t chunk = (size_t)emmai_id_of_slab(instance, run);
     size_t count = emmai_run_chunks(run);
     emmai_huge_withdraw(instance, run);
-    if (emmai_guard_exists(instance))
+    if (emmai_delay_keeps_run(instance, run->run_bytes)) {
+        if (!emmai_delay_is_sound(instance, emmai_chunk_start(instance, chunk)))
+            emmai_misuse(instance, EMMA_MISUSE_AFTER_FREE, emmai_chunk_start(instance, chunk));
+    } else if (emmai_guard_exists(instance)) {
         emmai_chunk_discard(instance, chunk, count);
+    }
     if (instance->shared && !EMMA_DELAYED_REUSE && heap && count == 1)
         emmai_held_give(instance, heap, chunk);
     else
