@@ -46,6 +46,12 @@
 #define TEST_SLOW_BUILD 0
 #endif
 
+#if (defined(EMMA_CANARIES) && EMMA_CANARIES) || (defined(EMMA_HARDENED) && EMMA_HARDENED)
+#define TEST_CANARIES 1
+#else
+#define TEST_CANARIES 0
+#endif
+
 #if defined(EMMA_CHECKS) && EMMA_CHECKS
 #define TEST_CHECKED_BUILD 1
 #else
@@ -305,7 +311,7 @@ static inline bool test_sum_chunk(void *arg, const emma_chunk_stats *chunk)
     sum->end = chunk->offset_bytes + chunk->bytes;
     sum->live_blocks += chunk->live_blocks;
     sum->live_bytes += chunk->live_bytes;
-    sum->large_blocks += chunk->kind == EMMA_CHUNK_RUN;
+    sum->large_blocks += chunk->kind == EMMA_CHUNK_RUN ? chunk->live_blocks : 0;
     sum->retained_bytes += chunk->kind == EMMA_CHUNK_FREE ? chunk->resident_bytes : 0;
     sum->resident_bytes += chunk->resident_bytes;
     return true;

@@ -55,34 +55,49 @@ static void at_limit(unsigned flags, size_t bytes)
 }
 
 #if defined(EMMA_HARDENED) && EMMA_HARDENED
-/* The first word of what is kept is no link, so that it is known, too. */
-static void written_to(void)
+/* The first word of what is kept is no link, so that it is known, too. And if nobody looks, it is found when
+ * the block is no longer kept: in one of a slab when it is handed out. */
+static void written_to(size_t bytes)
 {
-    emma *instance = test_create(EMMA_UNLIMITED, 0);
-    uint64_t *block = emma_malloc(instance, 200);
+    test_crimes crimes = { EMMA_MISUSE_AFTER_FREE, 0 };
+    emma_options options = test_options();
+    options.misuse_handler = test_count_crime;
+    options.misuse_arg = &crimes;
+    emma *instance = emma_create(&options);
+    CHECK(instance != NULL);
+    uint64_t *block = emma_malloc(instance, bytes);
     CHECK(block != NULL);
     emma_free(instance, block);
     CHECK_EQ(emma_check(instance), EMMA_OK);
-    for (size_t i = 0; i < 200 / sizeof *block; i++) {
+    const size_t words = bytes / sizeof *block;
+    for (size_t i = 0; i < words; i += 1 + words / 64) {
         block[i] = 1;
         CHECK_EQ(emma_check(instance), EMMA_CORRUPT);
         block[i] = 0;
         CHECK_EQ(emma_check(instance), EMMA_OK);
     }
+    block[words - 1] = 1;
+    for (size_t i = 0; i < ROUNDS && !crimes.found; i++)
+        emma_free(instance, emma_malloc(instance, bytes));
+    CHECK_EQ(crimes.found, 1);
     emma_destroy(instance);
 }
 #else
-static void written_to(void)
+static void written_to(size_t bytes)
 {
+    (void)bytes;
 }
 #endif
 
 int main(void)
 {
-    written_to();
-    static const size_t sizes[] = { 16, 100, 1000, 4000 };
+    static const size_t sizes[] = { 16, 100, 1000, 4000, 20000, 65000 };
+    const size_t kept_if_shared = TEST_COUNT(sizes) - 2;
+    written_to(200);
+    written_to(20000);
+    written_to(64000);
     for (unsigned shared = 0; shared < 2; shared++) {
-        for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        for (size_t i = 0; i < (shared ? kept_if_shared : TEST_COUNT(sizes)); i++) {
             emma *instance = test_create(EMMA_UNLIMITED, shared ? EMMA_SHARED : 0);
             late(instance, sizes[i]);
             emma_destroy(instance);

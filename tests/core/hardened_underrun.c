@@ -1,6 +1,6 @@
 /* test: hardened */
 /* A write just before a block is found when that one comes back, whether the block there is live, kept, or free; for all
- * but the first blocks of slabs. What moves and threads that free next to each other do is taken for none. */
+ * but the first blocks of slabs. Nothing of a canary is left where a block grows. What moves and threads that free next to each other do is taken for none. */
 #include "emma_threads.h"
 
 enum { BLOCKS = 64, FIRST_MAX = BLOCKS / 8, THREADS = 3, ROUNDS = 1000000, SIZES_MAX = 100 };
@@ -63,6 +63,22 @@ static void *work(void *arg)
     return NULL;
 }
 
+/* What a block has had of canaries is nothing to be read when it grows. */
+static void grown_into(size_t bytes)
+{
+    unsigned char *block = emma_malloc(instance, bytes);
+    for (size_t more = bytes + 1; more < 2 * bytes; more++) {
+        block = emma_realloc(instance, block, more);
+        CHECK(block != NULL);
+        CHECK_EQ(block[more - 1], 0);
+        block = emma_realloc_sized(instance, block, more, more - 1);
+        block = emma_realloc_sized(instance, block, more - 1, more);
+        CHECK(block != NULL);
+        CHECK_EQ(block[more - 1], 0);
+    }
+    emma_free(instance, block);
+}
+
 int main(int argc, char **argv)
 {
     static const size_t sizes[] = { 1, 8, 15, 16, 40, 100, 300 };
@@ -72,9 +88,11 @@ int main(int argc, char **argv)
     options.misuse_arg = &crimes;
     instance = emma_create(&options);
     CHECK(instance != NULL);
-    for (size_t i = 0; i < TEST_COUNT(sizes); i++)
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
         for (unsigned live = 0; live < 2; live++)
             try_underruns(sizes[i], live);
+        grown_into(sizes[i]);
+    }
     CHECK_GT(crimes.found, 0);
     emma_destroy(instance);
 

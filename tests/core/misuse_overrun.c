@@ -4,12 +4,6 @@
  * many more bytes than asked for that it has its size in its last word, and that cannot be one. */
 #include "emma_test.h"
 
-#if (defined(EMMA_CANARIES) && EMMA_CANARIES) || (defined(EMMA_HARDENED) && EMMA_HARDENED)
-#define HAS_CANARIES 1
-#else
-#define HAS_CANARIES 0
-#endif
-
 enum { VALUES = 256, FAR = 8 };
 
 static unsigned found, others;
@@ -79,7 +73,7 @@ int main(void)
     emma *instance = emma_create(&options);
     CHECK(instance != NULL);
     try_size(instance);
-    for (size_t i = 0; HAS_CANARIES && i < TEST_COUNT(sizes); i++) {
+    for (size_t i = 0; TEST_CANARIES && i < TEST_COUNT(sizes); i++) {
         for (unsigned value = 0; value < VALUES; value++) {
             for (size_t distance = 0; distance < FAR; distance++)
                 try_overrun(instance, sizes[i], distance, value);
