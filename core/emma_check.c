@@ -195,18 +195,6 @@ static bool check_retained(const emma *instance, check_sum *sum)
     return true;
 }
 
-static size_t check_metadata_pages(const emma *instance)
-{
-    /* Page 0, and that of the fork word or the control page. */
-    size_t pages = instance->shared || instance->control->checkpoints ? 2 : 1;
-    size_t all =
-        ((uintptr_t)emmai_origin(instance) - (uintptr_t)instance->page_map) >> EMMAI_PAGE_SHIFT;
-    for (size_t i = emmai_bits_find(instance->page_map, 0, all, true); i < all;
-         i = emmai_bits_find(instance->page_map, i + 1, all, true))
-        pages++;
-    return pages;
-}
-
 /* I2 for a heap: its rings hold each of its SLABs once. Adds them to *seen. */
 static bool check_rings(const emma *instance, const emmai_heap *heap, size_t expected, size_t *seen)
 {
@@ -246,7 +234,7 @@ static bool check_heaps(const emma *instance, size_t expected)
 static bool check_footprint(const emma *instance, const check_sum *sum)
 {
     const emmai_control *control = instance->control;
-    size_t metadata = check_metadata_pages(instance);
+    size_t metadata = emmai_metadata_pages(instance);
     size_t footprint =
         sum->resident_pages + metadata - 1 + emmai_checkpoint_pages(control); /* C4 */
     if (control->footprint_pages > control->limit_pages ||

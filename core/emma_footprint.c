@@ -114,6 +114,44 @@ static void emmai_footprint_set(emma *instance, size_t pages)
     footprint_watch(instance);
 }
 
+/* Pages that chunks in use have. */
+static size_t footprint_used(const emma *instance)
+{
+    size_t pages = 0;
+    for (size_t i = 0; i < emmai_young_entries(instance); i++)
+        pages += emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)i));
+    for (size_t i = emmai_place_next_used(instance, EMMAI_YOUNG_CHUNKS); i < instance->chunk_count;
+         i = emmai_place_next_used(instance, i + 1))
+        pages += emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)i));
+    return pages;
+}
+
+/* Pages that free chunks keep; takes those off the list that keep none. */
+static size_t footprint_kept(emma *instance)
+{
+    size_t pages = 0;
+    for (size_t i = emmai_place_next_kept(instance, EMMAI_YOUNG_CHUNKS); i < instance->chunk_count;
+         i = emmai_place_next_kept(instance, i + 1)) {
+        size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)i));
+        if (!resident) /* By chance in tests: a thread died between the one and the other. */
+            emmai_bits_clear(instance->retained_map, i, 1);
+        pages += resident;
+    }
+    return pages;
+}
+
+/* Counts anew, as I5 says: a thread that stopped in the middle of a call may have counted pages that are nobody's,
+ * or not uncounted what the kernel has back. Nobody else uses the instance. */
+static void emmai_footprint_recount(emma *instance)
+{
+    emmai_control *control = instance->control;
+    size_t retained = footprint_kept(instance);
+    size_t metadata = emmai_metadata_pages(instance);
+    emmai_sync_set(&control->retained_pages, retained);
+    emmai_sync_set(&control->metadata_pages, metadata);
+    emmai_footprint_set(instance, footprint_used(instance) + retained + metadata - 1);
+}
+
 /* Changes the limit and makes room for it: by what `heap` can spare too, which is NULL in a callback,
  * when slabs are in use. */
 static enum emma_status footprint_set_limit(emma *instance, emmai_heap *heap, size_t limit_pages)

@@ -121,6 +121,18 @@ static void emmai_metadata_forget_entry(emma *instance, const emmai_slab *entry)
         emmai_os_purge(emmai_page_start(instance, page), EMMAI_PAGE_BYTES);
 }
 
+/* How many pages count: what control->metadata_pages is. */
+static size_t emmai_metadata_pages(const emma *instance)
+{
+    /* Page 0, and that of the fork word or the control page. */
+    size_t pages = instance->shared || instance->control->checkpoints ? 2 : 1;
+    size_t all = emmai_page_of(instance, emmai_origin(instance));
+    for (size_t i = emmai_bits_find(instance->page_map, 0, all, true); i < all;
+         i = emmai_bits_find(instance->page_map, i + 1, all, true))
+        pages++;
+    return pages;
+}
+
 /* ---- the block map, which only a chunk where a block may start has a part of ---- */
 
 #define MARK_CHUNKS ((EMMAI_PAGE_BYTES << EMMAI_MARK_SHIFT) >> EMMA_CHUNK_SHIFT) /* on a page */
