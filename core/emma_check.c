@@ -230,20 +230,21 @@ static bool check_heaps(const emma *instance, size_t expected)
     return seen == expected;
 }
 
-/* I5, I6 as a whole. */
+/* I5, I6 as a whole. In a shared instance a thread that lowered the limit may have stopped before it found that there
+ * is no room for that. */
 static bool check_footprint(const emma *instance, const check_sum *sum)
 {
     const emmai_control *control = instance->control;
     size_t metadata = emmai_metadata_pages(instance);
     size_t footprint =
         sum->resident_pages + metadata - 1 + emmai_checkpoint_pages(control); /* C4 */
-    if (control->footprint_pages > control->limit_pages ||
-        control->footprint_pages > control->peak_pages)
+    if (control->footprint_pages > control->peak_pages)
         return false;
     if (instance->shared)
         return control->retained_pages >= sum->retained_pages &&
                control->footprint_pages >= footprint;
-    return control->metadata_pages == metadata && control->retained_pages == sum->retained_pages &&
+    return control->footprint_pages <= control->limit_pages &&
+           control->metadata_pages == metadata && control->retained_pages == sum->retained_pages &&
            control->footprint_pages == footprint;
 }
 

@@ -22,7 +22,8 @@
  * I5  footprint = the pages of metadata + `resident` of every chunk; retained = `resident` of the
  *     FREE ones. No page outside these was ever touched, so resident memory is at most the
  *     footprint.
- * I6  footprint <= limit, as of the last change of either.
+ * I6  footprint <= limit, as of the last change of either. Of a shared instance not while a thread lowers the limit,
+ *     nor after it stopped in that.
  * I7  Chunks below low_committed, and from run_zone to run_committed, are accessible; no other
  *     chunk is.
  * I8  In a shared instance a slab's tag bears its heap's number and its class, other chunks' bear none; but
