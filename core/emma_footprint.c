@@ -141,15 +141,18 @@ static size_t footprint_kept(emma *instance)
 }
 
 /* Counts anew, as I5 says: a thread that stopped in the middle of a call may have counted pages that are nobody's,
- * or not uncounted what the kernel has back. Nobody else uses the instance. */
-static void emmai_footprint_recount(emma *instance)
+ * or not uncounted what the kernel has back. Nobody else uses the instance. True if the count was right. */
+static bool emmai_footprint_recount(emma *instance)
 {
     emmai_control *control = instance->control;
+    size_t counted = emmai_sync_get(&control->footprint_pages);
     size_t retained = footprint_kept(instance);
     size_t metadata = emmai_metadata_pages(instance);
+    size_t pages = footprint_used(instance) + retained + metadata - 1;
     emmai_sync_set(&control->retained_pages, retained);
     emmai_sync_set(&control->metadata_pages, metadata);
-    emmai_footprint_set(instance, footprint_used(instance) + retained + metadata - 1);
+    emmai_footprint_set(instance, pages);
+    return pages == counted;
 }
 
 /* Changes the limit and makes room for it: by what `heap` can spare too, which is NULL in a callback,

@@ -118,13 +118,15 @@ static void emmai_huge_try(const emma *instance, emmai_slab *run, size_t old_byt
         emmai_huge_withdraw(instance, run);
 }
 
-/* Withdraws that, before chunks of the run become free. */
+/* Withdraws that, before chunks of the run become free. Noted last: should the thread stop in here, emma_reset
+ * withdraws it once more. */
 static void emmai_huge_withdraw(const emma *instance, emmai_slab *run)
 {
     if (!run->huge_advised)
         return;
-    run->huge_advised = 0;
     huge_forbid(instance, huge_run_start(instance, run), emmai_run_chunks(run) << EMMA_CHUNK_SHIFT);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    run->huge_advised = 0;
 }
 
 /* Changes a run's bytes to fewer, before chunks of it become free. */

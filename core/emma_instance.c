@@ -351,8 +351,8 @@ enum emma_status emma_reset(emma *instance)
     emmai_chunk_purge(instance, control->retained_pages - kept);
     emmai_chunk_wipe(instance);
     emmai_checkpoint_forget(instance, NULL);
-    if (instance->shared)
-        emmai_footprint_recount(instance);
+    if (instance->shared && !emmai_footprint_recount(instance))
+        emmai_chunk_purge_uncounted(instance);
     emmai_sync_set(&control->peak_pages, emmai_sync_get(&control->footprint_pages));
     heaps_clear(instance);
     if (instance->shared)

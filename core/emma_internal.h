@@ -53,7 +53,7 @@ static size_t emmai_bits_last(const uint64_t *map, size_t start, size_t end);
 static bool emmai_footprint_take(emma *instance, size_t pages);
 static void emmai_footprint_give(emma *instance, size_t pages);
 static void emmai_footprint_set(emma *instance, size_t pages);
-static void emmai_footprint_recount(emma *instance);
+static bool emmai_footprint_recount(emma *instance);
 static size_t emmai_footprint_limit_pages(const emmai_control *control);
 
 /* ---- emma_place.c ---- */
@@ -95,6 +95,7 @@ static size_t emmai_metadata_count(emma *instance, size_t chunk, size_t count);
 static bool emmai_metadata_cover_page(emma *instance, const void *metadata);
 static void emmai_metadata_forget_entry(emma *instance, const emmai_slab *entry);
 static size_t emmai_metadata_pages(const emma *instance);
+static void emmai_metadata_purge_uncounted(const emma *instance);
 static size_t emmai_metadata_marks_uncounted(emma *instance, size_t chunk, size_t count);
 static size_t emmai_metadata_count_marks(emma *instance, size_t chunk, size_t count);
 static size_t emmai_metadata_purge_marks(emma *instance, size_t first, size_t last);
@@ -103,6 +104,7 @@ static size_t emmai_metadata_purge_marks(emma *instance, size_t first, size_t la
 
 static size_t emmai_chunk_purge(emma *instance, size_t pages);
 static size_t emmai_chunk_squeeze(emma *instance);
+static void emmai_chunk_purge_uncounted(const emma *instance);
 static void emmai_chunk_discard(emma *instance, size_t chunk, size_t count);
 static void emmai_chunk_wipe(const emma *instance);
 static void emmai_chunk_cut(emma *instance, size_t chunk, size_t bytes);

@@ -133,6 +133,18 @@ static size_t emmai_metadata_pages(const emma *instance)
     return pages;
 }
 
+/* Gives back the pages that do not count, of which a thread may have touched some before it stopped. */
+static void emmai_metadata_purge_uncounted(const emma *instance)
+{
+    const uint64_t *map = instance->page_map;
+    size_t all = emmai_page_of(instance, emmai_origin(instance));
+    for (size_t i = emmai_bits_find(map, 0, all, false); i < all;) {
+        size_t end = emmai_bits_find(map, i, all, true);
+        emmai_os_purge(emmai_page_start(instance, i), (end - i) << EMMAI_PAGE_SHIFT);
+        i = emmai_bits_find(map, end, all, false);
+    }
+}
+
 /* ---- the block map, which only a chunk where a block may start has a part of ---- */
 
 #define MARK_CHUNKS ((EMMAI_PAGE_BYTES << EMMAI_MARK_SHIFT) >> EMMA_CHUNK_SHIFT) /* on a page */

@@ -105,6 +105,31 @@ static void emmai_chunk_discard(emma *instance, size_t chunk, size_t count)
     purge_count(instance, pages + emmai_metadata_purge_marks(instance, chunk, chunk + count - 1));
 }
 
+/* Gives back what chunks up to `end` have that are neither in use nor listed. */
+static void purge_unlisted(const emma *instance, size_t chunk, size_t end)
+{
+    while (chunk < end) {
+        size_t next = emmai_min(emmai_place_next_used(instance, chunk),
+                                emmai_place_next_kept(instance, chunk));
+        size_t stop = emmai_min(next, end);
+        if (stop > chunk)
+            emmai_guard_purge(instance, emmai_chunk_start(instance, chunk),
+                              (stop - chunk) << EMMA_CHUNK_SHIFT);
+        chunk = stop + 1;
+    }
+}
+
+/* Gives back all memory that does not count: what a thread had taken into use, and not yet noted, when it stopped in
+ * the middle of a call. It may have left the kernel advised to use huge pages, too. */
+static void emmai_chunk_purge_uncounted(const emma *instance)
+{
+    const emmai_control *control = instance->control;
+    emmai_os_small_pages(control->mapping, control->mapping_bytes);
+    purge_unlisted(instance, EMMAI_YOUNG_CHUNKS, instance->low_end);
+    purge_unlisted(instance, instance->run_zone, instance->run_end);
+    emmai_metadata_purge_uncounted(instance);
+}
+
 /* ---- wiping ---- */
 
 /* Zeroes what free chunks keep, and what the young area has behind page 0: nothing in it is
