@@ -133,7 +133,8 @@ static size_t emmai_metadata_pages(const emma *instance)
     return pages;
 }
 
-/* Gives back the pages that do not count, of which a thread may have touched some before it stopped. */
+/* Gives back the pages that do not count: that are in use no more after a rollback, or that a thread touched before
+ * it stopped. */
 static void emmai_metadata_purge_uncounted(const emma *instance)
 {
     const uint64_t *map = instance->page_map;

@@ -68,19 +68,6 @@ static void restore_page(restoring *state, size_t page)
         emmai_arch_zero(now, EMMAI_PAGE_BYTES);
 }
 
-/* Gives back the pages of metadata that do not count, which are zero or not there. */
-static void forget_metadata(const emma *instance)
-{
-    const uint64_t *map = instance->page_map;
-    size_t end = emmai_level_page_0(instance);
-    size_t first = emmai_bits_find(map, 0, end, false);
-    while (first < end) {
-        size_t next = emmai_bits_find(map, first, end, true);
-        emmai_os_purge(emmai_page_start(instance, first), (next - first) << EMMAI_PAGE_SHIFT);
-        first = next < end ? emmai_bits_find(map, next, end, false) : end;
-    }
-}
-
 /* What did not count at the level, like a page of the region that does not. */
 static void wipe_metadata(restoring *state, char *page)
 {
@@ -193,8 +180,8 @@ static void restore_blindly(restoring *state)
     if (!forgotten)
         emmai_level_visit_region(instance, zero_page, state);
     restore_begin(state);
-    if (has_kept)
-        forget_metadata(instance); /* of the part that was done before the kernel stopped telling */
+    if (has_kept) /* of the part that was done before the kernel stopped telling */
+        emmai_metadata_purge_uncounted(instance);
     if (!forgotten)
         emmai_level_visit_region(instance, restore_any, state);
 }
@@ -237,7 +224,7 @@ static size_t emmai_rollback_trim(emma *instance)
     if (!told)
         return 0;
     wipe_flush(&state);
-    forget_metadata(instance);
+    emmai_metadata_purge_uncounted(instance);
     size_t pages = checkpoints->kept_pages - emmai_min(state.kept, checkpoints->kept_pages);
     checkpoints->kept_pages -= pages;
     emmai_sync_count(&checkpoints->pages, -pages);
