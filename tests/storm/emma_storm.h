@@ -31,19 +31,22 @@ typedef struct storm_parcel {
     unsigned char rest[];
 } storm_parcel;
 
+static storm_parcel *storm_table[STORM_TABLE]; /* of all threads, atomic */
+
 /* Blocks of one thread, or of one of its signal handlers, which finds the flags as they were when it came. */
 typedef struct storm_set {
     storm_parcel *slots[STORM_SLOTS];
     test_rng rng;
     emma *instance;
-    bool may_refuse; /* NULL is an answer */
+    storm_parcel **table; /* where blocks go from thread to thread, STORM_TABLE of them; atomic */
+    bool may_refuse;      /* NULL is an answer */
+    uint64_t (*faults)(
+        void); /* if set: NULL is an answer also when this count rose during the call */
     bool is_handler;
     volatile size_t changing; /* number of the slot that is being changed, from 1; 0: none */
     volatile bool inside;     /* a call is */
     volatile size_t calls, refusals;
 } storm_set;
-
-static storm_parcel *storm_table[STORM_TABLE]; /* of all threads, atomic */
 
 /* What a call may lose that is left in the middle: the old block and the new one. */
 enum { STORM_LOST_PER_CALL = 2 };
@@ -52,6 +55,7 @@ static inline void storm_begin(storm_set *set, emma *instance, uint64_t seed)
 {
     memset(set, 0, sizeof *set);
     set->instance = instance;
+    set->table = storm_table;
     set->rng.state = seed * 2 + 1;
     for (int i = 0; i < 8; i++)
         test_random(&set->rng);
@@ -91,10 +95,16 @@ static inline void storm_leave(storm_set *set)
     set->inside = false;
 }
 
-static inline void storm_count_refusal(storm_set *set)
+static inline uint64_t storm_faults(const storm_set *set)
+{
+    return set->faults ? set->faults() : 0;
+}
+
+/* `faults` is what storm_faults told before the call. */
+static inline void storm_count_refusal(storm_set *set, uint64_t faults)
 {
     set->refusals = set->refusals + 1;
-    CHECK(set->may_refuse);
+    CHECK(set->may_refuse || storm_faults(set) != faults);
 }
 
 static inline storm_parcel *storm_allocate(storm_set *set)
@@ -102,6 +112,7 @@ static inline storm_parcel *storm_allocate(storm_set *set)
     enum { ALIGNMENT = 64 };
     const size_t bytes = storm_size(&set->rng);
     const size_t entry = test_below(&set->rng, 8);
+    const uint64_t faults = storm_faults(set);
     storm_parcel *parcel;
     storm_enter(set);
     if (entry == 0)
@@ -114,7 +125,7 @@ static inline storm_parcel *storm_allocate(storm_set *set)
         parcel = emma_malloc(set->instance, bytes);
     storm_leave(set);
     if (!parcel) {
-        storm_count_refusal(set);
+        storm_count_refusal(set, faults);
         return NULL;
     }
     if (entry == 0)
@@ -130,6 +141,7 @@ static inline storm_parcel *storm_resize(storm_set *set, storm_parcel *parcel)
     const size_t kept = (old_bytes < bytes ? old_bytes : bytes) - sizeof *parcel;
     const uint32_t tag = parcel->tag;
     const size_t entry = test_below(&set->rng, 3);
+    const uint64_t faults = storm_faults(set);
     storm_parcel *moved;
     storm_enter(set);
     if (entry == 0)
@@ -140,7 +152,7 @@ static inline storm_parcel *storm_resize(storm_set *set, storm_parcel *parcel)
         moved = emma_resize(set->instance, parcel, old_bytes, bytes);
     storm_leave(set);
     if (!moved) {
-        storm_count_refusal(set);
+        storm_count_refusal(set, faults);
         storm_verify(parcel);
         return parcel;
     }
@@ -186,7 +198,7 @@ static inline storm_parcel *storm_change(storm_set *set, storm_parcel *parcel)
     if (kind < 30)
         return storm_resize(set, parcel);
     if (kind < 45)
-        return __atomic_exchange_n(&storm_table[test_below(&set->rng, STORM_TABLE)], parcel,
+        return __atomic_exchange_n(&set->table[test_below(&set->rng, STORM_TABLE)], parcel,
                                    __ATOMIC_ACQ_REL);
     storm_free(set, parcel);
     return NULL;
@@ -227,7 +239,7 @@ static inline void storm_end(storm_set *set)
 static inline void storm_end_table(storm_set *set)
 {
     for (size_t i = 0; i < STORM_TABLE; i++) {
-        storm_parcel *parcel = __atomic_exchange_n(&storm_table[i], NULL, __ATOMIC_ACQ_REL);
+        storm_parcel *parcel = __atomic_exchange_n(&set->table[i], NULL, __ATOMIC_ACQ_REL);
         if (parcel)
             storm_free(set, parcel);
     }
@@ -235,10 +247,12 @@ static inline void storm_end_table(storm_set *set)
 
 /* ---- the end ---- */
 
-/* What a thread's heap takes at most, and the metadata of a storm in which nothing is left behind. */
-#define STORM_HEAP_BYTES     (16 * TEST_KIB)
+/* What a thread's heap takes at most, and the metadata where nothing is left behind: of a storm, of small blocks. */
+#define STORM_HEAP_BYTES (16 * TEST_KIB)
+#ifndef STORM_METADATA_BYTES
 #define STORM_METADATA_BYTES (TEST_MIB)
-#define STORM_YOUNG_BYTES    (64 * TEST_KIB)
+#endif
+#define STORM_YOUNG_BYTES (64 * TEST_KIB)
 /* What a lost block keeps in use: a slab, or a run. */
 #define STORM_LOST_BYTES (128 * TEST_KIB)
 /* What a thread may leave behind that dies in a call, or jumps out of one: the heaps that it is in, with their slabs. */
