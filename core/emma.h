@@ -279,8 +279,7 @@ EMMA_API void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes
 EMMA_API void *emma_realloc(emma *instance, void *block, size_t bytes);
 
 /* emma_realloc by a caller who knows the size that it asked for last: that many bytes are kept, up
- * to the new size. A build with EMMA_CHECKS verifies old_bytes; a wrong one harms no other block.
- */
+ * to the new size. A build with EMMA_CHECKS verifies old_bytes; a wrong one harms no other block. */
 EMMA_API void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes);
 
 /* Frees a block. NULL: nothing happens. Never fails and makes no promise to call the kernel. */
@@ -309,7 +308,7 @@ EMMA_API bool emma_owns(const emma *instance, const void *address);
 EMMA_API bool emma_is_busy(const emma *instance);
 
 /* Gives the memory of free slabs and runs, and what others keep idle, back to the kernel; returns
- * how many bytes that were. 0 when busy. System calls: madvise. */
+ * how many bytes that were. 0 when busy. System calls: madvise; with checkpoints also openat, ioctl, close, getpid. */
 EMMA_API size_t emma_trim(emma *instance);
 
 /* Frees all blocks at once, and drops all checkpoints; nothing of what was in them can be read in
@@ -369,20 +368,20 @@ EMMA_API enum emma_status emma_check(emma *instance);
  * meanwhile, no signal handler, other thread or pending input either: what they write may be lost. The first is O(memory in
  * use), others O(pages written since, and a look at all). What a signal handler frees meanwhile stays
  * allocated. A child of a fork has checkpoints of its own. System calls: getrlimit, memfd_create, ftruncate, pwrite64,
- * fcntl, mmap, close; openat, ioctl; madvise, mprotect. No descriptor stays open. */
+ * fcntl, mmap, close; openat, ioctl, getpid; madvise, mprotect. No descriptor stays open. */
 EMMA_API enum emma_status emma_checkpoint(emma *instance, unsigned *level);
 
 /* Brings the instance back to a checkpoint, to the byte; it stays, later ones are dropped. Blocks allocated since are
  * gone, freed ones are there again, and nothing of what was written since can be read any more. The limit, the
  * soft limit, the spare part and its being open, and counters of events stay as they are. EMMA_INVALID for a level
  * that is none; EMMA_BUSY, EMMA_UNSUPPORTED as above. O(pages written since, and a look at all); before Linux 6.7, or
- * without /proc, the pages are found by faults afterwards. System calls: openat, ioctl, close, madvise, munmap. */
+ * without /proc, the pages are found by faults afterwards. System calls: openat, ioctl, close, getpid, madvise, munmap. */
 EMMA_API enum emma_status emma_rollback(emma *instance, unsigned level);
 
 /* Drops a checkpoint and all later ones; the instance goes on as it is. With the first one the image goes, which
  * takes copies of some of it for a moment: where the limit has no room at all, it stays, and counts, until
  * the next checkpoint, emma_reset or emma_destroy. O(memory in use) then. EMMA_INVALID, EMMA_BUSY, EMMA_UNSUPPORTED as above. System calls:
- * munmap, mmap, mremap, madvise. */
+ * munmap, mmap, mremap, madvise, openat, ioctl, close, getpid. */
 EMMA_API enum emma_status emma_checkpoint_drop(emma *instance, unsigned level);
 
 /* Tells a shared instance that the calling thread is done with it: what it keeps for the thread goes to the next one

@@ -33,10 +33,12 @@ static void dirty_note_ends(const emma *instance)
 }
 
 /* Calls `visit` for every page of the region that differs from the image, or lies outside it and was written
- * to. False, with some visited, when the kernel does not tell: before Linux 6.7, or without /proc. */
+ * to. False, with some visited, when the kernel does not tell: before Linux 6.7, without /proc, or in the child of a
+ * signal handler's fork in here, as what was opened before tells of the parent. */
 static bool emmai_dirty_visit(const emma *instance, emmai_page_fn visit, void *arg)
 {
     const emmai_checkpoints *checkpoints = instance->control->checkpoints;
+    long process_id = emmai_os_process_id();
     int file = emmai_os_open_scan();
     if (file < 0)
         return false;
@@ -48,7 +50,7 @@ static bool emmai_dirty_visit(const emma *instance, emmai_page_fn visit, void *a
         dirty_visit_range(instance, file, zone,
                           emmai_chunk_start(instance, checkpoints->seen_run_end), visit, arg);
     emmai_os_close(file);
-    return told;
+    return told && emmai_os_process_id() == process_id;
 }
 
 static bool dirty_forget_range(const emma *instance, size_t chunk, size_t pages, size_t end)

@@ -8,6 +8,7 @@
 #include "emma_test.h"
 
 #if defined(__x86_64__)
+#include <ucontext.h>
 #include <x86intrin.h>
 
 #define TEST_CAN_STEP 1
@@ -47,6 +48,37 @@ static inline void test_trap_off(void)
 }
 #endif
 
+static void (*test_trap_handler)(int);
+static _Thread_local void *test_trap_context; /* ucontext_t of what the handler interrupts */
+
+/* By the handler: no more traps until test_trap_on. */
+static inline void test_trap_end(void)
+{
+#if TEST_CAN_STEP
+    ((ucontext_t *)test_trap_context)->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)TEST_TRAP_FLAG;
+#endif
+}
+
+/* By the handler: whether the next instruction is this system call. */
+static inline bool test_trap_before_syscall(long number)
+{
+#if TEST_CAN_STEP
+    static const unsigned char code[] = { 0x0f, 0x05 };
+    const greg_t *registers = ((ucontext_t *)test_trap_context)->uc_mcontext.gregs;
+    return registers[REG_RAX] == number &&
+           memcmp((const void *)registers[REG_RIP], code, sizeof code) == 0;
+#else
+    return number < 0;
+#endif
+}
+
+static void test_trap_taken(int number, siginfo_t *info, void *context)
+{
+    (void)info;
+    test_trap_context = context;
+    test_trap_handler(number);
+}
+
 /* Has `handler` run after each instruction between test_trap_on and test_trap_off. */
 static inline void test_trap_to(void (*handler)(int))
 {
@@ -56,7 +88,9 @@ static inline void test_trap_to(void (*handler)(int))
         test_skip("valgrind has no single-step trap");
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = handler;
+    action.sa_sigaction = test_trap_taken;
+    action.sa_flags = SA_SIGINFO;
+    test_trap_handler = handler;
     CHECK_EQ(sigaction(SIGTRAP, &action, NULL), 0);
 }
 

@@ -2,10 +2,10 @@
 /* A thread takes a heap that another one is just leaving, at every other instruction; and at every other one
  * after that a signal handler of its allocates, when the other is gone. At the limit there is no other heap:
  * the thread goes on with none that is another's, or nobody's. */
-#include <semaphore.h>
-
 #include "emma_step.h"
 #include "emma_threads.h"
+
+#include <semaphore.h>
 
 #include "../../core/emma.c"
 
