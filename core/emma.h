@@ -255,7 +255,8 @@ EMMA_API emma *emma_create(const emma_options *options);
 EMMA_API enum emma_status emma_options_check(const emma_options *options);
 
 /* Gives everything back to the kernel, blocks included, in one munmap, and one more for the image and each
- * further level of checkpoints. NULL: nothing happens. */
+ * further level of checkpoints. NULL: nothing happens. A signal handler that jumps out of it leaves the instance gone, or
+ * there, with all blocks, and only to be destroyed again; one mapping of checkpoints may be lost to the process. */
 EMMA_API void emma_destroy(emma *instance);
 
 /* Allocates at least `bytes`, aligned to 16 (EMMA_ALIGN8: to 8, or without EMMA_CANARIES 16 where bytes is a

@@ -187,18 +187,22 @@ static size_t emmai_checkpoint_mappings(const emmai_control *control)
     return count;
 }
 
-/* Unmaps what lies outside the instance's mapping. */
+/* Unmaps what lies outside the instance's mapping. Each is forgotten before it is gone: one who jumps out in between
+ * loses it, rather than that the next emma_destroy unmaps what may be another's by then. */
 static void emmai_checkpoint_release(const emma *instance)
 {
-    const emmai_checkpoints *checkpoints = instance->control->checkpoints;
-    const emmai_level *level = checkpoints ? checkpoints->top : NULL;
-    while (level) {
-        const emmai_level *below = level->below;
+    emmai_checkpoints *checkpoints = instance->control->checkpoints;
+    const emmai_level *level;
+    while (checkpoints && (level = checkpoints->top)) {
+        checkpoints->top = level->below;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
         if (level->mapping_bytes)
             emmai_os_release((void *)(uintptr_t)level, level->mapping_bytes);
-        level = below;
     }
-    if (emmai_image_exists(instance))
-        emmai_os_release((void *)(uintptr_t)checkpoints->image.view,
-                         checkpoints->image.view_pages << EMMAI_PAGE_SHIFT);
+    const char *view = checkpoints ? checkpoints->image.view : NULL;
+    if (!view)
+        return;
+    checkpoints->image.view = NULL;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_os_release((void *)(uintptr_t)view, checkpoints->image.view_pages << EMMAI_PAGE_SHIFT);
 }
