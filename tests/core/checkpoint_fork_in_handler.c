@@ -1,6 +1,6 @@
 /* test: uninstrumented */
-/* A handler forks just before a rollback, a checkpoint or a trim asks the kernel which pages differ, by a descriptor that
- * in the child is still about the parent, which goes on meanwhile: in the child the call does what it should. */
+/* A handler forks just before a rollback, a checkpoint or a trim asks the kernel which pages differ, by a descriptor
+ * that in the child is about the parent, which goes on meanwhile: in the child the call does what it should. */
 #include "emma_model.h"
 #include "emma_step.h"
 #include <sys/syscall.h>

@@ -42,7 +42,7 @@ static inline size_t test_thread_count(void)
 /* Runs a thread to its end, which for the kernel comes a moment after it was joined. */
 static inline void test_thread_run(void *(*body)(void *), void *arg)
 {
-    enum { WAITS_MAX = 1000, WAIT_US = 1000 };
+    enum { WAITS_MAX = 20000, WAIT_US = 50 };
     const size_t before = test_thread_count();
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, NULL, body, arg), 0);
