@@ -314,7 +314,9 @@ EMMA_API size_t emma_trim(emma *instance);
 
 /* Frees all blocks at once, and drops all checkpoints; nothing of what was in them can be read in
  * later blocks. The limit stays, and some memory (128 KiB, the young area, and what each thread's
- * heap takes) is kept for what comes next, zeroed. EMMA_BUSY from a signal handler inside the instance. */
+ * heap takes) is kept for what comes next, zeroed. EMMA_BUSY from a signal handler inside the instance; in a shared one,
+ * for a thread that jumped out of emma_check, emma_walk or this, until such a call has come to its end. System calls:
+ * those of emma_checkpoint_drop; gettid in a shared instance, as in those two. */
 EMMA_API enum emma_status emma_reset(emma *instance);
 
 /* Changes the hard cap. EMMA_INVALID when it leaves less than EMMA_LIMIT_MIN_BYTES beside the spare

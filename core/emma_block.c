@@ -78,10 +78,12 @@ static size_t emmai_block_usable(const emma *instance, const void *block)
 static bool emmai_enter_to_look(emma *instance, emmai_heap **heap)
 {
     *heap = instance->shared ? NULL : emmai_enter(instance);
-    if (*heap)
+    if (*heap) {
         emmai_free_drain(instance, *heap);
-    else if (instance->shared)
+    } else if (instance->shared) {
+        emmai_shared_mark_alone(instance, true);
         emmai_remote_settle(instance);
+    }
     return *heap || instance->shared;
 }
 

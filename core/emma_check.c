@@ -276,5 +276,7 @@ enum emma_status emma_check(emma *instance)
     bool sound = check_all(instance);
     if (heap)
         emmai_leave(heap);
+    else
+        emmai_shared_mark_alone(instance, false);
     return sound ? EMMA_OK : EMMA_CORRUPT;
 }

@@ -336,6 +336,8 @@ enum emma_status emma_reset(emma *instance)
     if (instance->shared ? emmai_shared_is_inside(instance) : !(heap = emmai_enter(instance)))
         return EMMA_BUSY;
     emmai_control *control = instance->control;
+    if (instance->shared)
+        emmai_shared_mark_alone(instance, true);
     control->resetting = true;
     __atomic_store_n(&instance->deferred, NULL, __ATOMIC_RELAXED);
     emmai_watch_reset(instance);
@@ -362,6 +364,8 @@ enum emma_status emma_reset(emma *instance)
     if (heap)
         emmai_leave(heap);
     control->resetting = false; /* not earlier: what handlers free meanwhile is of the old heap */
+    if (instance->shared)
+        emmai_shared_mark_alone(instance, false);
     return EMMA_OK;
 }
 

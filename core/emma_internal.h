@@ -229,6 +229,7 @@ static bool emmai_thread_wants_heap(void);
 
 static emmai_heap *emmai_shared_enter(emma *instance);
 static bool emmai_shared_is_inside(const emma *instance);
+static void emmai_shared_mark_alone(const emma *instance, bool alone);
 static emmai_heap *emmai_shared_earlier(const emma *instance);
 static bool emmai_shared_is_idle(const emmai_thread_heap *heap);
 static size_t emmai_shared_heap_count(const emma *instance);
@@ -349,8 +350,7 @@ static inline void emmai_callback_end(const emma *instance, bool nested)
 }
 
 /* Marks that what runs now only looks at a block, and has not entered: if the gate is closed, it is
- * by the code that this interrupted, and the state is not consistent. Returns the mark there was.
- */
+ * by the code that this interrupted, and the state is not consistent. Returns the mark there was. */
 static inline bool emmai_outside_begin(const emma *instance)
 {
     bool nested = emmai_sync_get(&instance->control->outside);

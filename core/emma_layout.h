@@ -195,8 +195,7 @@ typedef struct emmai_control {
     uint32_t run_covered; /* counts; so may others */
     uint8_t overcommits;  /* enum emmai_answer: see place_may_spread */
     bool spare_open;
-    bool
-        resetting; /* by emma_reset, or a checkpoint at work: a signal handler's free does nothing */
+    bool resetting;   /* by emma_reset, or a checkpoint at work: handlers' frees do nothing */
     bool in_callback; /* the host's code runs inside a call; see emmai_callback_begin */
     bool outside;     /* what looks at a block now has not entered; see emmai_outside_begin */
     bool over_soft;
@@ -216,6 +215,7 @@ typedef struct emmai_control {
     uint32_t generation;      /* shared: the last one; any thread, atomic */
     uint32_t process_id;      /* shared: of that generation; any thread, atomic */
     uint32_t births;          /* shared: of threads that came here first; any thread, atomic */
+    uint32_t alone;           /* shared: see emmai_shared_mark_alone; any thread, atomic */
     emma_misuse_fn misuse_handler;
     void *misuse_arg;
     emma_limit_fn limit_handler;

@@ -200,9 +200,20 @@ static emmai_thread_heap *heap_for_thread(emma *instance, emmai_thread *self)
     return heap ? heap : heap_create(instance, id, generation);
 }
 
-/* Whether the calling thread is interrupted inside a heap of its own. */
+/* Marks that the calling thread is in what needs the instance for itself. Who jumps out of that leaves the mark, until
+ * the next such call has come to its end. */
+static void emmai_shared_mark_alone(const emma *instance, bool alone)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    emmai_sync_set(&instance->control->alone, alone ? (uint32_t)emmai_os_thread_id() : 0);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Whether the calling thread is interrupted there, or inside a heap of its own. */
 static bool emmai_shared_is_inside(const emma *instance)
 {
+    if (emmai_sync_get(&instance->control->alone) == (uint32_t)emmai_os_thread_id())
+        return true;
     uint64_t id = emmai_thread_id(emmai_thread_self());
     emmai_thread_heap *heap;
     size_t number = 0;

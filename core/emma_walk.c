@@ -149,5 +149,7 @@ bool emma_walk(emma *instance, emma_walk_fn visit, void *arg)
     emmai_callback_end(instance, nested);
     if (heap)
         emmai_leave(heap);
+    else
+        emmai_shared_mark_alone(instance, false);
     return whole;
 }
