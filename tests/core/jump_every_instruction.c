@@ -94,6 +94,7 @@ int main(int argc, char **argv)
     for_each_call(jump_often);
     print_stops();
     printf("%zu times a mapping was lost\n", unmapped_count);
-    CHECK(busy_count && abandoned_count && refused_count && there_count && gone_count);
+    CHECK(busy_count && refused_count && there_count && gone_count);
+    CHECK(abandoned_count || TEST_SLOW_BUILD);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* test: uninstrumented */
-/* A handler that resets a shared instance at each n-th instruction of a check, a walk and a reset of its thread's is refused
+/* A handler that resets a shared instance at instructions of a check, a walk and a reset of its thread's is refused
  * while that is inside: the call ends as it should, and the instance is sound. */
 #include "emma_step.h"
 #include "emma_threads.h"
