@@ -11,7 +11,7 @@ import sys
 import gdb
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from emma_gdb_instance import find_instances, instance_at  # noqa: E402
+from emma_gdb_instance import find_instances, instance_at, owner_of  # noqa: E402
 from emma_gdb_layout import ADDRESS_MASK, FREE, HEAP, PAGE_BYTES, YOUNG, read_number  # noqa: E402
 
 sys.path.pop(0)
@@ -82,11 +82,6 @@ def chosen_instance(text):
     if text and named:
         failure = f"{text}: several instances have this name"
     raise gdb.GdbError(failure + some_names(named or instances))
-
-
-def owner_of(address):
-    """The instance whose region an address lies in; None: none's."""
-    return next((found for found in find_instances() if found.owns(address)), None)
 
 
 def table(rows):

@@ -311,19 +311,40 @@ def search(layouts, core):
                     yield origin + layout.head_bytes, layout
 
 
-# Of the core file that was searched last, as that does not change: what gdb says of it, and what was found.
-last_core = ("", {})
+# Which process or core file was searched last, and what was found in it. A core file does not change; in a process what
+# was found may be gone.
+last_search = (None, {})
+
+
+def target():
+    """What gdb looks at; what it says of the core file, if it is one."""
+    inferior = gdb.selected_inferior()
+    core = core_sections()
+    return (inferior.num, inferior.pid, core), core
+
+
+def still_there(found):
+    """Those of the instances that were found."""
+    return filter(None, (Instance.at(layout, address) for address, layout in found.items()))
 
 
 def find_instances():
     """All instances, by address."""
-    global last_core
+    global last_search
     require_memory()
-    core = core_sections()
-    if not core or last_core[0] != core or not last_core[1]:
-        last_core = (core, dict(search(find_layouts(), core)))
-    instances = (Instance.at(layout, address) for address, layout in last_core[1].items())
-    return sorted(filter(None, instances), key=lambda instance: instance.address)
+    searched, core = target()
+    if not core or last_search[0] != searched or not last_search[1]:
+        last_search = (searched, dict(search(find_layouts(), core)))
+    return sorted(still_there(last_search[1]), key=lambda instance: instance.address)
+
+
+def owner_of(address):
+    """The instance whose region an address lies in; None: none's. As regions do not overlap, nothing is searched where
+    an instance that was found before has the address."""
+    require_memory()
+    found = last_search[1] if target()[0] == last_search[0] else {}
+    owner = next((known for known in still_there(found) if known.owns(address)), None)
+    return owner or next((found for found in find_instances() if found.owns(address)), None)
 
 
 def instance_at(address):

@@ -215,7 +215,6 @@ def present_pages(start, end, step):
         for base in range(start, end, BATCH_PAGES * PAGE_BYTES):
             pages = min((end - base) // PAGE_BYTES, BATCH_PAGES)
             pagemap.seek(base // PAGE_BYTES * WORD_BYTES)
-            states = array.array("Q", pagemap.read(pages * WORD_BYTES))
-            for index in range(0, len(states), step // PAGE_BYTES):
-                if states[index] >> PRESENT_SHIFT:
-                    yield base + index * PAGE_BYTES
+            states = array.array("Q", pagemap.read(pages * WORD_BYTES))[::step // PAGE_BYTES]
+            if any(states):
+                yield from (base + index * step for index, state in enumerate(states) if state >> PRESENT_SHIFT)

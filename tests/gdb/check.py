@@ -57,7 +57,7 @@ class Facts:
     def __init__(self):
         self.instances, self.stats = {}, defaultdict(dict)
         self.chunks, self.blocks = defaultdict(list), defaultdict(list)
-        self.none, self.steps = [], []
+        self.none, self.gone, self.steps = [], [], []
         with open(FACTS, encoding="ascii") as file:
             for line in file:
                 word, *rest = line.split()
@@ -80,6 +80,7 @@ class Facts:
 
     def take_gone(self, address):
         gone = int(address, 16)
+        self.gone.append(gone)
         del self.instances[gone]
         for instance, state in list(self.blocks):
             if instance == gone:
@@ -328,11 +329,17 @@ def take_core():
 def scenario_core():
     run_to("stop_inside")
     earlier = Facts()
+    check_instances(earlier, "inside a call")
+    for address in earlier.instances:
+        expect(last_line(address), "page 0: the state of the instance", "emma block")
     gdb.execute(f"generate-core-file {CORE}.earlier", to_string=True)
     for _ in range(3):
         gdb.execute("continue", to_string=True)
     expect(gdb.newest_frame().name(), "stop_idle", "stopped in")
     facts = Facts()
+    check(facts.gone, "no instance is gone")
+    for address in facts.gone:
+        expect(last_line(address), f"{address:#x} is in no instance of emma", "emma block")
     take_core()
     check_all(facts)
     gdb.execute(f"core-file {CORE}.earlier", to_string=True)
