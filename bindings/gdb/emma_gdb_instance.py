@@ -317,10 +317,10 @@ last_search = (None, {})
 
 
 def target():
-    """What gdb looks at; what it says of the core file, if it is one."""
+    """What tells the process or core file from others; whether it is a core file."""
     inferior = gdb.selected_inferior()
-    core = core_sections()
-    return (inferior.num, inferior.pid, core), core
+    connection = inferior.connection
+    return (inferior.num, inferior.pid, connection.num), connection.type == "core"
 
 
 def still_there(found):
@@ -332,9 +332,9 @@ def find_instances():
     """All instances, by address."""
     global last_search
     require_memory()
-    searched, core = target()
-    if not core or last_search[0] != searched or not last_search[1]:
-        last_search = (searched, dict(search(find_layouts(), core)))
+    searched, is_core = target()
+    if not is_core or last_search[0] != searched or not last_search[1]:
+        last_search = (searched, dict(search(find_layouts(), core_sections())))
     return sorted(still_there(last_search[1]), key=lambda instance: instance.address)
 
 
