@@ -35,7 +35,10 @@ def require_memory():
 
 
 def read(address, count):
-    return bytes(gdb.selected_inferior().read_memory(address & ADDRESS_MASK, count))
+    address &= ADDRESS_MASK
+    if any(start <= address < end for start, end in left_out()):
+        raise gdb.MemoryError(f"Cannot access memory at address {address:#x}")
+    return bytes(gdb.selected_inferior().read_memory(address, count))
 
 
 def read_number(address, count=WORD_BYTES):
@@ -160,6 +163,24 @@ CORE_SECTION = re.compile(r"0x([0-9a-f]+)->0x([0-9a-f]+) at 0x[0-9a-f]+: load\S*
 MAPPING = re.compile(r"\s*0x([0-9a-f]+)\s+0x([0-9a-f]+)(?:\s+0x[0-9a-f]+){2}(?:\s+([r-]\S{3,4})\b)?\s*(.*)")
 # What the kernel calls mappings that can be emma's: files in memory are images of checkpoints.
 OWN_NAMES = ("[anon", "/memfd:")
+
+
+# Of the core file that was asked for last: the number of its connection, and what it leaves out.
+last_left_out = (None, [])
+
+
+def left_out():
+    """Writable memory that a core file has nothing of, where gdb reads zeros: mappings of a file in memory to which
+    nothing was written."""
+    global last_left_out
+    connection = gdb.selected_inferior().connection
+    if not connection or connection.type != "core":
+        return []
+    if last_left_out[0] != connection.num:
+        last_left_out = (connection.num, [
+            (int(start, 16), int(end, 16)) for start, end, flags in CORE_SECTION.findall(core_sections())
+            if "HAS_CONTENTS" not in flags and "READONLY" not in flags])
+    return last_left_out[1]
 
 
 def core_ranges(sections):
