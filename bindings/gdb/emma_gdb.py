@@ -101,9 +101,9 @@ def live_figures(instance):
     """As emma_get_stats sums them up."""
     blocks = total = 0
     for slab in instance.slabs():
-        out = slab.out()
-        blocks += out
-        total += out * slab.block_bytes
+        live = slab.live()
+        blocks += live
+        total += live * slab.block_bytes
     if instance.shared:
         under_way, its_bytes = instance.count_under_way()
         blocks = max(blocks - under_way, 0)
@@ -151,7 +151,7 @@ def slab_rows(instance):
     yield ["slab", "class", "out", "carved", "blocks"] + (["heap"] if instance.shared else [""])
     for slab in sorted(instance.slabs(), key=lambda slab: slab.address):
         last = slab.owner() if instance.shared else "young" if slab.is_young() else ""
-        yield [f"{slab.address:#x}", slab.block_bytes, slab.out(), slab.carved, slab.blocks, last]
+        yield [f"{slab.address:#x}", slab.block_bytes, slab.live(), slab.carved, slab.blocks, last]
 
 
 def run_rows(instance):
@@ -173,7 +173,7 @@ def slab_block(slab, address):
     block = slab.address + index * slab.block_bytes
     if index >= slab.blocks:
         return "no block: behind the last one of the slab"
-    state = slab.instance.state_of(block, slab) if index < slab.carved else "free (never handed out)"
+    state = slab.instance.state_of(block, slab.block_bytes, slab) if index < slab.carved else "free (never handed out)"
     return f"block {block:#x} of {slab.block_bytes} bytes, offset {offset}: {state}"
 
 
@@ -181,7 +181,7 @@ def slab_lines(slab, address):
     where = f"young slab {-1 - slab.number}" if slab.is_young() else f"chunk {slab.number}, slab"
     of = f" of heap {slab.owner()}" if slab.instance.shared else ""
     yield f"{where}{of} at {slab.address:#x}, {slab.block_bytes}-byte class: " \
-          f"{slab.out()} out, {slab.carved} carved of {slab.blocks} blocks"
+          f"{slab.live()} out, {slab.carved} carved of {slab.blocks} blocks"
     yield slab_block(slab, address)
 
 
@@ -194,7 +194,7 @@ def run_lines(instance, chunk, address):
         yield f"no block: behind the {run_bytes} bytes of the run at {start:#x}"
         return
     yield f"block {start:#x} of {run_bytes} bytes, offset {address - start}: " \
-          f"{instance.state_of(start)}"
+          f"{instance.state_of(start, run_bytes)}"
 
 
 def other_line(instance, chunk):
@@ -316,7 +316,8 @@ class Block(Command):
 
 Usage: emma block ADDRESS
 
-The address may be inside of the block. A free block is told with the list that it is in."""
+The address may be inside of the block. A free block is told with the list that it is in. Where emma.c was
+compiled with EMMA_CHECKS, its map of blocks tells which are live, and how many bytes were asked for."""
 
     def lines(self, argument):
         address = required_address(argument)

@@ -6,11 +6,13 @@ import struct
 
 import gdb
 
-from emma_gdb_layout import (ADDRESS_MASK, BODY, CLASS_STEP_BYTES, FREE, FULL, RUN, SLAB, UNIT_BYTES,
-                             YOUNG, YOUNG_BYTES, Record, core_sections, find_layouts, present_pages,
-                             read, read_number, require_memory, writable_ranges)
+from emma_gdb_layout import (ADDRESS_MASK, BODY, CLASS_STEP_BYTES, DELAYED_WATCHED, FREE, FULL, MARK_LATE,
+                             MARK_SHIFT, MARK_SPARES, PAGE_BYTES, RUN, SLAB, UNIT_BYTES, WORD_BYTES, YOUNG, YOUNG_BYTES,
+                             Record, core_sections, find_layouts, present_pages, read, read_number, require_memory,
+                             writable_ranges)
 
 TWO_WORDS = struct.Struct("<QQ")
+NO_PAGE = bytes(PAGE_BYTES)
 CHUNK_NUMBER_BYTES = 4
 OWNER_SHIFT = 32  # of a heap's owner: the thread's id for the kernel
 
@@ -20,7 +22,7 @@ class Heap:
 
     def __init__(self, instance, number, address):
         layout = instance.layout
-        self.layout, self.number, self.address = layout, number, address
+        self.instance, self.layout, self.number, self.address = instance, layout, number, address
         self.record = Record(layout.heap, address)
         self.thread = Record(layout.thread_heap, address) if instance.shared else None
         self.is_inside = self.record["gate"] == 0
@@ -39,6 +41,13 @@ class Heap:
         at = self.address + self.layout.thread_heap.offset("outbox")
         for index in range(self.layout.thread_heap.count("outbox")):
             yield Record(self.layout.chain, at + index * self.layout.chain.bytes)["first"]
+
+    def delayed(self):
+        """Blocks that were freed and wait to be used again (EMMA_DELAYED_REUSE)."""
+        count = self.layout.delayed_count
+        if count == DELAYED_WATCHED:
+            return list(self.instance.walk(self.record.item("delayed", 0)))
+        return [block for block in (self.record.item("delayed", i) for i in range(count)) if block]
 
     def text(self):
         thread = self.thread["owner"] >> OWNER_SHIFT
@@ -68,6 +77,14 @@ class Slab:
         """Number of the heap that it belongs to."""
         return 0 if self.is_young() else self.instance.owner(self.number)
 
+    def has(self, block):
+        """Whether a block, if it is one, is one of its carved ones."""
+        return 0 <= block - self.address < self.carved * self.block_bytes
+
+    def live(self):
+        """As emmai_walk_live: those that are out without those that a heap keeps though they were freed."""
+        return max(self.out() - sum(self.has(block) for block in self.instance.delayed()), 0)
+
     def out(self):
         """As emmai_walk_out: blocks that are neither in its list nor in the bin that it serves."""
         if self.entry["kind"] == FULL:
@@ -75,7 +92,7 @@ class Slab:
         heap = self.instance.heap_of_head(self.entry.address)
         binned = 0
         for block in self.instance.walk(heap.bin(self.size_class) if heap else 0):
-            if not 0 <= block - self.address < self.carved * self.block_bytes:
+            if not self.has(block):
                 break
             binned += 1
         return min(max(self.entry["plain_frees"] + 1 - binned, 0), self.carved)
@@ -84,12 +101,17 @@ class Slab:
 class Instance:
     """An instance, as it was when it was looked for."""
 
+    @staticmethod
+    def is_mark(memory, offset=0):
+        """Whether the words by which an instance is known are there."""
+        region_bytes, foreign_max = TWO_WORDS.unpack_from(memory, offset)
+        return region_bytes and foreign_max == region_bytes ^ ADDRESS_MASK
+
     @classmethod
     def at(cls, layout, address):
         """The instance at an address; None where there is none."""
         try:
-            region_bytes, foreign_max = TWO_WORDS.unpack(read(address + layout.mark, TWO_WORDS.size))
-            if not region_bytes or foreign_max != region_bytes ^ ADDRESS_MASK:
+            if not cls.is_mark(read(address + layout.mark, TWO_WORDS.size)):
                 return None
             instance = cls(layout, address)
         except gdb.MemoryError:
@@ -102,16 +124,21 @@ class Instance:
         self.control = Record(layout.control, self.page["control"])
         self.origin = address - layout.head_bytes
         self.region_bytes = self.page["region_bytes"]
+        self.chunk_bytes = self.region_bytes // max(self.page["chunk_count"], 1)
+        self.chunk_shift = self.chunk_bytes.bit_length() - 1
+        self.guard_bytes = PAGE_BYTES if self.chunk_bytes > layout.least_chunk_bytes else 0
+        self.has_marks = self.page["block_map"] != self.page["chunk_map"]  # EMMA_CHECKS
         self.shared = bool(self.page["shared"])
         self.name = self.control.text("name")
         self.is_partial = False  # a list led to memory that cannot be read: a core file may leave some out
-        self._heaps = self._heads = None
+        self._heaps = self._heads = self._delayed = None
 
     def is_sound(self):
         """Whether it is one, and not a copy of page 0, such as checkpoints have."""
         mapping = self.control["mapping"]
-        return (self.origin % self.layout.chunk_bytes == 0
-                and self.page["chunk_count"] << self.layout.chunk_shift == self.region_bytes
+        return (self.chunk_bytes in (self.layout.least_chunk_bytes, 2 * self.layout.least_chunk_bytes)
+                and self.page["chunk_count"] * self.chunk_bytes == self.region_bytes
+                and self.origin % self.chunk_bytes == 0
                 and mapping <= self.page["page_map"] < self.origin
                 and self.origin + self.region_bytes <= mapping + self.control["mapping_bytes"])
 
@@ -137,13 +164,13 @@ class Instance:
     # ---- chunks ----
 
     def chunk_of(self, address):
-        return (address - self.origin) >> self.layout.chunk_shift
+        return (address - self.origin) >> self.chunk_shift
 
     def chunk_start(self, chunk):
-        return self.origin + (chunk << self.layout.chunk_shift)
+        return self.origin + (chunk << self.chunk_shift)
 
     def chunks_of(self, run_bytes):
-        return max(-(-run_bytes >> self.layout.chunk_shift), 1)
+        return max(-(-(run_bytes + self.guard_bytes) >> self.chunk_shift), 1)
 
     def is_accessible(self, chunk):
         return (chunk < self.control["low_committed"]
@@ -157,7 +184,7 @@ class Instance:
 
     def entries(self):
         """The chunks behind the young area that were ever used, with their entries."""
-        first_slab = YOUNG_BYTES >> self.layout.chunk_shift
+        first_slab = YOUNG_BYTES >> self.chunk_shift
         for first, end in ((first_slab, self.page["low_end"]),
                            (self.page["run_zone"], self.page["run_end"])):
             if first >= end:
@@ -242,6 +269,13 @@ class Instance:
 
     # ---- lists of free blocks ----
 
+    def link(self, block):
+        """As emmai_link_peek: the next block of its list."""
+        link = read_number(block)
+        if not self.page["link_factor"]:
+            return link
+        return (link * self.page["link_inverse"] & ADDRESS_MASK) ^ self.page["link_salt"] ^ block
+
     def walk(self, block):
         """The blocks of a list."""
         seen = set()
@@ -250,7 +284,7 @@ class Instance:
             yield block
             seen.add(block)
             try:
-                block = read_number(block)
+                block = self.link(block)
             except gdb.MemoryError:
                 self.is_partial = True
                 return
@@ -263,20 +297,64 @@ class Instance:
                 yield f"freed by heap {heap.number}, not sent home yet", first
             yield f"sent home to heap {heap.number}", heap.thread["returned"]
 
-    def state_of(self, block, slab=None):
-        """Whether a block of a slab, or a run, is live; where it is if it is free."""
-        lists = [("by a signal handler, put off", self.page["deferred"])]
-        if slab:
-            lists.append(("in its slab's list", slab.entry["free"]))
-            for heap in self.heaps():
-                of = f" of heap {heap.number}" if self.shared else ""
-                lists.append(("in the bin" + of, heap.bin(slab.size_class)))
-            if self.shared:
-                lists += self.lists_under_way(slab.size_class)
-        for where, first in lists:
+    def delayed(self):
+        """The blocks that heaps keep though they were freed."""
+        if self._delayed is None:
+            self._delayed = [block for heap in self.heaps() for block in heap.delayed()]
+        return self._delayed
+
+    def lists_of(self, slab):
+        """What a free block of a slab, or None: a run, can be in, with its first block."""
+        yield "by a signal handler, put off", self.page["deferred"]
+        if not slab:
+            return
+        yield "in its slab's list", slab.entry["free"]
+        for heap in self.heaps():
+            yield "in the bin" + (f" of heap {heap.number}" if self.shared else ""), heap.bin(slab.size_class)
+        if self.shared:
+            yield from self.lists_under_way(slab.size_class)
+
+    def place_of(self, block, slab):
+        """Where a block is, if it is free; None: in none of the lists, as far as they can be read."""
+        for where, first in self.lists_of(slab):
             if block in self.walk(first):
-                return f"free ({where})"
-        return "live, or free (a list leads to memory that cannot be read)" if self.is_partial else "live"
+                return where
+        return "kept for a while before it is used again" if block in self.delayed() else None
+
+    def state_of(self, block, usable, slab=None):
+        """Whether a block of a slab, or a run, is live; where it is if it is free."""
+        mark = self.mark_of(block)
+        if mark:
+            return "live" + self.asked_text(block, usable, mark)
+        where = self.place_of(block, slab)
+        unread = "a list leads to memory that cannot be read" if self.is_partial else None
+        if where or mark == 0:
+            return f"free ({where or unread or 'in no list'})"
+        return f"live, or free ({unread})" if unread else "live"
+
+    # ---- the map of blocks (EMMA_CHECKS) ----
+
+    def mark_of(self, block):
+        """The mark of a block; 0: it is free; None: nobody knows."""
+        if not self.has_marks:
+            return None
+        try:
+            mark = read_number(self.page["block_map"] + ((block - self.origin) >> MARK_SHIFT), 1)
+        except gdb.MemoryError:
+            return None
+        late = block & CLASS_STEP_BYTES != 0  # it starts in the second half of what the mark is for
+        return mark if bool(mark & MARK_LATE) == late else 0
+
+    def asked_text(self, block, usable, mark):
+        """How many bytes were asked for of a block that has so many."""
+        spare = (mark & ~MARK_LATE) - 1
+        try:
+            asked = usable - spare if spare < MARK_SPARES else read_number(block + usable - WORD_BYTES)
+        except gdb.MemoryError:
+            return ""
+        return f", {asked} bytes asked for"
+
+    # ---- blocks under way ----
 
     def count_under_way(self):
         """Blocks and bytes of a shared instance that are free, but out for their slabs."""
@@ -301,14 +379,24 @@ class Instance:
                     yield first
 
 
+def page_at(address):
+    """What is on a page; NO_PAGE where it cannot be read."""
+    try:
+        return read(address, PAGE_BYTES)
+    except gdb.MemoryError:
+        return NO_PAGE
+
+
 def search(layouts, core):
     """Where instances are, each with its layout: page 0 is at a multiple of a chunk."""
+    step = min(layout.least_chunk_bytes for layout in layouts)
     for start, end in writable_ranges(core):
-        for layout in layouts:
-            first = -(-start // layout.chunk_bytes) * layout.chunk_bytes
-            for origin in present_pages(first, end, layout.chunk_bytes):
-                if Instance.at(layout, origin + layout.head_bytes):
-                    yield origin + layout.head_bytes, layout
+        for origin in present_pages(-(-start // step) * step, end, step):
+            page = page_at(origin)
+            for layout in layouts:
+                address = origin + layout.head_bytes
+                if Instance.is_mark(page, layout.head_bytes + layout.mark) and Instance.at(layout, address):
+                    yield address, layout
 
 
 # Which process or core file was searched last, and what was found in it. A core file does not change; in a process what

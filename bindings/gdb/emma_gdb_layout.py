@@ -15,6 +15,10 @@ ADDRESS_MASK = (1 << 64) - 1
 UNIT_BYTES = 128
 YOUNG_BYTES = 64 << 10
 CLASS_STEP_BYTES, LINEAR_CLASSES, LINEAR_BYTES, STEPS = 8, 16, 128, 4
+MARK_SHIFT = 4  # a mark of the block map is for so many bytes
+MARK_LATE, MARK_SPARES = 0x80, 126
+# A heap with so many words for blocks that it keeps has a list of them, for a tool that watches.
+DELAYED_WATCHED = 3
 FREE, SLAB, FULL, RUN, BODY, YOUNG, HEAP = range(7)  # enum emmai_kind
 NO_DEBUG_INFORMATION = (
     "no debug information of emma was found (struct emma, from core/emma.c): compile emma.c with -g, "
@@ -24,7 +28,8 @@ UNKNOWN_STRUCT = (
     "with its version of emma")
 # Of a mapping's pages so many at a time are looked up.
 BATCH_PAGES = 1 << 16
-PRESENT_SHIFT = 62  # of an entry of /proc/PID/pagemap: in memory, or swapped out
+# Of an entry of /proc/PID/pagemap: in memory, or swapped out; and a guard (Linux 6.15), which counts as swapped out.
+PRESENT_SHIFT, GUARD_BIT = 62, 1 << 58
 
 
 # ---- memory and structures ----
@@ -115,10 +120,10 @@ class Layout:
         self.chain = self.thread_heap.inner("outbox")
         self.head_bytes = (PAGE_BYTES - self.emma.bytes) // LINE_BYTES * LINE_BYTES
         self.class_count = self.heap.count("bins")
-        # The largest class is of half a chunk.
-        self.chunk_bytes = 2 * self.class_bytes(self.class_count - 1)
-        self.chunk_shift = self.chunk_bytes.bit_length() - 1
-        self.key = (self.emma.bytes, self.chunk_shift)
+        # The largest class is of half a chunk; with EMMA_GUARD_PAGES a quarter, as an instance tells.
+        self.least_chunk_bytes = 2 * self.class_bytes(self.class_count - 1)
+        self.delayed_count = self.heap.count("delayed")
+        self.key = (self.emma.bytes, self.class_count, self.delayed_count)
         # A number and its complement, one after the other, tell an instance.
         self.mark = self.emma.offset("region_bytes")
         if (self.emma.count("unit_slab") * UNIT_BYTES != YOUNG_BYTES
@@ -238,4 +243,5 @@ def present_pages(start, end, step):
             pagemap.seek(base // PAGE_BYTES * WORD_BYTES)
             states = array.array("Q", pagemap.read(pages * WORD_BYTES))[::step // PAGE_BYTES]
             if any(states):
-                yield from (base + index * step for index, state in enumerate(states) if state >> PRESENT_SHIFT)
+                yield from (base + index * step for index, state in enumerate(states)
+                            if state >> PRESENT_SHIFT and not state & GUARD_BIT)

@@ -13,7 +13,13 @@
 #define NAMED(kind)                TEXT(COPY) "-" kind
 
 enum { SIZE_MOST = 8192, SMALL = 48, MANY = 3000, FEW = 30, LARGE_BYTES = 300000, FREED_EACH = 3 };
-enum { LEVELS = 8, BINNED_BYTES = 32, STEP_LEAST = 1000, STEP_RUN_BYTES = 20000 };
+enum { LEVELS = 8, ODD = 40, BINNED_BYTES = 32, STEP_LEAST = 1000, STEP_RUN_BYTES = 20000 };
+
+#if defined(EMMA_HARDENED) && EMMA_HARDENED
+#define HARDENED 1
+#else
+#define HARDENED 0
+#endif
 
 static emma *local, *aligned, *shared, *saved;
 static emma *const *const all[] = { &local, &aligned, &shared, &saved };
@@ -36,6 +42,13 @@ static void tell_block(const emma *instance, const void *block, size_t bytes, co
     fprintf(facts, "block %p %p %zu %s\n", (const void *)instance, block, bytes, state);
 }
 
+/* Of a live block. */
+static void tell_asked(const emma *instance, const void *block, size_t bytes)
+{
+    if (TEST_CHECKED_BUILD || HARDENED)
+        fprintf(facts, "asked %p %p %zu\n", (const void *)instance, block, bytes);
+}
+
 static uintptr_t origin_of(const emma *instance)
 {
     return (uintptr_t)instance & ~(uintptr_t)(TEST_PAGE_BYTES - 1);
@@ -52,8 +65,8 @@ static bool tell_chunk(void *arg, const emma_chunk_stats *chunk)
 
 static bool tell_live(void *arg, void *block, size_t bytes)
 {
-    (void)bytes;
     tell_block(arg, block, 0, "live");
+    tell_asked(arg, block, bytes);
     return true;
 }
 
@@ -106,22 +119,28 @@ static void fill(emma *instance)
     for (size_t size = 1; size <= SIZE_MOST; size += size / 5 + 1) {
         CHECK_LT(count, TEST_COUNT(blocks));
         blocks[count] = test_malloc_counted(instance, size, &bytes[count]);
+        tell_asked(instance, blocks[count], size);
         count++;
     }
+    for (size_t i = 0; i < FEW; i++) /* some of them not at multiples of 16, if they need not be */
+        CHECK(emma_malloc(instance, ODD) != NULL);
     const char *binned = NULL;
     for (size_t i = 0; i < count; i++) {
         tell_block(instance, blocks[i], bytes[i], "live");
         if (bytes[i] == BINNED_BYTES)
             binned = (const char *)blocks[i] + bytes[i];
     }
-    tell_block(instance, binned, BINNED_BYTES, "binned"); /* the next one to be handed out */
+    if (!HARDENED) /* the next one to be handed out, as all are in order */
+        tell_block(instance, binned, BINNED_BYTES, "binned");
     for (size_t i = 0; i < FEW; i++) {
         size_t run_bytes;
         void *run = test_malloc_counted(instance, LARGE_BYTES / (i + 1), &run_bytes);
-        if (i % FREED_EACH == 0)
+        if (i % FREED_EACH == 0) {
             emma_free(instance, run);
-        else
+        } else {
             tell_block(instance, run, run_bytes, "run");
+            tell_asked(instance, run, LARGE_BYTES / (i + 1));
+        }
     }
 }
 
@@ -139,8 +158,12 @@ static void crowd(emma *instance)
         const bool is_freed = i % FREED_EACH == 0 && i < MANY / 2;
         if (is_freed)
             emma_free(instance, blocks[i]);
+        else
+            tell_asked(instance, blocks[i], SMALL);
         tell_block(instance, blocks[i], bytes, is_freed ? "free" : "live");
     }
+    if (HARDENED && (instance == local || instance == aligned)) /* nothing is freed after it */
+        tell_block(instance, blocks[MANY / 2 - FREED_EACH], bytes, "delayed");
     hidden = (uintptr_t)blocks[FREED_EACH] & ~(uintptr_t)(TEST_PAGE_BYTES - 1);
 }
 
@@ -169,8 +192,12 @@ static void free_others(void)
     for (size_t i = 0; i < MANY / 2; i++)
         emma_free(shared, others[i]);
     const size_t bytes = (live - test_stats(shared).live_bytes) / (MANY / 2);
-    for (size_t i = 0; i < MANY; i++)
+    for (size_t i = 0; i < MANY; i++) {
         tell_block(shared, others[i], bytes, i < MANY / 2 ? "under-way" : "live");
+        if (i >= MANY / 2)
+            tell_asked(shared, others[i], SMALL);
+    }
+    tell_block(shared, others[MANY / 2 - 1], bytes, HARDENED ? "delayed" : "kept");
 }
 
 /* ---- the acts ---- */

@@ -4,6 +4,7 @@
  *   stat ADDRESS NAME VALUE
  *   chunk INSTANCE ADDRESS KIND BLOCK_BYTES LIVE FREE RESIDENT BYTES
  *   block INSTANCE ADDRESS BYTES STATE      BYTES 0: not told
+ *   asked INSTANCE ADDRESS BYTES            of a live block, where emma knows (EMMA_CHECKS)
  *   none ADDRESS                            of no instance
  *   gone INSTANCE                           destroyed
  *   step INSTANCE ADDRESS ADDRESS           blocks that are freed next
@@ -27,6 +28,7 @@ extern FILE *facts;
 COPY_FUNCTIONS(plain)
 COPY_FUNCTIONS(tiny)
 COPY_FUNCTIONS(checked)
+COPY_FUNCTIONS(hardened)
 
 /* Where gdb stops, before the function does anything; program.c. */
 #define STOP_IN(name) ((void)fflush(facts), name())
