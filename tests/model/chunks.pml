@@ -13,20 +13,22 @@
  * below low_end. Lost are the chunks that stopped threads had. At the end, if all come there, no
  * chunk is lost, and both counts are exact.
  *
+ * short: USERS=1 PURGERS=1 TAKES=2
+ * short: USERS=2 PURGERS=0 TAKES=1 LIMIT=2
  * check: USERS=2 PURGERS=0 TAKES=2 LIMIT=2
  * check: USERS=2 PURGERS=0 TAKES=2 LIMIT=3
  * check: USERS=1 PURGERS=2 TAKES=1
  * check: USERS=1 PURGERS=1 TAKES=3
  * check: USERS=1 PURGERS=0 TAKES=3 TRIMS=2 LIMIT=2 HINT=1
  *
- * broken: CLAIM_BY_STORE
+ * broken, short: CLAIM_BY_STORE
  * broken: CLAIM_KEEPS
  * broken: CLEAR_BY_STORE
  * broken: LIST_THEN_COUNT
  * broken: CLEAR_THEN_LIST
  * broken: UNLIST_NOT
  * broken: NOTE_END_LATE
- * broken: COUNT_ONCE USERS=1 PURGERS=1
+ * broken, short: COUNT_ONCE USERS=1 PURGERS=1
  * broken: GIVE_THEN_PURGE PURGERS=1
  * broken: PURGE_UNCLAIMED USERS=1 PURGERS=1
  * broken: RELEASE_UNHINTED USERS=1 TRIMS=1 HINT=1

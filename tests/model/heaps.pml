@@ -12,16 +12,18 @@
  * heap is its owner; nobody takes one whose owner lives, came that through a fork or not; and no
  * more heaps have no owner than are counted. What a thread remembers at last is its own.
  *
+ * short: START=NEW LATER=0
+ * short: START=BOTH LATER=0 DEATHS=0 Q_USES=0 HANDLERS=1
  * check: START=BOTH P_USES=2
  * check: START=BOTH LATER=0 HANDLERS=1 MORTAL=P
  * check: START=NEW
  * check: START=NEW DEATHS=0 CREATE_RECLAIMS=1
  *
  * broken: TAKEN_BY_STORE START=NEW DEATHS=0
- * broken: TAKEN_CLOSED START=BOTH
+ * broken, short: TAKEN_CLOSED START=BOTH
  * broken: TAKEN_UNCHECKED START=NEW DEATHS=0
  * broken: TAKEN_ALIVE START=BOTH LATER=0 DEATHS=0
- * broken: LEFT_OPEN START=BOTH LATER=0 DEATHS=0 HANDLERS=1
+ * broken, short: LEFT_OPEN START=BOTH LATER=0 DEATHS=0 HANDLERS=1
  * broken: LEFT_REMEMBERED START=BOTH LATER=0 DEATHS=0
  * broken: LEFT_UNCOUNTED START=BOTH LATER=0 DEATHS=0
  * broken: GATE_UNCHECKED START=BOTH LATER=0 DEATHS=0 HANDLERS=1

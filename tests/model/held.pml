@@ -10,13 +10,13 @@
  * nothing else; a chunk is held, or free, or in the hands of one thread. At the end, if all come
  * there, no chunk is lost.
  *
- * check: SHEDDERS=2
- * check: SHEDDERS=1 HANDLERS=1
+ * check, short: SHEDDERS=2
+ * check, short: SHEDDERS=1 HANDLERS=1
  *
- * broken: ADDED_BY_STORE
+ * broken, short: ADDED_BY_STORE
  * broken: ADDED_LINKED_ONCE
  * broken: TAKEN_BY_STORE
- * broken: SHED_BY_STORE SHEDDERS=2
+ * broken, short: SHED_BY_STORE SHEDDERS=2
  * broken: SHED_NEXT_LATE
  */
 

@@ -7,11 +7,12 @@
  * Who asks for an instance is told the thread's heap in it, or none. What is remembered at the end
  * is right.
  *
+ * short: ASKS=2 HANDLER_ASKS=1 INNER_ASKS=1
  * check:
  * check: ASKS=4 HANDLER_ASKS=4 INNER_ASKS=0
  *
- * broken: CHANGES_UNNOTICED
- * broken: CHANGING_UNMARKED
+ * broken, short: CHANGES_UNNOTICED
+ * broken, short: CHANGING_UNMARKED
  * broken: BEFORE_KEPT
  * broken: NONCE_FIRST
  */

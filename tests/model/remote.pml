@@ -10,6 +10,8 @@
  * nothing else; a block is in one list, or live, or in the hands of a thread. Who takes blocks back
  * finds only returned ones, of his own slabs. At the end, if all come there, no block is lost.
  *
+ * short: LONES=1 FREES=3 ALLOCS=1
+ * short: HANDLERS=1 FREES=3 ALLOCS=1 INTERRUPTED=OWNER
  * check: LONES=1 FREES=4 ALLOCS=2
  * check: LONES=2 FREES=3
  * check: HANDLERS=1 LONES=1 FREES=3 ALLOCS=2
@@ -23,9 +25,9 @@
  * broken: OUTBOX_NEXT_LATE
  * broken: CUT_LATE
  * broken: STASH_THEN_LINK
- * broken: GATE_OPEN HANDLERS=1
+ * broken, short: GATE_OPEN HANDLERS=1
  * broken: GATE_LATE HANDLERS=1
- * broken: DRAIN_BY_STORE LONES=1
+ * broken, short: DRAIN_BY_STORE LONES=1
  * broken: DRAIN_NEXT_LATE LONES=1
  */
 
