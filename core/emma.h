@@ -279,8 +279,8 @@ EMMA_API void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes
  * is at most the block's usable size, unless the instance is busy. */
 EMMA_API void *emma_realloc(emma *instance, void *block, size_t bytes);
 
-/* emma_realloc by a caller who knows the size that it asked for last: that many bytes are kept, up
- * to the new size. A build with EMMA_CHECKS verifies old_bytes; a wrong one harms no other block. */
+/* emma_realloc by a caller who knows the size that it asked for last: as many bytes are kept, up to
+ * the new size. A build with EMMA_CHECKS verifies old_bytes; a wrong one harms no other block. */
 EMMA_API void *emma_realloc_sized(emma *instance, void *block, size_t old_bytes, size_t bytes);
 
 /* Frees a block. NULL: nothing happens. Never fails and makes no promise to call the kernel. */
@@ -320,9 +320,8 @@ EMMA_API size_t emma_trim(emma *instance);
 EMMA_API enum emma_status emma_reset(emma *instance);
 
 /* Changes the hard cap. EMMA_INVALID when it leaves less than EMMA_LIMIT_MIN_BYTES beside the spare
- * part; EMMA_NO_MEMORY when the footprint is above what it allows even after a trim, or would be after a
- * rollback; EMMA_BUSY.
- * EMMA_UNLIMITED lifts it; the region's size bounds all the same. */
+ * part; EMMA_NO_MEMORY when the footprint is above what it allows even after a trim, or would be
+ * after a rollback; EMMA_BUSY. EMMA_UNLIMITED lifts it; the region's size bounds all the same. */
 EMMA_API enum emma_status emma_set_limit(emma *instance, size_t limit_bytes);
 
 /* Changes the soft limit; its handler is called at once if that leaves the footprint on the other side of it.

@@ -156,10 +156,9 @@ static void chunk_unclaim(emma *instance, size_t chunk, size_t count)
 enum chunk_result { CHUNK_TAKEN, CHUNK_LOST, CHUNK_REFUSED };
 
 /* Claims chunks that are free, as it seemed, to become part of the run of `run_bytes` at chunk `run`,
- * or a slab (0 bytes): counts what chunk_uncounted tells and makes them accessible. With nothing
- * changed it is CHUNK_LOST when another thread was faster, CHUNK_REFUSED when the limit or the kernel
- * refuses. Pages are counted before a bit is set, since the map's may be among them, and once more
- * afterwards, since until then other threads could give some back. */
+ * or a slab (0 bytes): counts what chunk_uncounted tells and makes them accessible. Otherwise nothing
+ * changes: CHUNK_LOST, another thread was faster; CHUNK_REFUSED, by the limit or the kernel. Pages count
+ * before a bit is set, as the map's may be among them, and again after: others could give some back. */
 static enum chunk_result chunk_claim(emma *instance, size_t chunk, size_t count, size_t run,
                                      size_t run_bytes)
 {
@@ -207,8 +206,7 @@ static enum chunk_result chunk_use(emma *instance, size_t chunk, size_t count, s
     return result;
 }
 
-/* Makes a chunk that a heap holds a run; false when the limit refuses its pages. The caller notes them in
- * the entry. */
+/* Makes a held chunk a run; false when the limit refuses its pages, which the caller then notes. */
 static bool emmai_chunk_make_run(emma *instance, size_t chunk, size_t run_bytes)
 {
     size_t missing = emmai_run_missing(instance, chunk, run_bytes, chunk);
@@ -246,11 +244,10 @@ static size_t emmai_chunk_take_slab(emma *instance)
         uint32_t hint = emmai_sync_get(&instance->low_hint);
         size_t retained = emmai_place_retained(instance, 1);
         size_t chunk = retained ? retained : emmai_place_next_free(instance, hint);
-        if (chunk == instance->chunk_count) {
-            if (chunk_look_again(instance, hint, &reclaimed))
-                continue;
+        if (chunk == instance->chunk_count && chunk_look_again(instance, hint, &reclaimed))
+            continue;
+        if (chunk == instance->chunk_count)
             return 0;
-        }
         if (!retained)
             emmai_huge_prepare(instance, chunk);
         enum chunk_result result = chunk_use(instance, chunk, 1, chunk, 0);
@@ -278,9 +275,8 @@ static void emmai_chunk_hold(emma *instance, size_t chunk)
 /* chunk_use for a run of its own; refused where there is no such chunk. */
 static enum chunk_result run_use(emma *instance, size_t chunk, size_t count, size_t bytes)
 {
-    if (chunk == instance->chunk_count)
-        return CHUNK_REFUSED;
-    return chunk_use(instance, chunk, count, chunk, bytes);
+    bool exists = chunk != instance->chunk_count;
+    return exists ? chunk_use(instance, chunk, count, chunk, bytes) : CHUNK_REFUSED;
 }
 
 /* Takes free chunks in a row for a run of `bytes`, the first at a multiple of `alignment` bytes (a
