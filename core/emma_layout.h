@@ -89,13 +89,6 @@ enum emmai_kind {
 #define EMMAI_DELAYED_COUNT     (!EMMA_DELAYED_REUSE ? 1 : EMMAI_WATCHED ? 3 : 32)
 #define EMMAI_DELAYED_RUN_BYTES ((size_t)64 * EMMAI_KIB)
 
-/* EMMA_RANDOM_ORDER: bytes whose blocks change places, but at least and at most so many blocks in a row. With those
- * of a whole page a program that goes over its blocks in the order in which it made them takes twice as long:
- * so far ahead no processor reads. */
-#define EMMAI_SHUFFLED_BYTES ((size_t)640)
-#define EMMAI_SHUFFLED_MIN   ((size_t)8)
-#define EMMAI_SHUFFLED_MAX   ((size_t)16)
-
 /* A slab, or what else a chunk is used for. */
 typedef struct emmai_slab {
     union {
