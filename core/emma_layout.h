@@ -57,9 +57,9 @@
 #define EMMAI_LINEAR_SHIFT     7 /* classes are linear up to 1 << 7 = 128 bytes */
 #define EMMAI_LINEAR_CLASSES   16
 #define EMMAI_STEPS_SHIFT      2 /* 1 << 2 = 4 classes per doubling above */
-/* Blocks above go to runs: a slab of one chunk holds at least two blocks. */
+/* Blocks above go to runs: a slab of one chunk holds at least two blocks; where runs have guards of their own, six. */
 #define EMMAI_SLAB_BYTES     (EMMAI_CHUNK_BYTES - EMMAI_GUARD_BYTES)
-#define EMMAI_SLAB_MAX_SHIFT (EMMA_CHUNK_SHIFT - 1 - EMMA_GUARD_PAGES)
+#define EMMAI_SLAB_MAX_SHIFT (EMMA_CHUNK_SHIFT - 1 - 2 * EMMA_GUARD_PAGES)
 #define EMMAI_SLAB_MAX_BYTES ((size_t)1 << EMMAI_SLAB_MAX_SHIFT)
 /* Classes are numbered from 1: 0 is what the entry of a chunk that is no slab has. */
 #define EMMAI_CLASS_COUNT \

@@ -30,11 +30,11 @@ static char *page_behind(const void *at)
 }
 
 /* Of the sizes below, the first that is not kept when it is freed. */
-enum { LONG = 4 };
+enum { LONG = 5 };
 
 static void around_runs(emma *instance)
 {
-    static const size_t sizes[] = { 8200, 16384, 16385, 65000, 100000, 262144, 3000000 };
+    static const size_t sizes[] = { 5000, 8192, 16384, 16385, 65000, 100000, 262144, 3000000 };
     char *blocks[TEST_COUNT(sizes)];
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
         blocks[i] = emma_malloc(instance, sizes[i]);
