@@ -128,10 +128,11 @@ static EMMAI_ALWAYS_INLINE void *block_pop(emma *instance, emmai_heap *heap, siz
     size_t size_class = heap->class_map[last / EMMAI_CLASS_STEP_BYTES];
     void *block = heap->bins[size_class];
     void *next;
-    if (EMMAI_UNLIKELY(!block || !emmai_hardened_pop(instance, block, size_class, &next)))
+    if (EMMAI_UNLIKELY(!block || !emmai_hardened_is_sound(instance, block, size_class, &next)))
         return EMMA_CHECKS ? block_checked_refill(instance, heap, size_class, bytes)
                            : block_malloc_refill(instance, heap, size_class);
     heap->bins[size_class] = next;
+    emmai_hardened_unlink(block);
     emmai_gate_open_fast(heap, shared);
     return emmai_checked_out_fresh(instance, block, bytes, size_class);
 }

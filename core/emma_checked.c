@@ -328,13 +328,13 @@ static bool emmai_checked_look(const emma *instance, const void *block, const si
     return valid;
 }
 
-/* Takes the mark of a block if it is of `bytes` as the caller says, in a slab, and its canaries are intact;
- * emmai_checked_in tells about the others. Tells how many bytes it has. */
+/* Takes the mark of a block if it is of `bytes` as the caller says, in a slab, its canaries are intact, and the
+ * instance is neither shared nor busy; emmai_checked_in tells about the others. Tells how many bytes it has. */
 static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, const void *block,
                                                       size_t bytes, size_t *usable)
 {
     ptrdiff_t beyond = emmai_beyond(instance, block);
-    if (EMMAI_WATCHED || EMMAI_UNLIKELY(instance->shared) ||
+    if (EMMAI_WATCHED || EMMAI_UNLIKELY(instance->heap.gate == 0) ||
         EMMAI_UNLIKELY((size_t)beyond <= instance->foreign_max))
         return false;
     const emmai_slab *slab = emmai_slab_of_beyond(instance, beyond, false);

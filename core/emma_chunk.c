@@ -288,15 +288,14 @@ static size_t emmai_chunk_take_run(emma *instance, size_t bytes, size_t alignmen
     size_t count = emmai_chunks_of(bytes);
     enum chunk_result result;
     bool reclaimed = false;
-    bool late = EMMA_DELAYED_REUSE && !emmai_delay_keeps_run(instance, bytes);
     do {
         size_t chunk = roomy ? emmai_place_roomy(instance, count) : none;
         result = run_use(instance, chunk, count, bytes);
         if (result == CHUNK_REFUSED) {
-            bool near = alignment == EMMAI_CHUNK_BYTES && !late;
+            bool near = alignment == EMMAI_CHUNK_BYTES && !EMMA_DELAYED_REUSE;
             chunk = near ? emmai_place_retained(instance, count) : 0;
             if (!chunk)
-                chunk = emmai_place_run(instance, count, alignment, late);
+                chunk = emmai_place_run(instance, count, alignment);
             result = run_use(instance, chunk, count, bytes);
         }
         if (result == CHUNK_REFUSED) {

@@ -3,31 +3,22 @@
  * A heap keeps some of the blocks that its thread freed, in places drawn at random: one that is
  * freed takes the place of another, which then goes back to its slab. Until then it is out for the
  * slab (I1), has no mark (I9), and is zero, if EMMA_ZERO_ON_FREE. When memory is short, all go
- * back. Short runs are kept like blocks of slabs, in a local instance; where others were, the next
- * one is not (emma_place.c). Where a tool
+ * back. Runs are not kept: where they were, the next one is not (emma_place.c). Where a tool
  * watches, which should find blocks free for as long as can be, they are a list by age, and many:
  * whoever wants to know how many blocks of a slab are live counts marks instead. */
 #include "emma_internal.h"
 
-/* Whether runs of so many bytes are kept. */
-static bool emmai_delay_keeps_run(const emma *instance, size_t bytes)
-{
-    return EMMA_DELAYED_REUSE && !EMMAI_WATCHED && !instance->shared &&
-           bytes <= EMMAI_DELAYED_RUN_BYTES;
-}
-
-/* Whether the caller's block is to be kept. */
+/* Whether the caller's block is to be kept: one of a slab is. */
 static inline bool emmai_delay_keeps(const emma *instance, const void *block)
 {
     if (!EMMA_DELAYED_REUSE)
         return false;
     const emmai_slab *slab = emmai_slab_of_offset(instance, emmai_offset(instance, block));
-    return slab->size_class || slab->kind == EMMAI_YOUNG ||
-           emmai_delay_keeps_run(instance, slab->run_bytes);
+    return slab->size_class || slab->kind == EMMAI_YOUNG;
 }
 
 /* Whether a kept block is as it was left. */
-static bool emmai_delay_is_sound(const emma *instance, const void *block)
+static bool delay_is_sound(const emma *instance, const void *block)
 {
     if (!EMMA_ZERO_ON_FREE)
         return true;
@@ -86,6 +77,20 @@ static bool queue_is_long(const emma *instance, const emmai_heap *heap)
 
 /* ---- keeping them ---- */
 
+/* Reports a block that was written to while it was kept; the rest of it is looked at when it is handed out. */
+static EMMAI_NOINLINE void delay_written(const emma *instance, void *block)
+{
+    emmai_misuse(instance, EMMA_MISUSE_AFTER_FREE, block);
+}
+
+/* What is to be freed of a place: looks at the first word, where a link will be. */
+static EMMAI_ALWAYS_INLINE void *delay_released(const emma *instance, void *block)
+{
+    if (EMMA_ZERO_ON_FREE && block && EMMAI_UNLIKELY(*(const uint64_t *)block))
+        delay_written(instance, block);
+    return block;
+}
+
 /* Keeps a block of the caller's, who is inside the heap, if emmai_delay_keeps it; returns another that is to be
  * freed, NULL: none. */
 static EMMAI_ALWAYS_INLINE void *emmai_delay(emma *instance, emmai_heap *heap, void *block,
@@ -102,7 +107,7 @@ static EMMAI_ALWAYS_INLINE void *emmai_delay(emma *instance, emmai_heap *heap, v
     void **place = &heap->delayed[emmai_hardened_random(heap, EMMAI_DELAYED_COUNT)];
     void *released = *place;
     *place = block;
-    return released;
+    return delay_released(instance, released);
 }
 
 /* Frees all that a heap keeps; false: nothing. */
@@ -112,7 +117,7 @@ static bool emmai_delay_flush(emma *instance, emmai_heap *heap)
     for (void *block; EMMAI_WATCHED && (block = queue_remove(instance, heap)); found = true)
         emmai_free_block(instance, heap, block);
     for (size_t i = 0; EMMA_DELAYED_REUSE && !EMMAI_WATCHED && i < EMMAI_DELAYED_COUNT; i++) {
-        void *block = heap->delayed[i];
+        void *block = delay_released(instance, heap->delayed[i]);
         heap->delayed[i] = NULL;
         if (block)
             emmai_free_block(instance, heap, block);
@@ -153,7 +158,7 @@ static bool emmai_delay_check(const emma *instance)
     const emmai_heap *heap;
     while (EMMA_DELAYED_REUSE && !EMMAI_WATCHED && (heap = emmai_heap_next(instance, &cursor)))
         for (size_t i = 0; i < EMMAI_DELAYED_COUNT; i++)
-            if (heap->delayed[i] && !emmai_delay_is_sound(instance, heap->delayed[i]))
+            if (heap->delayed[i] && !delay_is_sound(instance, heap->delayed[i]))
                 return false;
     return true;
 }

@@ -247,13 +247,21 @@ static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, voi
     return free_push(instance, heap, emmai_slab_of_beyond(instance, beyond, false), block, false);
 }
 
+/* Leaves nothing in a block of the caller's that the next owner is not to read. */
+static EMMAI_ALWAYS_INLINE void free_wipe(void *block, size_t bytes, size_t usable)
+{
+    if (!EMMA_ZERO_ON_FREE)
+        emmai_checked_bare(block, bytes, usable);
+    emmai_hardened_wipe(block, usable);
+}
+
 /* Frees what may be no block of the caller's. */
 static EMMAI_NOINLINE void *free_checked(emma *instance, void *block, const size_t *size)
 {
     size_t bytes, usable;
     if (!emmai_checked_in(instance, block, size, &bytes, &usable))
         return emmai_arch_null();
-    emmai_hardened_wipe(block, usable);
+    free_wipe(block, bytes, usable);
     return free_fast(instance, &instance->heap, block, emmai_delay_keeps(instance, block));
 }
 
@@ -267,7 +275,7 @@ static EMMAI_ALWAYS_INLINE void *free_of_size(emma *instance, void *block, size_
     size_t usable = 0;
     if (EMMA_CHECKS && EMMAI_UNLIKELY(!emmai_checked_in_fast(instance, block, bytes, &usable)))
         return free_checked_sized(instance, block, bytes);
-    emmai_hardened_wipe(block, usable);
+    free_wipe(block, bytes, usable);
     return free_fast(instance, &instance->heap, block, true);
 }
 

@@ -43,12 +43,6 @@ static bool guard_may_follow(const emma *instance, const char *start)
     return !instance->shared || start >= emmai_chunk_start(instance, instance->run_zone);
 }
 
-/* Whether whatever was in use, and is not, is a guard. */
-static bool emmai_guard_follows(const emma *instance)
-{
-    return emmai_guard_exists(instance) && !instance->shared;
-}
-
 /* Gives pages back to the kernel that no longer count. False when it kept them: they count on. */
 static bool emmai_guard_purge(const emma *instance, void *start, size_t bytes)
 {

@@ -70,33 +70,37 @@ static EMMAI_ALWAYS_INLINE bool emmai_hardened_is_wiped(const void *block, size_
     return emmai_arch_is_zero(found);
 }
 
-/* Whether a free block that is to be handed out is as it was left: tells what its link leads to, which is zero
- * from now on, if the rest is. */
-static EMMAI_ALWAYS_INLINE bool emmai_hardened_pop(const emma *instance, void *block,
-                                                   size_t size_class, void **next)
+/* Whether a free block that is to be handed out is as it was left: tells what its link leads to. */
+static EMMAI_ALWAYS_INLINE bool emmai_hardened_is_sound(const emma *instance, const void *block,
+                                                        size_t size_class, void **next)
 {
     *next = emmai_link_peek(instance, block);
     if (EMMA_ENCODED_LINKS && EMMAI_UNLIKELY(!emmai_link_is_sound(instance, *next)))
         return false;
-    if (!EMMA_ZERO_ON_FREE)
-        return true;
-    if (EMMAI_UNLIKELY(!emmai_hardened_is_wiped(block, emmai_class_bytes((unsigned)size_class))))
-        return false;
-    *(uint64_t *)block = 0;
-    return true;
+    size_t bytes = emmai_class_bytes((unsigned)size_class);
+    return !EMMA_ZERO_ON_FREE || EMMAI_LIKELY(emmai_hardened_is_wiped(block, bytes));
 }
 
-/* A block of a slab that is to be handed out, all zero; NULL, reported as misuse, when it was written to. */
-static EMMAI_ALWAYS_INLINE void *emmai_hardened_fresh(const emma *instance, void *block,
-                                                      unsigned size_class)
+/* Clears the link of a block that is on no list any more: nobody is to read it, and all is zero if the rest is. */
+static EMMAI_ALWAYS_INLINE void emmai_hardened_unlink(void *block)
 {
-    if (!EMMA_ZERO_ON_FREE || !block)
-        return block;
-    if (!emmai_hardened_is_wiped(block, emmai_class_bytes(size_class)))
-        return emmai_link_broken(instance, block);
+    if (!EMMA_ZERO_ON_FREE && !EMMA_ENCODED_LINKS)
+        return;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* the list is whole wherever the thread stops */
     emmai_watch_pause();
     *(uint64_t *)block = 0;
     emmai_watch_resume();
+}
+
+/* A block of a slab that is to be handed out, of no list any more; NULL, reported as misuse, when it was written to. */
+static EMMAI_ALWAYS_INLINE void *emmai_hardened_fresh(const emma *instance, void *block,
+                                                      unsigned size_class)
+{
+    if (!block)
+        return NULL;
+    if (EMMA_ZERO_ON_FREE && !emmai_hardened_is_wiped(block, emmai_class_bytes(size_class)))
+        return emmai_link_broken(instance, block);
+    emmai_hardened_unlink(block);
     return block;
 }
 

@@ -62,7 +62,7 @@ static size_t emmai_place_next_used(const emma *instance, size_t chunk);
 static size_t emmai_place_next_kept(const emma *instance, size_t chunk);
 static size_t emmai_place_next_free(const emma *instance, size_t chunk);
 static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, size_t alignment);
-static size_t emmai_place_run(emma *instance, size_t count, size_t alignment, bool late);
+static size_t emmai_place_run(emma *instance, size_t count, size_t alignment);
 static size_t emmai_place_retained(const emma *instance, size_t count);
 static size_t emmai_place_roomy(const emma *instance, size_t count);
 
@@ -145,7 +145,6 @@ static void *emmai_run_malloc(emma *instance, emmai_heap *heap, size_t bytes, si
 static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run);
 static bool emmai_run_resize(emma *instance, emmai_slab *run, size_t bytes);
 static size_t emmai_run_chunks(const emmai_slab *run);
-static bool emmai_run_is_live(const emma *instance, const emmai_slab *run);
 static size_t emmai_run_missing(const emma *instance, size_t run, size_t bytes, size_t from);
 
 /* ---- emma_block.c: allocation without the gate ---- */

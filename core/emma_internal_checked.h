@@ -30,8 +30,9 @@ static void emmai_checked_forget(const emma *instance, const char *start, size_t
 static void emmai_hardened_begin(emma *instance);
 static void *emmai_hardened_misled(const emma *instance, const void *block);
 static bool emmai_hardened_is_wiped(const void *block, size_t bytes);
-static inline bool emmai_hardened_pop(const emma *instance, void *block, size_t size_class,
-                                      void **next);
+static inline bool emmai_hardened_is_sound(const emma *instance, const void *block,
+                                           size_t size_class, void **next);
+static inline void emmai_hardened_unlink(void *block);
 static inline void *emmai_hardened_fresh(const emma *instance, void *block, unsigned size_class);
 static inline void emmai_hardened_wipe(void *block, size_t usable);
 static inline void emmai_hardened_copy(void *target, const void *block, size_t bytes);
@@ -46,14 +47,11 @@ static bool emmai_guard_lift(const emma *instance, size_t chunk, size_t first_pa
 static bool emmai_guard_purge(const emma *instance, void *start, size_t bytes);
 static void emmai_guard_chunk(const emma *instance, size_t chunk, size_t first_page);
 static bool emmai_guard_exists(const emma *instance);
-static bool emmai_guard_follows(const emma *instance);
 
 /* ---- emma_delay.c ---- */
 
 static inline void *emmai_delay(emma *instance, emmai_heap *heap, void *block, bool keeps);
 static inline bool emmai_delay_keeps(const emma *instance, const void *block);
-static bool emmai_delay_keeps_run(const emma *instance, size_t bytes);
-static bool emmai_delay_is_sound(const emma *instance, const void *block);
 static bool emmai_delay_flush(emma *instance, emmai_heap *heap);
 static bool emmai_delay_retry(emma *instance, emmai_heap *heap, size_t bytes);
 static size_t emmai_delay_count(const emma *instance, const emmai_slab *slab);

@@ -84,10 +84,8 @@ enum emmai_kind {
 /* EMMA_CHECKS: the block map has a byte for so many bytes of the region, as a shift. */
 #define EMMAI_MARK_SHIFT 4
 
-/* EMMA_DELAYED_REUSE: blocks that a heap keeps; where a tool watches, what it knows of a list. And the longest run
- * that is kept as blocks of slabs are: fresh pages for it would cost more than all else. */
-#define EMMAI_DELAYED_COUNT     (!EMMA_DELAYED_REUSE ? 1 : EMMAI_WATCHED ? 3 : 32)
-#define EMMAI_DELAYED_RUN_BYTES ((size_t)64 * EMMAI_KIB)
+/* EMMA_DELAYED_REUSE: blocks that a heap keeps; where a tool watches, what it knows of a list. */
+#define EMMAI_DELAYED_COUNT (!EMMA_DELAYED_REUSE ? 1 : EMMAI_WATCHED ? 3 : 32)
 
 /* A slab, or what else a chunk is used for. */
 typedef struct emmai_slab {

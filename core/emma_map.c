@@ -38,9 +38,8 @@ EMMAI_LOOKS_AT_OTHERS static void map_run(const emma *instance, size_t chunk, si
              emmai_slab_of_id(instance, (ptrdiff_t)(chunk + count))->kind == EMMAI_BODY);
     out->kind = EMMA_CHUNK_RUN;
     out->bytes = count << EMMA_CHUNK_SHIFT;
-    out->block_bytes = run_bytes;
-    out->live_blocks = emmai_run_is_live(instance, emmai_slab_of_id(instance, (ptrdiff_t)chunk));
-    out->live_bytes = out->live_blocks * run_bytes;
+    out->block_bytes = out->live_bytes = run_bytes;
+    out->live_blocks = 1;
     out->resident_bytes = pages << EMMAI_PAGE_SHIFT;
 }
 

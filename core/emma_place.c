@@ -61,11 +61,10 @@ static size_t emmai_place_fit(const emma *instance, size_t from, size_t count, s
  * start. */
 #define NEXT_CHUNKS ((64 * EMMAI_MIB) >> EMMA_CHUNK_SHIFT)
 
-/* The first fit in the zone of runs; where reuse is to be late, and they were not kept instead, behind the last one
- * that was found. */
-static size_t emmai_place_run(emma *instance, size_t count, size_t alignment, bool late)
+/* The first fit in the zone of runs; where reuse is to be late, behind the last one that was found. */
+static size_t emmai_place_run(emma *instance, size_t count, size_t alignment)
 {
-    if (!late)
+    if (!EMMA_DELAYED_REUSE)
         return emmai_place_fit(instance, instance->run_zone, count, alignment);
     size_t next = emmai_sync_get(&instance->run_next);
     size_t chunk = emmai_place_fit(instance, next, count, alignment);

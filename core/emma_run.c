@@ -11,14 +11,6 @@ static size_t emmai_run_chunks(const emmai_slab *run)
     return emmai_chunks_of(run->run_bytes);
 }
 
-/* Whether the caller has a run: else a heap keeps it though it was freed. */
-EMMAI_LOOKS_AT_OTHERS static bool emmai_run_is_live(const emma *instance, const emmai_slab *run)
-{
-    size_t bytes;
-    return !EMMA_DELAYED_REUSE || emmai_checked_is_live(instance, emmai_slab_address(instance, run),
-                                                        run->run_bytes, &bytes);
-}
-
 /* Pages of the i-th chunk of a run that its first `bytes` need. */
 static size_t run_chunk_pages(size_t bytes, size_t i)
 {
@@ -50,11 +42,10 @@ static void run_note_pages(const emma *instance, size_t run, size_t bytes, size_
 }
 
 /* Zeroes the pages of a run to be that were in use before; the others are zero (I5), unless what is there is an
- * image's (C2), or could be written to since. */
+ * image's (C2). */
 static void run_zero(const emma *instance, size_t run, size_t bytes)
 {
-    bool all =
-        emmai_image_exists(instance) || (EMMA_ZERO_ON_FREE && !emmai_guard_follows(instance));
+    bool all = emmai_image_exists(instance) || EMMA_ZERO_ON_FREE;
     emmai_watch_pause();
     for (size_t i = 0; i < emmai_chunks_of(bytes); i++) {
         size_t resident = emmai_chunk_resident(emmai_slab_of_id(instance, (ptrdiff_t)(run + i)));
@@ -125,22 +116,19 @@ static void emmai_run_free(emma *instance, emmai_heap *heap, emmai_slab *run)
     size_t chunk = (size_t)emmai_id_of_slab(instance, run);
     size_t count = emmai_run_chunks(run);
     emmai_huge_withdraw(instance, run);
-    if (emmai_delay_keeps_run(instance, run->run_bytes)) {
-        if (!emmai_delay_is_sound(instance, emmai_chunk_start(instance, chunk)))
-            emmai_misuse(instance, EMMA_MISUSE_AFTER_FREE, emmai_chunk_start(instance, chunk));
-    } else if (emmai_guard_exists(instance)) {
+    if (emmai_guard_exists(instance))
         emmai_chunk_discard(instance, chunk, count);
-    }
     if (instance->shared && !EMMA_DELAYED_REUSE && heap && count == 1)
         emmai_held_give(instance, heap, chunk);
     else
         emmai_chunk_release(instance, chunk, count);
 }
 
-/* Zeroes pages that a run grows into, where what an image has there (C2) is to be gone. */
+/* Zeroes pages that a run grows into, where what they had from earlier uses, or an image has there (C2), is to be
+ * gone. */
 static void run_hide_image(const emma *instance, size_t run, size_t first_page, size_t pages)
 {
-    bool shows = EMMA_ZERO_ON_FREE ? emmai_image_exists(instance) : emmai_image_is_left(instance);
+    bool shows = EMMA_ZERO_ON_FREE || emmai_image_is_left(instance);
     char *start = emmai_chunk_start(instance, run) + (first_page << EMMAI_PAGE_SHIFT);
     if (shows)
         emmai_arch_zero(start, pages << EMMAI_PAGE_SHIFT);

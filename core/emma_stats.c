@@ -59,10 +59,8 @@ EMMAI_LOOKS_AT_OTHERS static void stats_collect(const emma *instance, unsigned s
         if (entry->kind == EMMAI_RUN) {
             size_t bytes = entry->run_bytes;
             count = emmai_max(emmai_chunks_of(bytes), 1); /* it may just be freed */
-            if (emmai_run_is_live(instance, entry)) {
-                sum->large_blocks++;
-                sum->large_bytes += bytes;
-            }
+            sum->large_blocks++;
+            sum->large_bytes += bytes;
             sum->huge_runs += entry->huge_advised;
         } else if (entry->size_class && (all || entry->size_class == size_class)) {
             sum_slab(instance, entry, sum);

@@ -311,7 +311,7 @@ static inline bool test_sum_chunk(void *arg, const emma_chunk_stats *chunk)
     sum->end = chunk->offset_bytes + chunk->bytes;
     sum->live_blocks += chunk->live_blocks;
     sum->live_bytes += chunk->live_bytes;
-    sum->large_blocks += chunk->kind == EMMA_CHUNK_RUN ? chunk->live_blocks : 0;
+    sum->large_blocks += chunk->kind == EMMA_CHUNK_RUN;
     sum->retained_bytes += chunk->kind == EMMA_CHUNK_FREE ? chunk->resident_bytes : 0;
     sum->resident_bytes += chunk->resident_bytes;
     return true;

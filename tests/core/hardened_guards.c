@@ -1,7 +1,7 @@
 /* test: whole uninstrumented guards hardened */
 /* EMMA_GUARD_PAGES: a touch right behind the last page of a large block or a slab faults, and so does one before a
- * large block, in one that was freed unless it is kept, and anywhere between the first block and the allocator's
- * state; no mapping more for it. A child has the same guards. */
+ * large block, in what was freed, and anywhere between the first block and the allocator's state; no
+ * mapping more for it. A child has the same guards. */
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -29,9 +29,6 @@ static char *page_behind(const void *at)
     return (char *)emmai_round_up((uintptr_t)at, EMMAI_PAGE_BYTES);
 }
 
-/* Of the sizes below, the first that is not kept when it is freed. */
-enum { LONG = 5 };
-
 static void around_runs(emma *instance)
 {
     static const size_t sizes[] = { 5000, 8192, 16384, 16385, 65000, 100000, 262144, 3000000 };
@@ -47,7 +44,7 @@ static void around_runs(emma *instance)
         CHECK(!faults(blocks[i]));
         CHECK(!faults(blocks[i] + sizes[i] - 1));
     }
-    char *grown = emma_realloc(instance, blocks[LONG], 150000);
+    char *grown = emma_realloc(instance, blocks[5], 150000);
     CHECK(grown != NULL);
     memset(grown, 2, 150000);
     CHECK(faults(page_behind(grown + 150016)));
@@ -55,13 +52,12 @@ static void around_runs(emma *instance)
     CHECK_EQ(shrunk, grown);
     for (size_t at = 54000; at < 150000; at += 1000)
         CHECK(faults(shrunk + at));
-    blocks[LONG] = emma_realloc(instance, shrunk, sizes[LONG]);
-    CHECK_EQ(blocks[LONG], shrunk);
+    blocks[5] = emma_realloc(instance, shrunk, sizes[5]);
+    CHECK_EQ(blocks[5], shrunk);
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
-        const bool kept = EMMA_DELAYED_REUSE && i < LONG && !instance->shared;
         emma_free(instance, blocks[i]);
-        CHECK(faults(blocks[i]) == !kept);
-        CHECK(faults(blocks[i] + sizes[i] / 3) == !kept);
+        CHECK(faults(blocks[i]));
+        CHECK(faults(blocks[i] + sizes[i] / 3));
         CHECK(faults(page_behind(blocks[i] + sizes[i] + 16)));
     }
 }
