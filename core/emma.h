@@ -123,7 +123,7 @@ enum emma_misuse {
     EMMA_MISUSE_MISALIGNED,  /* "misaligned pointer": no block, or none so aligned, starts here */
     EMMA_MISUSE_WRONG_SIZE,  /* "wrong size of": a sized free or realloc of another size */
     EMMA_MISUSE_OVERRUN,     /* "overrun block": by a write next to it (EMMA_CANARIES only) */
-    EMMA_MISUSE_AFTER_FREE   /* "write after free of": found where the block was to be handed out */
+    EMMA_MISUSE_AFTER_FREE   /* "write after free of": found when the block was to be used again */
 };
 
 /* Called on misuse, in place of the default: one line on stderr, then a trap. The line is
@@ -131,8 +131,8 @@ enum emma_misuse {
  * "N-byte class" (a slab of such blocks), "N-byte run", "free chunk", "no block" (emma's own state, or
  * never used) or "outside the region"; of a wrong size, "N bytes, passed as M".
  * `message` is that line without its end, valid during the call. The handler returns, and then the
- * offending call does nothing (and returns NULL or 0), or ends the program; it may not longjmp out,
- * nor call into the instance, except emma_get_stats. */
+ * offending call does nothing (and returns NULL or 0, an allocation perhaps another block), or ends the program; it
+ * may not longjmp out, nor call into the instance, except emma_get_stats. */
 typedef void (*emma_misuse_fn)(void *arg, emma *instance, enum emma_misuse crime,
                                const void *address, const char *message);
 
@@ -315,8 +315,10 @@ EMMA_API size_t emma_trim(emma *instance);
 /* Frees all blocks at once, and drops all checkpoints; nothing of what was in them can be read in
  * later blocks. The limit stays, and some memory (128 KiB, the young area, and what each thread's
  * heap takes) is kept for what comes next, zeroed. EMMA_BUSY from a signal handler inside the instance; in a shared one,
- * for a thread that jumped out of emma_check, emma_walk or this, until such a call has come to its end. System calls:
- * those of emma_checkpoint_drop; gettid in a shared instance, as in those two. */
+ * for a thread that jumped out of emma_check, emma_walk or this, until one of these two was called to its end. A reset
+ * of a shared instance that was left, by a jump or a death, is to be done again before anything else but emma_check and
+ * emma_walk, which are refused (EMMA_BUSY, false) till then. System calls: those of emma_checkpoint_drop; gettid in a
+ * shared instance, as in those two. */
 EMMA_API enum emma_status emma_reset(emma *instance);
 
 /* Changes the hard cap. EMMA_INVALID when it leaves less than EMMA_LIMIT_MIN_BYTES beside the spare

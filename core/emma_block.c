@@ -74,14 +74,18 @@ static size_t emmai_block_usable(const emma *instance, const void *block)
 }
 
 /* Enters to look at all blocks; false when the instance is busy. Of a shared instance no thread is
- * inside anyway, or the figures are of no one moment: there *heap is NULL. */
+ * inside anyway, or the figures are of no one moment: there *heap is NULL. Where a reset was left in the middle there
+ * is nothing to be looked at, until it is done again. */
 static bool emmai_enter_to_look(emma *instance, emmai_heap **heap)
 {
     *heap = instance->shared ? NULL : emmai_enter(instance);
     if (*heap) {
         emmai_free_drain(instance, *heap);
     } else if (instance->shared) {
-        emmai_shared_mark_alone(instance, true);
+        bool reset_was_left = instance->control->resetting;
+        emmai_shared_mark_alone(instance, !reset_was_left);
+        if (reset_was_left)
+            return false;
         emmai_remote_settle(instance);
     }
     return *heap || instance->shared;

@@ -63,7 +63,7 @@ static void footprint_make_room(emma *instance, size_t pages)
     if (!instance->shared) {
         if (!emmai_rollback_trim(instance) || footprint_excess(control, pages))
             emmai_chunk_squeeze(instance);
-    } else if (pages <= emmai_footprint_limit_pages(control)) {
+    } else if (pages <= emmai_footprint_limit_pages(control) && !control->resetting) {
         emmai_adopt_reclaim(instance);
         emmai_chunk_purge(instance, excess);
     }

@@ -73,6 +73,25 @@ static void try_write(emma *instance, size_t bytes, size_t at)
         emma_free(instance, others[--count]);
 }
 
+/* Large blocks grow into pages that are kept from earlier ones. */
+static void try_growth(emma *instance)
+{
+    static const size_t sizes[] = { 500, 9000, 70000 };
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        for (size_t j = 0; j < 300; j++)
+            filled(instance, sizes[j % TEST_COUNT(sizes)]);
+        CHECK_EQ(emma_reset(instance), EMMA_OK);
+        for (size_t j = 0; j < 10; j++) {
+            const size_t bytes = 9000 + 7000 * i;
+            unsigned char *block = filled(instance, bytes);
+            block = emma_realloc(instance, block, 3 * bytes);
+            CHECK(block != NULL);
+            CHECK(is_zero(block + bytes, 2 * bytes));
+        }
+        CHECK_EQ(emma_reset(instance), EMMA_OK);
+    }
+}
+
 int main(void)
 {
     static const size_t sizes[] = { 16, 24, 40, 128, 200, 1000, 3000, 8000, 20000, 300001 };
@@ -88,7 +107,7 @@ int main(void)
             for (size_t at = LINK_BYTES; sizes[i] <= 200 && at < sizes[i]; at++)
                 try_write(instance, sizes[i], at);
         }
-        CHECK_EQ(emma_reset(instance), EMMA_OK);
+        try_growth(instance);
         CHECK(is_zero(emma_malloc(instance, 100000), 100000));
         emma_destroy(instance);
     }
