@@ -34,6 +34,7 @@
 #   ZERO_ON_FREE            zeroes what is freed, and finds writes to it when it is handed out again;
 #                           needs CHECKS
 #   RANDOM_ORDER            hands out the blocks of a fresh page in random order
+#   DELAYED_REUSE           keeps blocks that were freed for a while; needs CHECKS
 #   GUARD_PAGES             has memory that is not in use fault (Linux 6.13)
 #   VALGRIND                tells Valgrind of every block; with CHECKS and DELAYED_REUSE. Needs the
 #                           header valgrind/memcheck.h
@@ -87,7 +88,7 @@ function(emma_definitions result usage)
         endif()
     endforeach()
     list(REMOVE_DUPLICATES definitions)
-    foreach(switch IN ITEMS CANARIES ENCODED_LINKS ZERO_ON_FREE)
+    foreach(switch IN ITEMS HARDENED CANARIES ENCODED_LINKS ZERO_ON_FREE DELAYED_REUSE)
         if(EMMA_${switch}=1 IN_LIST definitions AND NOT EMMA_CHECKS=1 IN_LIST definitions)
             message(FATAL_ERROR "${usage}: ${switch} needs CHECKS ON")
         endif()

@@ -148,9 +148,9 @@ typedef struct emma_options {
     size_t soft_limit_bytes; /* crossing it calls limit_handler; EMMA_UNLIMITED: never */
     size_t
         spare_bytes; /* held back until emma_use_spare; leaves EMMA_LIMIT_MIN_BYTES of the limit */
-    size_t reserve_bytes;          /* address space; 0: chosen from the limit */
-    unsigned flags;                /* emma_flags, or-ed */
-    const char *name;              /* copied, cut at EMMA_NAME_MAX_BYTES; NULL: "unnamed" */
+    size_t reserve_bytes; /* address space; 0: chosen from the limit */
+    unsigned flags;       /* emma_flags, or-ed */
+    const char *name;     /* copied, cut at EMMA_NAME_MAX_BYTES, controls as '?'; NULL: "unnamed" */
     emma_misuse_fn misuse_handler; /* NULL: the message and the trap */
     void *misuse_arg;
     emma_limit_fn limit_handler; /* NULL: none */

@@ -177,10 +177,11 @@ static void heaps_clear(emma *instance)
     instance->young_units = EMMAI_PAGE_BYTES >> EMMAI_UNIT_SHIFT;
 }
 
+/* Copies the name so that it stays within a line. */
 static void control_name(emmai_control *control, const char *name)
 {
     for (size_t i = 0; i < EMMA_NAME_MAX_BYTES && name[i]; i++)
-        control->name[i] = name[i];
+        control->name[i] = (unsigned char)name[i] < ' ' || name[i] == '\177' ? '?' : name[i];
 }
 
 static void control_init(emmai_control *control, const emma_options *options)

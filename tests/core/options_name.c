@@ -1,4 +1,4 @@
-/* The name is copied, cut to EMMA_NAME_MAX_BYTES, and stands in every message; without one it is
+/* The name is copied, cut to EMMA_NAME_MAX_BYTES, without control characters, and stands in every message; without one it is
  * "unnamed". */
 #include "emma_test.h"
 
@@ -39,6 +39,8 @@ int main(void)
     expect_name(NULL, "unnamed");
     expect_name("lua", "lua");
     expect_name("with space %s%n", "with space %s%n");
+    expect_name("two\nlines\t\x1b[31m\x7f", "two?lines??[31m?");
+    expect_name("K\xc3\xb6ln", "K\xc3\xb6ln");
     expect_name(cut, cut);
     expect_name(long_name, cut);
     return 0;
