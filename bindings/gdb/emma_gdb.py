@@ -144,7 +144,8 @@ def heap_lines(instance):
 
 def doubt_lines(instance):
     """What to think of the figures before."""
-    return ["more blocks may be free: a list leads to memory that cannot be read"] * instance.is_partial
+    return ["more blocks may be free: a list leads to memory that cannot be read"] * (
+        instance.is_partial and instance.is_doubtful)
 
 
 def slab_rows(instance):

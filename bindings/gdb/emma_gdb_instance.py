@@ -82,8 +82,22 @@ class Slab:
         return 0 <= block - self.address < self.carved * self.block_bytes
 
     def live(self):
-        """As emmai_walk_live: those that are out without those that a heap keeps though they were freed."""
-        return max(self.out() - sum(self.has(block) for block in self.instance.delayed()), 0)
+        """As emmai_walk_live: those that are out without those that a heap keeps though they were freed. Where a list
+        cannot be read, those that have a mark."""
+        out = self.out() - sum(self.has(block) for block in self.instance.delayed())
+        marked = self.marked() if self.instance.is_partial and self.instance.has_marks else None
+        return max(out, 0) if marked is None else marked
+
+    def marked(self):
+        """Its blocks that the map of blocks says are live; None: that cannot be read."""
+        first = (self.address - self.instance.origin) >> MARK_SHIFT
+        end = (self.address + self.carved * self.block_bytes - 1 - self.instance.origin) >> MARK_SHIFT
+        try:
+            marks = read(self.instance.page["block_map"] + first, end + 1 - first)
+        except gdb.MemoryError:
+            self.instance.is_doubtful = True
+            return None
+        return len(marks) - bytes(marks).count(0)
 
     def out(self):
         """As emmai_walk_out: blocks that are neither in its list nor in the bin that it serves."""
@@ -131,12 +145,13 @@ class Instance:
         self.shared = bool(self.page["shared"])
         self.name = self.control.text("name")
         self.is_partial = False  # a list led to memory that cannot be read: a core file may leave some out
+        self.is_doubtful = not self.has_marks  # nor does the map of blocks tell
         self._heaps = self._heads = self._delayed = None
 
     def is_sound(self):
         """Whether it is one, and not a copy of page 0, such as checkpoints have."""
         mapping = self.control["mapping"]
-        return (self.chunk_bytes in (self.layout.least_chunk_bytes, 2 * self.layout.least_chunk_bytes)
+        return (self.chunk_bytes in (self.layout.least_chunk_bytes, 4 * self.layout.least_chunk_bytes)
                 and self.page["chunk_count"] * self.chunk_bytes == self.region_bytes
                 and self.origin % self.chunk_bytes == 0
                 and mapping <= self.page["page_map"] < self.origin

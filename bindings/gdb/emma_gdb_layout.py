@@ -120,7 +120,7 @@ class Layout:
         self.chain = self.thread_heap.inner("outbox")
         self.head_bytes = (PAGE_BYTES - self.emma.bytes) // LINE_BYTES * LINE_BYTES
         self.class_count = self.heap.count("bins")
-        # The largest class is of half a chunk; with EMMA_GUARD_PAGES a quarter, as an instance tells.
+        # The largest class is of half a chunk; with EMMA_GUARD_PAGES an eighth, as an instance tells.
         self.least_chunk_bytes = 2 * self.class_bytes(self.class_count - 1)
         self.delayed_count = self.heap.count("delayed")
         self.key = (self.emma.bytes, self.class_count, self.delayed_count)
