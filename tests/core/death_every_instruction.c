@@ -8,6 +8,7 @@
 
 enum {
     DEATHS = TEST_CHECKED_BUILD ? 10 : 25,
+    RETRIES_MAX = 10,
     TRAPS = 12000,
     CHURN_SLOTS = 100,
     VICTIM_STEPS = 300
@@ -147,7 +148,7 @@ static void die_often_among_others(const call *c)
     size_t stride = 1 + traps / usual;
     const size_t before = test_stats(instance).footprint_bytes;
     size_t deaths = 0, after = 1 + test_below(&rng, stride);
-    for (size_t i = 0; i < usual; i++) {
+    for (size_t i = 0; i < usual || (deaths == 0 && i < usual + RETRIES_MAX); i++) {
         if (die_among_others(c, after, slots)) {
             deaths++;
             after += stride;

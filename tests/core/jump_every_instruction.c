@@ -114,7 +114,8 @@ int main(int argc, char **argv)
     print_stops();
     printf("%zu times a mapping was lost\n", unmapped_count);
     CHECK(busy_count && refused_count && there_count && gone_count);
-    CHECK(again_count || TEST_CHECKED_BUILD); /* there only local instances are reset */
+    /* Some builds reset but local instances, or are left in too few places. */
+    CHECK(again_count || TEST_CHECKED_BUILD || TEST_SLOW_BUILD);
     CHECK(abandoned_count || TEST_SLOW_BUILD);
     return 0;
 }

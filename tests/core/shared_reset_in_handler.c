@@ -78,7 +78,7 @@ int main(void)
     for (size_t i = 0; i < TEST_COUNT(calls); i++) {
         stops_at = 0;
         stop_once(calls[i]); /* counts */
-        const size_t count = traps, stops = test_scaled(STOPS);
+        const size_t count = traps, stops = STOPS;
         refused = done = 0;
         for (size_t k = 0; k < stops; k++) { /* more often at the beginning */
             stops_at = 1 + count * k / stops * k / stops;
