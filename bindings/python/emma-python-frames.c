@@ -254,20 +254,28 @@ void emmai_python_try_frames(void)
     }
 }
 
+#define TRIES_MOST 64
+static unsigned tries; /* written with Python's lock; atomic */
+static bool asked;     /* and not tried since; atomic */
+
 static int try_frames(void *nothing)
 {
     (void)nothing;
+    __atomic_store_n(&tries, tries + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&asked, false, __ATOMIC_RELAXED);
     emmai_python_try_frames();
     return 0;
 }
 
-/* Asks for it once more, should it not have been right at that point. */
-#define TRIES_MOST 64
+/* Asks for it once more, should it not have been right at that point: at most once for each safe point, as many can
+ * ask before there is one. */
 static void ask_to_try(void)
 {
-    static unsigned tries;
-    if (tried_frames && __atomic_fetch_add(&tries, 1, __ATOMIC_RELAXED) < TRIES_MOST)
-        Py_AddPendingCall(try_frames, NULL);
+    if (!tried_frames || __atomic_load_n(&tries, __ATOMIC_RELAXED) >= TRIES_MOST ||
+        __atomic_exchange_n(&asked, true, __ATOMIC_RELAXED))
+        return;
+    if (Py_AddPendingCall(try_frames, NULL) != 0)
+        __atomic_store_n(&asked, false, __ATOMIC_RELAXED);
 }
 
 /* ---- for those who ask ---- */
