@@ -21,10 +21,11 @@ static bool heap_is_abandoned(const emma *instance, const emmai_thread_heap *hea
 {
     uint64_t owner = emmai_sync_get(&heap->owner);
     uint32_t owner_id = (uint32_t)(owner >> 32);
-    if (emmai_shared_is_idle(heap) ||
+    if (emmai_shared_is_idle(heap) || /* By chance in tests: who lives is just inside. */
         (owner && owner_id != kernel_id &&
          emmai_os_thread_lives(emmai_sync_get(&instance->control->process_id), owner_id)))
         return false;
+    /* By chance in tests: it has just left, or another has come. */
     return !emmai_shared_is_idle(heap) && emmai_sync_get(&heap->owner) == owner;
 }
 
@@ -32,6 +33,7 @@ static bool number_is_abandoned(const emma *instance, size_t number, abandoned_s
 {
     if (number != search->number) {
         const emmai_thread_heap *heap = emmai_shared_heap_at(instance, number);
+        /* By chance in tests: the heap is just made. */
         search->answer = !heap || heap_is_abandoned(instance, heap, search->kernel_id);
         search->number = number;
     }
@@ -53,6 +55,7 @@ EMMAI_LOOKS_AT_OTHERS static size_t held_pages(const emma *instance, const emmai
 {
     size_t pages = 0;
     size_t chunk = emmai_sync_get(&heap->held);
+    /* By chance in tests: the list is just changing. */
     for (size_t i = 0; i < EMMAI_HELD_MAX && chunk && chunk < instance->chunk_count; i++) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         pages += emmai_chunk_resident(entry);

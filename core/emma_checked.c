@@ -49,7 +49,7 @@ static EMMAI_ALWAYS_INLINE bool mark_take(const emma *instance, size_t offset, u
 {
     uint8_t *at = mark_at(instance, offset);
     uint8_t expected = (uint8_t)mark;
-    if (emmai_sync_get(at) != expected)
+    if (emmai_sync_get(at) != expected) /* By chance in tests: another thread has freed it. */
         return false;
     if (instance->shared) /* another thread may free it, too */
         return __atomic_compare_exchange_n(at, &expected, 0, false, __ATOMIC_RELAXED,
@@ -276,6 +276,7 @@ static bool checked_verify(const emma *instance, const void *block, const size_t
         return false;
     *mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
     size_t usable = *usable_bytes = emmai_slab_usable(slab);
+    /* Never in tests: where a block of the slab starts no other does within the mark's bytes. */
     if (!*mark || (*mark & MARK_LATE) != mark_late((uintptr_t)block)) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         return false; /* whose memory may be gone */
@@ -318,7 +319,7 @@ static EMMAI_NOINLINE bool emmai_checked_in(const emma *instance, const void *bl
 static bool emmai_checked_look(const emma *instance, const void *block, const size_t *size,
                                size_t *bytes)
 {
-    if (instance->control->resetting)
+    if (instance->control->resetting) /* Never in tests: by a handler, where a tool watches. */
         return false;
     bool nested = emmai_outside_begin(instance);
     unsigned mark;

@@ -360,7 +360,8 @@ static void emmai_slab_leave_young(emma *instance, emmai_heap *heap, unsigned si
 /* Gives the chunks of empty slabs back, the heads' too, and what else the heap need not keep. */
 static void emmai_slab_shed(emma *instance, emmai_heap *heap)
 {
-    if (!EMMAI_WATCHED || instance->shared) /* there until memory is short */
+    /* There until memory is short. By chance in tests: of a shared instance. */
+    if (!EMMAI_WATCHED || instance->shared)
         emmai_delay_flush(instance, heap);
     if (instance->shared)
         emmai_stash_give_back(instance, heap);

@@ -98,6 +98,7 @@ static bool walk_visit(const emma *instance, void *block, size_t usable, emma_wa
 static bool walk_may_pass(const emma *instance, const emmai_slab *slab)
 {
     const emmai_heap *heap = emmai_heap_of(instance, slab);
+    /* By chance in tests: that. */
     return instance->shared && (!heap || !emmai_sync_get(&heap->gate));
 }
 

@@ -37,15 +37,14 @@ static void watch_slab(const emma *instance, const emmai_slab *slab, watch_visit
 static void watch_blocks(const emma *instance, watch_visit visit, void *arg)
 {
     size_t bytes;
-    for (unsigned i = 0; i < instance->young_count; i++)
-        watch_slab(instance, &instance->young[i], visit, arg);
-    size_t chunk = emmai_place_next_used(instance, EMMAI_YOUNG_CHUNKS);
+    size_t chunk = emmai_place_next_used(instance, EMMAI_YOUNG_CHUNKS); /* no slab is young */
     while (chunk < instance->chunk_count) {
         const emmai_slab *entry = emmai_slab_of_id(instance, (ptrdiff_t)chunk);
         char *start = emmai_chunk_start(instance, chunk);
         size_t count = 1;
         if (entry->kind == EMMAI_RUN) {
             count = emmai_run_chunks(entry);
+            /* Never in tests: a handler interrupts who frees it. */
             if (emmai_checked_is_live(instance, start, entry->run_bytes, &bytes))
                 visit(arg, start, bytes);
         } else if (entry->size_class) {

@@ -19,8 +19,8 @@ static emma *create(void)
     return instance;
 }
 
-/* Frees one of some blocks, writes `link` to it, and allocates until that has told: at the second. */
-static void damage(emma *instance, void **blocks, uint64_t link)
+/* Frees one of some blocks, writes `link` to it, frees another one, and allocates until that has told. */
+static void damage(emma *instance, void **blocks, uint64_t link, bool is_last)
 {
     uint64_t before;
     emma_free(instance, blocks[3]);
@@ -30,13 +30,15 @@ static void damage(emma *instance, void **blocks, uint64_t link)
         return;
     }
     memcpy(blocks[3], &link, sizeof link);
+    if (!is_last)
+        emma_free(instance, blocks[4]);
     const unsigned told = crimes.found;
     void *block = NULL;
     for (size_t i = 0; i < 2 * BLOCKS && crimes.found == told; i++) {
         block = emma_malloc(instance, BLOCK_BYTES);
         CHECK(crimes.found > told || block != NULL);
         for (size_t j = 0; j < BLOCKS; j++)
-            CHECK(j == 3 || !block || block != blocks[j]);
+            CHECK(j == 3 || (j == 4 && !is_last) || !block || block != blocks[j]);
     }
     CHECK_EQ(crimes.found, told + 1);
 }
@@ -54,7 +56,7 @@ int main(void)
             memcpy(&link, blocks[3], sizeof link);
             CHECK_EQ(emma_malloc(instance, BLOCK_BYTES), blocks[3]);
             link &= ~(((uint64_t)VALUES - 1) << (8 * byte));
-            damage(instance, blocks, link | (uint64_t)value << (8 * byte));
+            damage(instance, blocks, link | (uint64_t)value << (8 * byte), value % 2);
             emma_destroy(instance);
         }
     }
@@ -64,14 +66,14 @@ int main(void)
     void *blocks[BLOCKS];
     for (size_t i = 0; i < BLOCKS; i++)
         CHECK((blocks[i] = emma_malloc(instance, BLOCK_BYTES)) != NULL);
-    damage(instance, blocks, (uintptr_t)blocks[7]);
+    damage(instance, blocks, (uintptr_t)blocks[7], true);
     CHECK((blocks[3] = emma_malloc(instance, BLOCK_BYTES)) != NULL);
     emma_free(instance, blocks[9]);
     memcpy(&link, blocks[9], sizeof link);
     blocks[9] = NULL;
-    damage(instance, blocks, link);
+    damage(instance, blocks, link, false);
     CHECK((blocks[3] = emma_malloc(instance, BLOCK_BYTES)) != NULL);
-    damage(instance, blocks, 0);
+    damage(instance, blocks, 0, true);
     emma_destroy(instance);
     return 0;
 }

@@ -21,6 +21,14 @@ static void count(void *arg, emma *instance, enum emma_misuse crime, const void 
     }
 }
 
+static void free_either(emma *instance, void *block, size_t bytes, bool sized)
+{
+    if (sized)
+        emma_free_sized(instance, block, bytes);
+    else
+        emma_free(instance, block);
+}
+
 static void try_overrun(emma *instance, size_t bytes, size_t distance, unsigned value)
 {
     char place[TEST_PLACE_BYTES];
@@ -35,11 +43,11 @@ static void try_overrun(emma *instance, size_t bytes, size_t distance, unsigned 
     }
     const unsigned crimes = found;
     block[bytes + distance] = (unsigned char)value;
-    emma_free(instance, block);
+    free_either(instance, block, bytes, value % 2);
     CHECK_EQ(found, crimes + 1);
     CHECK_EQ(others, 0);
     block[bytes + distance] = before;
-    emma_free(instance, block);
+    free_either(instance, block, bytes, value % 2);
     CHECK_EQ(found, crimes + 1);
 }
 
