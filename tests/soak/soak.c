@@ -15,16 +15,6 @@ static test_rng rng;
 
 /* ---- the threads ---- */
 
-static void start_timer(worker *w, unsigned level)
-{
-    struct sigevent event;
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = signal_of[level];
-    event.sigev_notify_thread_id = gettid();
-    CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &w->timers[level]), 0);
-}
-
 static void set_timer(worker *w, unsigned level)
 {
     const long ns = (long)now.period_us * 1000 * (level ? 3 : 1);
@@ -37,7 +27,7 @@ static void *work(void *arg)
     worker *w = arg;
     self = w;
     for (unsigned level = 0; level < SIGNALS; level++)
-        start_timer(w, level);
+        w->timers[level] = storm_timer(signal_of[level]);
     for (;;) {
         pthread_barrier_wait(&barrier);
         if (leaving)

@@ -48,13 +48,7 @@ static storm_parcel *huge_allocate(storm_set *set, size_t bytes)
                            : entry == 1 ? emma_aligned_alloc(set->instance, TEST_MIB, bytes)
                                         : emma_malloc(set->instance, bytes);
     storm_leave(set);
-    if (!parcel) {
-        storm_count_refusal(set, faults);
-        return NULL;
-    }
-    if (entry == 0)
-        CHECK(test_zeroed(parcel, bytes));
-    return storm_fill(parcel, bytes, test_random(&set->rng));
+    return storm_allocated(set, parcel, bytes, faults, entry == 0);
 }
 
 static storm_parcel *huge_resize(storm_set *set, storm_parcel *parcel, size_t bytes)
@@ -255,22 +249,13 @@ static void use_another(worker *w, bool threads)
 
 /* ---- forks ---- */
 
-/* In the parent: true in the child. */
+/* True in the child. */
 static bool fork_once(worker *w, bool library)
 {
     enum { CHILD_SECONDS = 120 };
     w->kept = w->kept + 1;
-    const long child = library ? fork() : syscall(SYS_fork);
-    CHECK_GE(child + 1, 1);
-    if (child == 0) {
-        in_child = true;
-        alarm(CHILD_SECONDS);
-        return true;
-    }
-    int status;
-    while (waitpid((pid_t)child, &status, 0) != child)
-        CHECK_EQ(errno, EINTR);
-    CHECK_EQ(status, 0);
+    if (storm_fork(library, CHILD_SECONDS))
+        return in_child = true;
     w->kept = w->kept - 1;
     count(FORKS, 1);
     return false;

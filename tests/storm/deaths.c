@@ -54,12 +54,7 @@ static void die(int number)
 
 static void start_timer(victim *v)
 {
-    struct sigevent event;
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = SIGUSR1;
-    event.sigev_notify_thread_id = gettid();
-    CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &v->timer), 0);
+    v->timer = storm_timer(SIGUSR1);
     const struct itimerspec once = { { 0, 0 }, { 0, (long)v->timer_ns } };
     CHECK_EQ(timer_settime(v->timer, 0, &once, NULL), 0);
 }

@@ -8,6 +8,11 @@
 
 #include "emma_threads.h"
 
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
 #if defined(__SANITIZE_THREAD__)
 #define STORM_RACES 1
 #elif defined(__has_feature)
@@ -107,6 +112,19 @@ static inline void storm_count_refusal(storm_set *set, uint64_t faults)
     CHECK(set->may_refuse || storm_faults(set) != faults);
 }
 
+/* What an allocation gave: `faults` is what storm_faults told before. */
+static inline storm_parcel *storm_allocated(storm_set *set, storm_parcel *parcel, size_t bytes,
+                                            uint64_t faults, bool zeroed)
+{
+    if (!parcel) {
+        storm_count_refusal(set, faults);
+        return NULL;
+    }
+    if (zeroed)
+        CHECK(test_zeroed(parcel, bytes));
+    return storm_fill(parcel, bytes, test_random(&set->rng));
+}
+
 static inline storm_parcel *storm_allocate(storm_set *set)
 {
     enum { ALIGNMENT = 64 };
@@ -124,15 +142,9 @@ static inline storm_parcel *storm_allocate(storm_set *set)
     else
         parcel = emma_malloc(set->instance, bytes);
     storm_leave(set);
-    if (!parcel) {
-        storm_count_refusal(set, faults);
-        return NULL;
-    }
-    if (entry == 0)
-        CHECK(test_zeroed(parcel, bytes));
     if (entry == 1)
         CHECK_EQ((uintptr_t)parcel % ALIGNMENT, 0);
-    return storm_fill(parcel, bytes, test_random(&set->rng));
+    return storm_allocated(set, parcel, bytes, faults, entry == 0);
 }
 
 static inline storm_parcel *storm_resize(storm_set *set, storm_parcel *parcel)
@@ -303,6 +315,36 @@ static inline bool storm_goes_on(size_t done, size_t count, uint64_t start_ns)
 {
     enum { SHORT_NS = 1200000000 };
     return count ? done < count : storm_now_ns() - start_ns < SHORT_NS;
+}
+
+/* Forks, by the library or the raw system call. True in the child, which ends after so many seconds at the latest;
+ * false in the parent, once the child has ended with 0. */
+static inline bool storm_fork(bool library, unsigned child_seconds)
+{
+    const long child = library ? fork() : syscall(SYS_fork);
+    CHECK_GE(child + 1, 1);
+    if (child == 0) {
+        alarm(child_seconds);
+        return true;
+    }
+    int status;
+    while (waitpid((pid_t)child, &status, 0) != child)
+        CHECK_EQ(errno, EINTR);
+    CHECK_EQ(status, 0);
+    return false;
+}
+
+/* A timer that is not set yet, whose signals come to the calling thread. */
+static inline timer_t storm_timer(int number)
+{
+    timer_t timer;
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = number;
+    event.sigev_notify_thread_id = gettid();
+    CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+    return timer;
 }
 
 #endif

@@ -66,20 +66,11 @@ static void use_in_child(storm_set *set, uint64_t seed)
 
 /* ---- forking ---- */
 
-/* True in the child; in the parent when that is over. */
+/* True in the child. */
 static bool fork_once(bool library)
 {
-    const long child = library ? fork() : syscall(SYS_fork);
-    CHECK_GE(child + 1, 1);
-    if (child == 0) {
-        in_child = true;
-        alarm(CHILD_SECONDS);
-        return true;
-    }
-    int status;
-    while (waitpid((pid_t)child, &status, 0) != child)
-        CHECK_EQ(errno, EINTR);
-    CHECK_EQ(status, 0);
+    if (storm_fork(library, CHILD_SECONDS))
+        return in_child = true;
     children++;
     return false;
 }

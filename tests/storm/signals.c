@@ -83,12 +83,7 @@ static void after_jump(worker *w)
 
 static void start_timer(worker *w, unsigned level)
 {
-    struct sigevent event;
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = signal_of[level];
-    event.sigev_notify_thread_id = gettid();
-    CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &w->timers[level]), 0);
+    w->timers[level] = storm_timer(signal_of[level]);
     const long period = 1000000000l * 100 / (long)(now->rate * percent_of[level]);
     const struct itimerspec often = { { period / 1000000000l, period % 1000000000l },
                                       { period / 1000000000l, period % 1000000000l } };
