@@ -4,23 +4,21 @@
  * instance maps its own memory, shares nothing with other instances, other copies of emma or the C
  * library, can be capped and measured, and is thrown away in one system call whatever it holds.
  *
- * Threads: different instances are independent. An instance is local, unless it was made with
- * EMMA_SHARED: one thread at a time may be inside it (as with a lua_State), and a call that arrives
- * from a signal handler while the interrupted code is inside the same instance is refused:
- * allocations return NULL, frees are put off until a later call that leaves the fast path. In a
- * shared instance any thread may be inside at any time, and signal handlers are served; emma_walk,
- * emma_check, emma_reset and emma_destroy need the instance for themselves all the same, and what
- * emma_get_stats and emma_walk_chunks tell of blocks is exact only then. From a callback of emma's (a handler, a visit)
- * only what its type allows may be called.
+ * Threads: different instances are independent. An instance is local, unless it was made with EMMA_SHARED: one thread
+ * at a time may be inside it (as with a lua_State), and a call that arrives from a signal handler while the
+ * interrupted code is inside the same instance is refused: allocations return NULL, frees are put off until a later
+ * call that leaves the fast path. In a shared instance any thread may be inside at any time, and signal handlers are
+ * served; emma_walk, emma_check, emma_reset and emma_destroy need the instance for themselves all the same, and what
+ * emma_get_stats and emma_walk_chunks tell of blocks is exact only then. From a callback of emma's (a handler, a
+ * visit) only what its type allows may be called.
  *
  * Forks: the child may use every instance. What other threads of the parent were just changing is
  * lost to it, but not damaged.
  *
- * System calls: each function's own are named. Whatever allocates, resizes or frees may call
- * mprotect (more of the region), madvise (pages given back or taken at once) and clock_gettime
- * (decay), and mmap and munmap once, as a probe; in a shared instance also gettid, getpid and tgkill
- * with signal 0 (which threads are gone). Memory locked by mlockall cannot be given back,
- * and with MCL_FUTURE all that is accessible is resident, whatever the footprint says.
+ * System calls: each function's own are named. Whatever allocates, resizes or frees may call mprotect (more of the
+ * region), madvise (pages given back or taken at once) and clock_gettime (decay), and mmap and munmap once, as a
+ * probe; in a shared instance also gettid, getpid and tgkill with signal 0 (which threads are gone). Memory locked by
+ * mlockall cannot be given back, and with MCL_FUTURE all that is accessible is resident, whatever the footprint says.
  *
  * Errors: NULL or an emma_status; errno is never touched. A call that fails leaves the instance and
  * every block as they were. Misuse (see emma_misuse) stops the program unless the host handles it.
@@ -146,11 +144,10 @@ typedef struct emma_options {
     size_t struct_bytes;     /* sizeof(emma_options): lets the struct grow */
     size_t limit_bytes;      /* hard cap on the footprint, in whole pages; EMMA_UNLIMITED: none */
     size_t soft_limit_bytes; /* crossing it calls limit_handler; EMMA_UNLIMITED: never */
-    size_t
-        spare_bytes; /* held back until emma_use_spare; leaves EMMA_LIMIT_MIN_BYTES of the limit */
-    size_t reserve_bytes; /* address space; 0: chosen from the limit */
-    unsigned flags;       /* emma_flags, or-ed */
-    const char *name;     /* copied, cut at EMMA_NAME_MAX_BYTES, controls as '?'; NULL: "unnamed" */
+    size_t spare_bytes;      /* held back until emma_use_spare; leaves EMMA_LIMIT_MIN_BYTES */
+    size_t reserve_bytes;    /* address space; 0: chosen from the limit */
+    unsigned flags;          /* emma_flags, or-ed */
+    const char *name; /* copied, cut at EMMA_NAME_MAX_BYTES, controls as '?'; NULL: "unnamed" */
     emma_misuse_fn misuse_handler; /* NULL: the message and the trap */
     void *misuse_arg;
     emma_limit_fn limit_handler; /* NULL: none */
@@ -254,8 +251,8 @@ EMMA_API emma *emma_create(const emma_options *options);
  * range, an unknown flag, a struct_bytes that is none), EMMA_UNSUPPORTED. NULL is EMMA_OK. */
 EMMA_API enum emma_status emma_options_check(const emma_options *options);
 
-/* Gives everything back to the kernel, blocks included, in one munmap, and one more for the image and each
- * further level of checkpoints. NULL: nothing happens. A signal handler that jumps out of it leaves the instance gone, or
+/* Gives everything back to the kernel, blocks included, in one munmap, and one more for the image and each further
+ * level of checkpoints. NULL: nothing happens. A signal handler that jumps out of it leaves the instance gone, or
  * there, with all blocks, and only to be destroyed again; one mapping of checkpoints may be lost to the process. */
 EMMA_API void emma_destroy(emma *instance);
 
@@ -298,9 +295,8 @@ EMMA_API void *emma_resize(emma *instance, void *block, size_t old_bytes, size_t
  * that). 0 for NULL. A foreign pointer is misuse. */
 EMMA_API size_t emma_usable_size(const emma *instance, const void *block);
 
-/* Tells whether an address, of whatever kind, lies in the instance's region, which blocks come
- * from. Touches no memory but the instance's first page. Any thread, any time between create and
- * destroy. */
+/* Tells whether an address, of whatever kind, lies in the instance's region, which blocks come from. Touches no
+ * memory but the instance's first page. Any thread, any time between create and destroy. */
 EMMA_API bool emma_owns(const emma *instance, const void *address);
 
 /* Tells a signal handler whether the code that it interrupted is inside a local instance, which would refuse it, and
@@ -312,13 +308,13 @@ EMMA_API bool emma_is_busy(const emma *instance);
  * how many bytes that were. 0 when busy. System calls: madvise; with checkpoints also openat, ioctl, close, getpid. */
 EMMA_API size_t emma_trim(emma *instance);
 
-/* Frees all blocks at once, and drops all checkpoints; nothing of what was in them can be read in
- * later blocks. The limit stays, and some memory (128 KiB, the young area, and what each thread's
- * heap takes) is kept for what comes next, zeroed. EMMA_BUSY from a signal handler inside the instance; in a shared one,
- * for a thread that jumped out of emma_check, emma_walk or this, until one of these two was called to its end. A reset
- * of a shared instance that was left, by a jump or a death, is to be done again before anything else but emma_check and
- * emma_walk, which are refused (EMMA_BUSY, false) till then. System calls: those of emma_checkpoint_drop; gettid in a
- * shared instance, as in those two. */
+/* Frees all blocks at once, and drops all checkpoints; nothing of what was in them can be read in later blocks. The
+ * limit stays, and some memory (128 KiB, the young area, and what each thread's heap takes) is kept for what comes
+ * next, zeroed. EMMA_BUSY from a signal handler inside the instance; in a shared one, for a thread that jumped out of
+ * emma_check, emma_walk or this, until one of these two was called to its end. A reset of a shared instance that was
+ * left, by a jump or a death, is to be done again before anything else but emma_check and emma_walk, which are
+ * refused (EMMA_BUSY, false) till then. System calls: those of emma_checkpoint_drop; gettid in a shared instance, as
+ * in those two. */
 EMMA_API enum emma_status emma_reset(emma *instance);
 
 /* Changes the hard cap. EMMA_INVALID when it leaves less than EMMA_LIMIT_MIN_BYTES beside the spare
@@ -330,9 +326,9 @@ EMMA_API enum emma_status emma_set_limit(emma *instance, size_t limit_bytes);
  * EMMA_UNLIMITED: none. EMMA_INVALID for 0; EMMA_BUSY from a signal handler or a callback. */
 EMMA_API enum emma_status emma_set_soft_limit(emma *instance, size_t soft_limit_bytes);
 
-/* Opens (true) the spare part of the limit for an error path, or closes it again. While it is open,
- * or if it is already in the state asked for, nothing else changes. Closing succeeds also while
- * part of it is in use: then only frees help. EMMA_BUSY from a signal handler. */
+/* Opens (true) the spare part of the limit for an error path, or closes it again. While it is open, or if it is
+ * already in the state asked for, nothing else changes. Closing succeeds also while part of it is in use: then only
+ * frees help. EMMA_BUSY from a signal handler. */
 EMMA_API enum emma_status emma_use_spare(emma *instance, bool use);
 
 /* Fills in the figures of an instance: O(chunks in use). Does nothing if out->struct_bytes is 0.

@@ -13,7 +13,6 @@
 
 #define MARK_LATE   0x80u /* the block starts 8 bytes behind the place that the mark is of */
 #define MARK_SPARES 126u  /* so many spare bytes or more: the last word of the block has its size */
-
 /* No class has blocks so small that two start at one mark's place. */
 _Static_assert(!EMMA_CHECKS || 2 * EMMAI_CLASS_STEP_BYTES >= (size_t)1 << EMMAI_MARK_SHIFT,
                "the least block has a mark of its own");
