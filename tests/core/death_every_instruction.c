@@ -30,7 +30,7 @@ static bool ending; /* atomic */
 static void on_trap(int number)
 {
     (void)number;
-    if (++traps != leaves_at)
+    if (!leave_is_due())
         return;
     if (kind_of_victim != SHARED) /* there, those who died before left something abandoned, too */
         note_stop(current);

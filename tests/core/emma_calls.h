@@ -45,6 +45,13 @@ static emma *volatile other;
 static unsigned level;        /* of the first checkpoint; there is a second one */
 static volatile size_t traps; /* in this call */
 static volatile size_t leaves_at;
+/* EMMA_TEST_EVERY=1: not after so many instructions but before each one in turn, where the call first comes to it. */
+static volatile uintptr_t leaves_at_address;
+static bool notes; /* the addresses that it comes to, of which so many are known */
+static struct {
+    uintptr_t at[1 << 14]; /* by hash; 0: none */
+    size_t count;
+} met;
 static volatile bool left; /* in the middle, by a thread that is gone from it */
 static bool acts;          /* the handler uses the instance */
 static size_t stops, stops_inside;
@@ -428,6 +435,42 @@ static inline void act(void)
     refused_count += busy;
 }
 
+static bool is_every(void)
+{
+    static int answer = -1;
+    const char *text = answer < 0 ? getenv("EMMA_TEST_EVERY") : NULL;
+    if (answer < 0)
+        answer = text && strcmp(text, "1") == 0;
+    return answer;
+}
+
+static void meet_none(void)
+{
+    memset(&met, 0, sizeof met);
+}
+
+/* Notes an address; true the first time. */
+static bool meet(uintptr_t address)
+{
+    size_t i = address % TEST_COUNT(met.at);
+    for (; met.at[i]; i = (i + 1) % TEST_COUNT(met.at))
+        if (met.at[i] == address)
+            return false;
+    CHECK_LT(met.count, TEST_COUNT(met.at) / 2);
+    met.at[i] = address;
+    met.count++;
+    return true;
+}
+
+/* By the handler, once for each instruction: whether the call is to be left here. */
+static inline bool leave_is_due(void)
+{
+    traps++;
+    if (notes)
+        meet(test_trap_address());
+    return leaves_at_address ? test_trap_address() == leaves_at_address : traps == leaves_at;
+}
+
 /* Counts a stop, and whether it is between a call's entering a heap and its leaving it: to a thread that asks,
  * heaps of its own that are closed are abandoned. */
 static void note_stop(const call *c)
@@ -591,7 +634,7 @@ typedef void (*test_call_fn)(const call *c, unsigned kind);
 static void for_each_call(test_call_fn test)
 {
     /* An audit is thousands of instructions, and checks make some calls three times as long. */
-    const size_t part = TEST_SLOW_BUILD ? 5 : TEST_CHECKED_BUILD ? 2 : 1;
+    const size_t part = is_every() ? 1 : TEST_SLOW_BUILD ? 5 : TEST_CHECKED_BUILD ? 2 : 1;
     for (unsigned kind = LOCAL; kind <= CHECKPOINTS; kind *= 2)
         for (size_t i = 0; i < TEST_COUNT(calls); i++)
             if ((calls[i].flags & kind) && (i + kind) % part == 0)
@@ -606,10 +649,41 @@ static size_t leaves_of(size_t instructions, size_t most, size_t traps_most)
     return test_scaled(few < LEAST ? LEAST : few < most ? few : most);
 }
 
+/* Has the call made, and left before each instruction that it comes to. What differs from time to time is not
+ * always met again. */
+static inline void leave_everywhere(const call *c, unsigned kind, test_call_fn leave_once)
+{
+    static uintptr_t addresses[TEST_COUNT(met.at)];
+    const size_t inside = stops_inside;
+    size_t known = 0, count = 0;
+    leaves_at = 0;
+    meet_none();
+    notes = true;
+    leave_once(c, kind);
+    notes = false;
+    for (size_t i = 0; i < TEST_COUNT(met.at); i++)
+        if (met.at[i])
+            addresses[known++] = met.at[i];
+    for (size_t i = 0; i < known; i++) {
+        leaves_at_address = addresses[i];
+        leave_once(c, kind);
+        count += left;
+    }
+    leaves_at_address = 0;
+    printf("%s, %s: left before %zu of %zu instructions, %zu inside\n", kind_names[kind], c->name,
+           count, known, stops_inside - inside);
+    fflush(stdout);
+    CHECK_GE(count, known - known / 20);
+}
+
 /* Has the call made, and left at `leaves_at`, again and again. */
 static inline void leave_often(const call *c, unsigned kind, test_call_fn leave_once, test_rng *rng)
 {
     enum { MOST = TEST_CHECKED_BUILD ? 5 : 8, TRAPS = 3000 };
+    if (is_every()) {
+        leave_everywhere(c, kind, leave_once);
+        return;
+    }
     leaves_at = 0;
     leave_once(c, kind);                      /* counts */
     const bool each = c->run == call_destroy; /* the end of it counts, which is short */

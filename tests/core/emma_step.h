@@ -59,6 +59,16 @@ static inline void test_trap_end(void)
 #endif
 }
 
+/* By the handler: where the next instruction is. */
+static inline uintptr_t test_trap_address(void)
+{
+#if TEST_CAN_STEP
+    return (uintptr_t)((ucontext_t *)test_trap_context)->uc_mcontext.gregs[REG_RIP];
+#else
+    return 0;
+#endif
+}
+
 /* By the handler: whether the next instruction is this system call. */
 static inline bool test_trap_before_syscall(long number)
 {

@@ -59,7 +59,8 @@ static void be_other(void)
 static void on_trap(int number)
 {
     (void)number;
-    if ((++traps + phase) % stride != 0)
+    traps++;
+    if (is_every() ? !meet(test_trap_address()) : (traps + phase) % stride != 0)
         return;
     note_stop(current);
     if (by_itself) {
@@ -110,7 +111,8 @@ static void fork_often(const call *c, unsigned kind)
     enum { FORKS = TEST_CHECKED_BUILD ? 6 : 12 };
     stride = SIZE_MAX;
     phase = 0;
-    make_once(c, kind); /* counts */
+    if (!is_every())
+        make_once(c, kind); /* counts */
     stride = 1 + traps / test_scaled(FORKS);
     for (int i = 0; i < 2; i++) {
         const size_t inside = stops_inside;
@@ -118,9 +120,14 @@ static void fork_often(const call *c, unsigned kind)
         acts = by_itself;
         forks = 0;
         phase = test_below(&rng, stride);
+        meet_none();
         make_once(c, kind);
-        printf("%s, %s: %zu forks by %s, %zu inside, every %zu instructions\n", kind_names[kind],
-               c->name, forks, by_itself ? "itself" : "another", stops_inside - inside, stride);
+        printf("%s, %s: %zu forks by %s, %zu inside, ", kind_names[kind], c->name, forks,
+               by_itself ? "itself" : "another", stops_inside - inside);
+        if (is_every())
+            printf("before each of %zu instructions\n", met.count);
+        else
+            printf("every %zu instructions\n", stride);
         CHECK_GT(forks, 0);
     }
 }
