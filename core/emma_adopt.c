@@ -188,6 +188,7 @@ static void emmai_adopt_decay(emma *instance)
     emmai_control *control = instance->control;
     uint64_t by = emmai_sync_get(&control->decaying);
     uint64_t id = emmai_thread_identify(emmai_thread_self(), instance);
+    /* By chance in tests: the thread cannot be told from others, or a handler comes again. */
     if (!id || control->resetting || by == id ||
         (by && emmai_os_thread_lives(emmai_sync_get(&control->process_id), (uint32_t)(by >> 32))) ||
         /* By chance in tests: another thread was faster. */

@@ -20,7 +20,7 @@ static bool huge_fits(const emma *instance, size_t chunk)
 {
     size_t end = chunk + HUGE_CHUNKS;
     return (uintptr_t)emmai_chunk_start(instance, chunk) % HUGE_BYTES == 0 &&
-           end <= instance->run_zone &&
+           end <= instance->run_zone && /* By chance in tests: low chunks are in use up to there. */
            /* By chance in tests: another thread has just retained one; else those are taken first. */
            emmai_bits_find(instance->chunk_map, chunk, end, true) == end &&
            emmai_bits_find(instance->retained_map, chunk, end, true) == end;

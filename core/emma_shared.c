@@ -42,8 +42,8 @@ EMMAI_LOOKS_AT_OTHERS static size_t emmai_shared_heap_number(const emma *instanc
     if (!emmai_chunk_resident(entry)) /* a guard may be there */
         return 0;
     size_t number = heap_in(instance, chunk)->heap.number;
-    /* By chance in tests: a chunk that was another heap's, and is just given back. */
     bool is_its = number && number <= emmai_shared_heap_count(instance) &&
+                  /* By chance in tests: a chunk that was another heap's, and is just given back. */
                   emmai_sync_get(&instance->heap_chunks[number]) == chunk;
     return is_its ? number : 0;
 }

@@ -41,6 +41,10 @@ static void go_and_come(void)
         test_fill(blocks[i], bytes_of(i), i);
     }
     CHECK_EQ(emma_checkpoint(instance, &level), EMMA_OK);
+    for (size_t i = 0; i < BLOCKS; i++)
+        emma_free(instance, blocks[i]);
+    CHECK_EQ(emma_rollback(instance, level), EMMA_OK);
+    CHECK_EQ(test_stats(instance).live_blocks, BLOCKS);
     for (size_t i = 0; i < BLOCKS; i++) {
         if (i % 3 == 0)
             emma_free(instance, blocks[i]);

@@ -43,7 +43,7 @@ KNOWN = re.compile(r"^(Invalid (read|write) of size \d+|Conditional jump or move
 
 def valgrind_reports(program, allocator, size):
     """Each mistake's name, with the lines of what is said of it."""
-    command = ["valgrind", "-q", "--leak-check=full", "--show-leak-kinds=definite", program, allocator, size]
+    command = ["valgrind", "-q", "--num-callers=40", "--leak-check=full", "--show-leak-kinds=definite", program, allocator, size]
     reports = {}
     block = name = None
     for line in run(command):
