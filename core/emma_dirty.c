@@ -1,11 +1,12 @@
 /* emma_dirty.c - which pages of the region differ from the image: the kernel is asked which are anonymous. */
 #include "emma_internal.h"
 
-/* Calls `visit` for the anonymous pages from `start` to `end`, in order; false when the kernel does not tell. */
+/* Calls `visit` for the anonymous pages from `start` to `end`, in order; false when the kernel does not tell. A visit
+ * may come here again, as where there must be room for a copy: so each has an answer of its own. */
 static bool dirty_visit_range(const emma *instance, int file, const char *start, const char *end,
                               emmai_page_fn visit, void *arg)
 {
-    const emmai_scan_region *regions = instance->control->checkpoints->regions;
+    emmai_scan_region regions[EMMAI_SCAN_REGIONS];
     emmai_scan scan;
     emmai_arch_zero(&scan, sizeof scan);
     scan.end = (uintptr_t)end;
@@ -17,6 +18,7 @@ static bool dirty_visit_range(const emma *instance, int file, const char *start,
         long count = emmai_os_scan(file, &scan);
         if (count < 0)
             return false;
+        emmai_watch_define(regions, (size_t)count * sizeof regions[0]);
         for (long i = 0; i < count; i++)
             for (uint64_t at = regions[i].start; at < regions[i].end; at += EMMAI_PAGE_BYTES)
                 visit(arg, emmai_page_of(instance, (const void *)(uintptr_t)at));

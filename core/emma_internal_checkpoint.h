@@ -15,6 +15,14 @@ static bool emmai_os_overlay(int file, void *start, size_t bytes, size_t offset)
 static void emmai_os_protect(void *start, size_t bytes);
 static bool emmai_os_move(void *from, size_t bytes, void *to);
 
+/* A stretch of pages, as the kernel tells it: struct page_region of Linux. */
+typedef struct emmai_scan_region {
+    uint64_t start, end, categories;
+} emmai_scan_region;
+
+/* As many as one question is answered by at most. */
+#define EMMAI_SCAN_REGIONS 64
+
 /* struct pm_scan_arg of Linux. */
 typedef struct emmai_scan {
     uint64_t bytes, flags, start, end, walk_end, regions, region_count, most_pages;

@@ -53,14 +53,6 @@ typedef struct emmai_level {
 
 #define EMMAI_LEVEL_HEAD_BYTES(count) (sizeof(emmai_level) + (count) * sizeof(size_t))
 
-/* A stretch of pages, as the kernel tells it: struct page_region of Linux. */
-typedef struct emmai_scan_region {
-    uint64_t start, end, categories;
-} emmai_scan_region;
-
-/* As many as one question is answered by at most. */
-#define EMMAI_SCAN_REGIONS 64
-
 /* What does not roll back, behind the control page's emmai_control. */
 typedef struct emmai_checkpoints {
     emmai_image image;
@@ -74,7 +66,6 @@ typedef struct emmai_checkpoints {
     size_t used_pages;     /* that it found written to and not to count */
     uint32_t seen_low_end; /* the highest that low_end and run_end ever were: behind them nothing */
     uint32_t seen_run_end; /* was written */
-    emmai_scan_region regions[EMMAI_SCAN_REGIONS]; /* for the answer, as long as it is looked at */
 } emmai_checkpoints;
 
 #endif

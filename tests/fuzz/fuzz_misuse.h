@@ -209,8 +209,10 @@ static void misuse_overrun(const operation *op)
 /* ---- writes to freed blocks ---- */
 
 /* Allocates blocks of this size until that which was written to should be handed out, and is
- * told of. It is not where its slab was given up meanwhile; then nothing is left of it. */
-static void after_free_reuse(const operation *op, unsigned char *address, size_t bytes)
+ * told of. It is not where its slab was given up meanwhile; then nothing is left of it. Nor where
+ * it is another thread's slab, or others come first: then the byte is put right. */
+static void after_free_reuse(const operation *op, unsigned char *address, size_t bytes,
+                             unsigned char *byte)
 {
     enum { TRIES = 40 * EMMAI_DELAYED_COUNT };
     misuse_expect(AFTER_FREE, address);
@@ -221,6 +223,8 @@ static void after_free_reuse(const operation *op, unsigned char *address, size_t
     }
     CHECK_LE(misuse.reported, 1);
     w->m.lost += misuse.reported;
+    if (!misuse.reported && emma_check(w->m.instance) == EMMA_CORRUPT)
+        *byte = 0;
     misuse_is_over(op);
 }
 
@@ -241,7 +245,7 @@ static void misuse_after_free(const operation *op)
     *byte = 1;
     CHECK_EQ(emma_check(w->m.instance), EMMA_CORRUPT);
     if (op->shift & 1) {
-        after_free_reuse(op, address, bytes);
+        after_free_reuse(op, address, bytes, byte);
         return;
     }
     *byte = 0;
