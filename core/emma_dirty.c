@@ -8,6 +8,7 @@ static bool dirty_visit_range(const emma *instance, int file, const char *start,
 {
     emmai_scan_region regions[EMMAI_SCAN_REGIONS];
     emmai_scan scan;
+    emmai_arch_zero(regions, sizeof regions);
     emmai_arch_zero(&scan, sizeof scan);
     scan.end = (uintptr_t)end;
     scan.regions = (uintptr_t)regions;
@@ -18,7 +19,6 @@ static bool dirty_visit_range(const emma *instance, int file, const char *start,
         long count = emmai_os_scan(file, &scan);
         if (count < 0)
             return false;
-        emmai_watch_define(regions, (size_t)count * sizeof regions[0]);
         for (long i = 0; i < count; i++)
             for (uint64_t at = regions[i].start; at < regions[i].end; at += EMMAI_PAGE_BYTES)
                 visit(arg, emmai_page_of(instance, (const void *)(uintptr_t)at));
