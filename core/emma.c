@@ -34,6 +34,7 @@
 #include "emma_young.c"
 #include "emma_slab.c"
 #include "emma_run.c"
+#include "emma_canary.c"
 #include "emma_checked.c"
 #include "emma_delay.c"
 #include "emma_watch.c"

@@ -121,13 +121,15 @@ enum emma_misuse {
     EMMA_MISUSE_MISALIGNED,  /* "misaligned pointer": no block, or none so aligned, starts here */
     EMMA_MISUSE_WRONG_SIZE,  /* "wrong size of": a sized free or realloc of another size */
     EMMA_MISUSE_OVERRUN,     /* "overrun block": by a write next to it (EMMA_CANARIES only) */
-    EMMA_MISUSE_AFTER_FREE   /* "write after free of": found when the block was to be used again */
+    EMMA_MISUSE_AFTER_FREE,  /* "write after free of": found when the block was to be used again */
+    EMMA_MISUSE_MISMATCH     /* "mismatched free of": as of a block of new[] by delete (emma-malloc only) */
 };
 
 /* Called on misuse, in place of the default: one line on stderr, then a trap. The line is
  * "emma: NAME: CRIME 0xADDRESS (PLACE)", as in "double free of 0x7f0c5a20 (48-byte class)". PLACE is
  * "N-byte class" (a slab of such blocks), "N-byte run", "free chunk", "no block" (emma's own state, or
- * never used) or "outside the region"; of a wrong size, "N bytes, passed as M".
+ * never used) or "outside the region"; of a wrong size, "N bytes, passed as M"; of a mismatched free, "new[], passed to
+ * delete", each "aligned to N" if it was asked for with an alignment.
  * `message` is that line without its end, valid during the call. The handler returns, and then the
  * offending call does nothing (and returns NULL or 0, an allocation perhaps another block), or ends the program; it
  * may not longjmp out, nor call into the instance, except emma_get_stats. */
@@ -153,7 +155,7 @@ typedef struct emma_options {
     emma_limit_fn limit_handler; /* NULL: none */
     void *limit_arg;
     size_t decay_ms; /* memory that was free so long goes back to the kernel as the instance is used
-                        on; EMMA_DECAY_NEVER: only by emma_trim, and for growth and limits */
+                        on; EMMA_DECAY_NEVER: only by emma_trim, and for growth, limits and guards */
 } emma_options;
 
 #define EMMA_DECAY_DEFAULT_MS ((size_t)500)

@@ -3,16 +3,23 @@
  *
  * A mark is a byte for each 16 bytes of the region, apart from the blocks: no overrun reaches it. 0: no
  * block starts there that the caller has. Else it tells how many bytes of the block were not asked
- * for. Whose mark is gone is free, whatever the heap has done with it since: a list, a stash, a run
- * that became slabs. So two frees of a block cannot both find it, nor can a free find what was
+ * for, and the family of its label. Whose mark is gone is free, whatever the heap has done with it since: a list,
+ * a stash, a run that became slabs. So two frees of a block cannot both find it, nor can a free find what was
  * never a block.
  *
- * EMMA_CANARIES fills the bytes that were not asked for, at least one, with what only this instance
- * knows, and verifies them when the block comes back; with EMMA_ZERO_ON_FREE the last one before the block, too. */
+ * What a mark has no room for is in the last word of the block, its details, if it has so many spare bytes; a block of
+ * a label with an alignment always has. */
 #include "emma_internal.h"
 
-#define MARK_LATE   0x80u /* the block starts 8 bytes behind the place that the mark is of */
-#define MARK_SPARES 126u  /* so many spare bytes or more: the last word of the block has its size */
+#define MARK_LATE    0x80u /* the block starts 8 bytes behind the place that the mark is of */
+#define MARK_SPARE   0x1Fu /* 1 + spare bytes; all ones: see the details */
+#define MARK_SPARES  30u   /* so many spare bytes or more: there are details */
+#define MARK_FAMILY  5     /* of the label, from this bit on */
+#define MARK_ALIGNED 3u    /* no family: the details have the label */
+/* Details are the bytes that were asked for and, with an alignment, above them the label. */
+#define DETAILS_LABEL 48
+#define DETAILS_BYTES (((size_t)1 << DETAILS_LABEL) - 1)
+_Static_assert(EMMAI_RESERVE_MAX_BYTES <= DETAILS_BYTES, "any block's size fits");
 /* No class has blocks so small that two start at one mark's place. */
 _Static_assert(!EMMA_CHECKS || 2 * EMMAI_CLASS_STEP_BYTES >= (size_t)1 << EMMAI_MARK_SHIFT,
                "the least block has a mark of its own");
@@ -31,6 +38,30 @@ static EMMAI_ALWAYS_INLINE unsigned mark_late(size_t offset)
 static EMMAI_ALWAYS_INLINE unsigned mark_of(size_t offset, size_t spare)
 {
     return mark_late(offset) | (1 + (unsigned)emmai_min(spare, MARK_SPARES));
+}
+
+/* The same with a label. */
+static unsigned mark_of_label(size_t offset, size_t spare, unsigned label)
+{
+    if (label >> EMMAI_LABEL_SHIFT)
+        return mark_late(offset) | MARK_ALIGNED << MARK_FAMILY | MARK_SPARE;
+    return mark_of(offset, spare) | label << MARK_FAMILY;
+}
+
+static EMMAI_ALWAYS_INLINE bool mark_has_details(unsigned mark)
+{
+    return (mark & MARK_SPARE) == MARK_SPARE;
+}
+
+static unsigned mark_family(unsigned mark)
+{
+    return (mark & ~MARK_LATE) >> MARK_FAMILY;
+}
+
+/* Spare bytes that a block with this mark has at least. */
+static size_t mark_least_spare(unsigned mark)
+{
+    return mark_family(mark) == MARK_ALIGNED ? sizeof(uint64_t) : (mark & MARK_SPARE) - 1;
 }
 
 /* Marks a block; false when the caller has it already: what was written to a free block led there. */
@@ -57,139 +88,36 @@ static EMMAI_ALWAYS_INLINE bool mark_take(const emma *instance, size_t offset, u
     return true;
 }
 
-/* ---- the bytes that were not asked for ---- */
-
-/* Where the size of a block is whose mark cannot tell. */
-static size_t *size_word(const void *block, size_t usable)
+/* A label as the details have it. */
+static uint64_t mark_details_label(unsigned label)
 {
-    return (size_t *)(uintptr_t)((const char *)block + usable) - 1;
+    return label >> EMMAI_LABEL_SHIFT ? (uint64_t)label << DETAILS_LABEL : 0;
 }
 
-/* Bytes that were asked for of a block with this mark. */
-static size_t mark_bytes(unsigned mark, const void *block, size_t usable)
+static uint64_t *mark_details(const void *block, size_t usable)
 {
-    size_t spare = (mark & ~MARK_LATE) - 1;
-    if (spare < MARK_SPARES)
-        return usable - spare;
+    return (uint64_t *)(uintptr_t)((const char *)block + usable) - 1;
+}
+
+/* Where the spare bytes end of a block with this mark. */
+static size_t mark_spare_end(unsigned mark, size_t usable)
+{
+    return usable - (mark_has_details(mark) ? sizeof(uint64_t) : 0);
+}
+
+/* What was asked for of a block with this mark. */
+static emmai_asked mark_read(unsigned mark, const void *block, size_t usable)
+{
+    unsigned family = mark_family(mark);
+    if (!mark_has_details(mark))
+        return (emmai_asked){ mark, family, usable - ((mark & MARK_SPARE) - 1), usable };
     emmai_watch_pause();
-    size_t bytes = *size_word(block, usable);
+    uint64_t details = *mark_details(block, usable);
     emmai_watch_resume();
-    return bytes;
-}
-
-/* What a block's bytes that were not asked for are filled with, word by word. */
-static EMMAI_ALWAYS_INLINE uint64_t canary_of(const emma *instance, const void *block)
-{
-    return instance->control->canary ^ (uintptr_t)block;
-}
-
-/* The word of a block that byte `bytes` is in; *mask: of that word what is from there on. */
-static uint64_t *canary_first(const void *block, size_t bytes, uint64_t *mask)
-{
-    *mask = ~(uint64_t)0 << (bytes % sizeof(uint64_t) * 8);
-    return (uint64_t *)(uintptr_t)block + bytes / sizeof(uint64_t);
-}
-
-/* Where the canaries end: the size is behind them if the mark cannot tell it. */
-static uint64_t *canary_end(const void *block, size_t bytes, size_t usable)
-{
-    size_t *last = size_word(block, usable);
-    return usable - bytes >= MARK_SPARES ? last : last + 1;
-}
-
-/* So many spare bytes or fewer are of the last 16, which are looked at all at once. */
-#define CANARY_FEW sizeof(emmai_vector)
-
-/* Of the last 16 bytes of a block, those that are spare. */
-static EMMAI_ALWAYS_INLINE emmai_vector spare_of_last(size_t spare)
-{
-    static const uint64_t mask[] = { 0, 0, UINT64_MAX, UINT64_MAX };
-    return *(const emmai_vector_anywhere *)(const void *)((const char *)mask + spare);
-}
-
-/* The last 16 bytes of a block. */
-static EMMAI_ALWAYS_INLINE emmai_vector *block_last(const void *block, size_t usable)
-{
-    return (emmai_vector *)((uintptr_t)block + usable) - 1;
-}
-
-static EMMAI_ALWAYS_INLINE emmai_vector canary_vector(const emma *instance, const void *block)
-{
-    uint64_t canary = canary_of(instance, block);
-    return (emmai_vector){ canary, canary };
-}
-
-/* Fills what was not asked for of a block with words. */
-static EMMAI_ALWAYS_INLINE void spare_fill(void *block, size_t bytes, size_t usable, uint64_t value)
-{
-    uint64_t mask;
-    uint64_t *word = canary_first(block, bytes, &mask);
-    uint64_t *end = canary_end(block, bytes, usable);
-    *word = (*word & ~mask) | (value & mask);
-    while (++word < end) {
-        *word = value;
-        EMMAI_FENCE_LOOP();
-    }
-}
-
-static EMMAI_ALWAYS_INLINE void canaries_fill(const emma *instance, void *block, size_t bytes,
-                                              size_t usable)
-{
-    spare_fill(block, bytes, usable, canary_of(instance, block));
-}
-
-/* Leaves zeros in the place of canaries, before a block changes its size: nobody is to read them. */
-static void emmai_checked_bare(void *block, size_t bytes, size_t usable)
-{
-    if (EMMA_CANARIES)
-        spare_fill(block, bytes, usable, 0);
-}
-
-/* Fills those of a block whose contents do not matter yet. */
-static EMMAI_ALWAYS_INLINE void canaries_fill_fresh(const emma *instance, void *block, size_t bytes,
-                                                    size_t usable)
-{
-    size_t spare = usable - bytes;
-    if (EMMAI_LIKELY(spare <= CANARY_FEW))
-        *block_last(block, usable) = canary_vector(instance, block) & spare_of_last(spare);
-    else
-        canaries_fill(instance, block, bytes, usable);
-}
-
-static EMMAI_ALWAYS_INLINE bool canaries_few_intact(const emma *instance, const void *block,
-                                                    size_t bytes, size_t usable)
-{
-    emmai_vector wrong = *block_last(block, usable) ^ canary_vector(instance, block);
-    return emmai_arch_is_zero(wrong & spare_of_last(usable - bytes));
-}
-
-static bool canaries_intact(const emma *instance, const void *block, size_t bytes, size_t usable)
-{
-    uint64_t mask;
-    uint64_t canary = canary_of(instance, block);
-    const uint64_t *word = canary_first(block, bytes, &mask);
-    const uint64_t *end = canary_end(block, bytes, usable);
-    emmai_watch_pause();
-    bool intact = !((*word ^ canary) & mask);
-    while (intact && ++word < end)
-        intact = *word == canary;
-    emmai_watch_resume();
-    return intact;
-}
-
-/* Whether the last byte before a block, if there is one in its slab, is as it was left. All canaries end in the
- * same byte, and where free blocks are zero there is either, whatever other threads do meanwhile. */
-static EMMAI_ALWAYS_INLINE bool canary_before(const emma *instance, const void *block,
-                                              bool is_first)
-{
-    if (!EMMA_ZERO_ON_FREE || is_first)
-        return true;
-    emmai_watch_pause();
-    emmai_watch_pause();
-    uint8_t before = emmai_sync_get((const uint8_t *)block - 1);
-    emmai_watch_resume();
-    emmai_watch_resume();
-    return !before || before == (uint8_t)(instance->control->canary >> 56);
+    if (family != MARK_ALIGNED)
+        return (emmai_asked){ mark, family, details, usable };
+    return (emmai_asked){ mark, (unsigned)(details >> DETAILS_LABEL), details & DETAILS_BYTES,
+                          usable };
 }
 
 /* Bytes to ask for where the caller asks for `bytes`: one more at least, or what a tool needs; rising
@@ -203,23 +131,29 @@ static EMMAI_ALWAYS_INLINE size_t emmai_checked_bytes(size_t bytes)
 
 /* ---- out ---- */
 
-/* Marks a block that is handed out for `bytes`; NULL, reported as misuse, when it is no free one. */
-static EMMAI_NOINLINE void *emmai_checked_out(const emma *instance, void *block, size_t bytes)
+/* Marks a block that is handed out for `bytes`, with this label; NULL, reported as misuse, when it is no free one. */
+static EMMAI_NOINLINE void *emmai_checked_out_as(const emma *instance, void *block, size_t bytes,
+                                                 unsigned label)
 {
     if (!EMMA_CHECKS || !block)
         return block;
     size_t offset = emmai_offset(instance, block);
     size_t usable = emmai_block_usable(instance, block);
-    if (!mark_put(instance, offset, mark_of(offset, usable - bytes)))
+    unsigned mark = mark_of_label(offset, usable - bytes, label);
+    if (!mark_put(instance, offset, mark))
         return emmai_hardened_misled(instance, block);
     emmai_watch_pause();
-    if (usable - bytes >= MARK_SPARES)
-        *size_word(block, usable) = bytes;
-    if (EMMA_CANARIES)
-        canaries_fill(instance, block, bytes, usable);
+    if (mark_has_details(mark))
+        *mark_details(block, usable) = bytes | mark_details_label(label);
+    emmai_canary_put(instance, block, bytes, mark_spare_end(mark, usable));
     emmai_watch_resume();
     emmai_watch_give(block, bytes);
     return block;
+}
+
+static inline void *emmai_checked_out(const emma *instance, void *block, size_t bytes)
+{
+    return emmai_checked_out_as(instance, block, bytes, EMMAI_LABEL_PLAIN);
 }
 
 /* The same for a block of a class that was popped, all zero with EMMA_ZERO_ON_FREE. */
@@ -235,9 +169,15 @@ static EMMAI_ALWAYS_INLINE void *emmai_checked_out_fresh(const emma *instance, v
         return emmai_checked_out(instance, block, bytes);
     if (!mark_put(instance, offset, mark_of(offset, spare)))
         return emmai_hardened_misled(instance, block);
-    if (EMMA_CANARIES)
-        canaries_fill_fresh(instance, block, bytes, usable);
+    emmai_canary_put_fresh(instance, block, bytes, usable);
     return block;
+}
+
+/* Gives a block that was just handed out a family. */
+static inline void emmai_checked_label(const emma *instance, const void *block, unsigned family)
+{
+    uint8_t *at = mark_at(instance, emmai_offset(instance, block));
+    emmai_sync_set(at, (uint8_t)(emmai_sync_get(at) | family << MARK_FAMILY));
 }
 
 /* Zeroes what was asked for of a block, and nothing behind. */
@@ -265,65 +205,65 @@ static bool checked_boundary(const emma *instance, const emmai_slab *slab, const
     return false;
 }
 
-/* Verifies that the caller has this block, of *size bytes if size is given; reports misuse and
- * returns false otherwise. Tells its mark, how many bytes were asked for, and how many it has. */
-static bool checked_verify(const emma *instance, const void *block, const size_t *size,
-                           unsigned *mark, size_t *bytes, size_t *usable_bytes)
+/* Verifies that the caller has this block, and what is claimed of it, if anything is; reports misuse and returns
+ * false otherwise. Tells what was asked for. */
+static bool checked_verify(const emma *instance, const void *block, const emmai_claim *claim,
+                           emmai_asked *asked)
 {
     const emmai_slab *slab = emmai_block_slab(instance, block);
     if (!slab || !checked_boundary(instance, slab, block))
         return false;
-    *mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
-    size_t usable = *usable_bytes = emmai_slab_usable(slab);
+    unsigned mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
     /* Never in tests: where a block of the slab starts no other does within the mark's bytes. */
-    if (!*mark || (*mark & MARK_LATE) != mark_late((uintptr_t)block)) {
+    if (!mark || (mark & MARK_LATE) != mark_late((uintptr_t)block)) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         return false; /* whose memory may be gone */
     }
-    *bytes = mark_bytes(*mark, block, usable);
+    size_t usable = emmai_slab_usable(slab);
+    *asked = mark_read(mark, block, usable);
     bool is_first = block == emmai_slab_address(instance, slab);
-    if (*bytes > usable || (EMMA_CANARIES && (!canaries_intact(instance, block, *bytes, usable) ||
-                                              !canary_before(instance, block, is_first))))
+    if (asked->bytes > usable ||
+        !emmai_canary_intact(instance, block, asked->bytes, mark_spare_end(mark, usable)) ||
+        !emmai_canary_before(instance, block, is_first))
         emmai_misuse(instance, EMMA_MISUSE_OVERRUN, block);
-    else if (size && *size != *bytes)
-        emmai_misuse_size(instance, block, *bytes, *size);
+    else if (claim && ((claim->label ^ asked->label) & claim->label_mask))
+        emmai_misuse_label(instance, block, asked->label, claim);
+    else if (claim && claim->sized && claim->bytes != asked->bytes)
+        emmai_misuse_size(instance, block, asked->bytes, claim->bytes);
     else
         return true;
     return false;
 }
 
-/* Verifies a block that the caller hands in, of *size bytes if size is given, and takes its mark; false,
- * reported as misuse, when the caller has no such block. Tells how many bytes were asked for, and it has. Nothing
- * is verified while emma_reset is at work: what handlers free then was freed already. */
+/* Verifies a block that the caller hands in, and what is claimed of it, and takes its mark; false, reported as
+ * misuse, when the caller has no such block. Tells what was asked for. Nothing is verified while emma_reset is at
+ * work: what handlers free then was freed already. */
 static EMMAI_NOINLINE bool emmai_checked_in(const emma *instance, const void *block,
-                                            const size_t *size, size_t *bytes, size_t *usable)
+                                            const emmai_claim *claim, emmai_asked *asked)
 {
     if (instance->control->resetting)
         return false;
     bool nested = emmai_outside_begin(instance);
-    unsigned mark;
-    bool valid = checked_verify(instance, block, size, &mark, bytes, usable);
+    bool valid = checked_verify(instance, block, claim, asked);
     /* By chance in tests: another thread frees it at the same moment. */
-    if (valid && !mark_take(instance, emmai_offset(instance, block), mark)) {
+    if (valid && !mark_take(instance, emmai_offset(instance, block), asked->mark)) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
         valid = false;
     }
     if (valid)
-        emmai_watch_take(block, *bytes);
+        emmai_watch_take(block, asked->bytes);
     emmai_outside_end(instance, nested);
     return valid;
 }
 
 /* Verifies it, and leaves it with the caller. */
-static bool emmai_checked_look(const emma *instance, const void *block, const size_t *size,
-                               size_t *bytes)
+static bool emmai_checked_look(const emma *instance, const void *block, const emmai_claim *claim,
+                               emmai_asked *asked)
 {
     if (instance->control->resetting) /* Never in tests: by a handler, where a tool watches. */
         return false;
     bool nested = emmai_outside_begin(instance);
-    unsigned mark;
-    size_t usable;
-    bool valid = checked_verify(instance, block, size, &mark, bytes, &usable);
+    bool valid = checked_verify(instance, block, claim, asked);
     emmai_outside_end(instance, nested);
     return valid;
 }
@@ -341,7 +281,7 @@ static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, cons
     size_t offset = ~(size_t)beyond;
     size_t spare = (*usable = emmai_class_bytes(slab->size_class)) - bytes;
     unsigned mark = mark_of(offset, spare);
-    if (EMMAI_UNLIKELY(!*usable || spare > (EMMA_CANARIES ? CANARY_FEW : MARK_SPARES - 1) ||
+    if (EMMAI_UNLIKELY(!*usable || spare > (EMMA_CANARIES ? EMMAI_CANARY_FEW : MARK_SPARES - 1) ||
                        offset % EMMAI_CLASS_STEP_BYTES))
         return false;
     uint8_t *at = mark_at(instance, offset);
@@ -349,8 +289,8 @@ static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, cons
         return false;
     emmai_sync_set(at, (uint8_t)0);
     bool is_first = offset % EMMAI_CHUNK_BYTES == 0;
-    if (!EMMA_CANARIES || EMMAI_LIKELY(canaries_few_intact(instance, block, bytes, *usable) &&
-                                       canary_before(instance, block, is_first)))
+    if (EMMAI_LIKELY(emmai_canary_few_intact(instance, block, bytes, *usable) &&
+                     emmai_canary_before(instance, block, is_first)))
         return true;
     emmai_sync_set(at, (uint8_t)mark);
     return false;
@@ -359,9 +299,8 @@ static EMMAI_ALWAYS_INLINE bool emmai_checked_in_fast(const emma *instance, cons
 /* Bytes asked for of a block that the caller has; 0, reported as misuse, if it has no such block. */
 static size_t emmai_checked_usable(const emma *instance, const void *block)
 {
-    unsigned mark;
-    size_t bytes, usable;
-    return checked_verify(instance, block, NULL, &mark, &bytes, &usable) ? bytes : 0;
+    emmai_asked asked;
+    return checked_verify(instance, block, NULL, &asked) ? asked.bytes : 0;
 }
 
 /* ---- whole slabs ---- */
@@ -372,7 +311,7 @@ EMMAI_LOOKS_AT_OTHERS static bool emmai_checked_is_live(const emma *instance, co
 {
     unsigned mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
     if (mark)
-        *bytes = mark_bytes(mark, block, usable);
+        *bytes = mark_read(mark, block, usable).bytes;
     return mark;
 }
 
@@ -385,7 +324,7 @@ static bool emmai_checked_is_sound(const emma *instance, const char *start, size
     for (size_t at = first; at < end; at += (size_t)1 << EMMAI_MARK_SHIFT) {
         unsigned mark = emmai_sync_get(mark_at(instance, at));
         size_t offset = at + ((mark & MARK_LATE) ? EMMAI_CLASS_STEP_BYTES : 0) - first;
-        if (mark && (offset % block_bytes || (mark & ~MARK_LATE) - 1 > block_bytes ||
+        if (mark && (offset % block_bytes || mark_least_spare(mark) > block_bytes ||
                      (marks && emmai_bits_get(marks, offset / block_bytes))))
             return false;
     }

@@ -251,23 +251,23 @@ static EMMAI_ALWAYS_INLINE void *free_fast(emma *instance, emmai_heap *heap, voi
 static EMMAI_ALWAYS_INLINE void free_wipe(void *block, size_t bytes, size_t usable)
 {
     if (!EMMA_ZERO_ON_FREE)
-        emmai_checked_bare(block, bytes, usable);
+        emmai_canary_take(block, bytes, usable);
     emmai_hardened_wipe(block, usable);
 }
 
 /* Frees what may be no block of the caller's. */
-static EMMAI_NOINLINE void *free_checked(emma *instance, void *block, const size_t *size)
+static EMMAI_NOINLINE void *free_checked(emma *instance, void *block, const emmai_claim *claim)
 {
-    size_t bytes, usable;
-    if (!emmai_checked_in(instance, block, size, &bytes, &usable))
+    emmai_asked asked;
+    if (!emmai_checked_in(instance, block, claim, &asked))
         return emmai_arch_null();
-    free_wipe(block, bytes, usable);
+    free_wipe(block, asked.bytes, asked.usable);
     return free_fast(instance, &instance->heap, block, emmai_delay_keeps(instance, block));
 }
 
 static EMMAI_NOINLINE void *free_checked_sized(emma *instance, void *block, size_t bytes)
 {
-    return free_checked(instance, block, &bytes);
+    return free_checked(instance, block, &(emmai_claim){ .bytes = bytes, .sized = true });
 }
 
 static EMMAI_ALWAYS_INLINE void *free_of_size(emma *instance, void *block, size_t bytes)

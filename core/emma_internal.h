@@ -172,6 +172,8 @@ static void *emmai_realloc_fast(emma *instance, void *block, size_t old_bytes, s
 
 static void emmai_misuse(const emma *instance, enum emma_misuse crime, const void *address);
 static void emmai_misuse_size(const emma *instance, const void *block, size_t bytes, size_t given);
+static void emmai_misuse_label(const emma *instance, const void *block, unsigned label,
+                               const emmai_claim *claim);
 static enum emma_misuse emmai_misuse_of_kind(uint8_t kind);
 
 /* ---- emma_walk.c ---- */

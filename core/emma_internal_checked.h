@@ -2,20 +2,49 @@
 #ifndef EMMA_INTERNAL_CHECKED_H
 #define EMMA_INTERNAL_CHECKED_H
 
+#include "emma_label.h"
 #include "emma_layout.h"
+
+/* ---- emma_canary.c ---- */
+
+/* So many spare bytes of a block or fewer are verified at once. */
+#define EMMAI_CANARY_FEW sizeof(emmai_vector)
+
+static inline void emmai_canary_put(const emma *instance, void *block, size_t bytes, size_t end);
+static void emmai_canary_take(void *block, size_t bytes, size_t usable);
+static bool emmai_canary_intact(const emma *instance, const void *block, size_t bytes, size_t end);
+static inline void emmai_canary_put_fresh(const emma *instance, void *block, size_t bytes,
+                                          size_t usable);
+static inline bool emmai_canary_few_intact(const emma *instance, const void *block, size_t bytes,
+                                           size_t usable);
+static inline bool emmai_canary_before(const emma *instance, const void *block, bool is_first);
 
 /* ---- emma_checked.c ---- */
 
+/* What the caller says of a block that comes back. */
+typedef struct emmai_claim {
+    size_t bytes; /* if `sized` */
+    bool sized;
+    uint16_t label, label_mask; /* what of the label is told */
+} emmai_claim;
+
+/* What was asked for of a block that the caller has, by its mark, and what it has. */
+typedef struct emmai_asked {
+    unsigned mark, label;
+    size_t bytes, usable;
+} emmai_asked;
+
 static inline size_t emmai_checked_bytes(size_t bytes);
-static void *emmai_checked_out(const emma *instance, void *block, size_t bytes);
+static void *emmai_checked_out_as(const emma *instance, void *block, size_t bytes, unsigned label);
+static inline void *emmai_checked_out(const emma *instance, void *block, size_t bytes);
 static inline void *emmai_checked_out_fresh(const emma *instance, void *block, size_t bytes,
                                             size_t size_class);
-static void emmai_checked_bare(void *block, size_t bytes, size_t usable);
+static inline void emmai_checked_label(const emma *instance, const void *block, unsigned family);
 static void emmai_checked_zero(void *block, size_t bytes);
-static bool emmai_checked_in(const emma *instance, const void *block, const size_t *size,
-                             size_t *bytes, size_t *usable);
-static bool emmai_checked_look(const emma *instance, const void *block, const size_t *size,
-                               size_t *bytes);
+static bool emmai_checked_in(const emma *instance, const void *block, const emmai_claim *claim,
+                             emmai_asked *asked);
+static bool emmai_checked_look(const emma *instance, const void *block, const emmai_claim *claim,
+                               emmai_asked *asked);
 static inline bool emmai_checked_in_fast(const emma *instance, const void *block, size_t bytes,
                                          size_t *usable);
 static size_t emmai_checked_usable(const emma *instance, const void *block);

@@ -10,9 +10,10 @@
 /* A number of 64 bits in decimal. */
 #define NUMBER_MAX_BYTES sizeof "18446744073709551615"
 /* The longest of all that can be. */
-#define MESSAGE_MAX_BYTES                                                                  \
-    (sizeof "emma: : misaligned pointer 0x ( bytes, passed as )\n" + EMMA_NAME_MAX_BYTES + \
-     3 * NUMBER_MAX_BYTES)
+#define MESSAGE_MAX_BYTES                                                                         \
+    (sizeof "emma: : mismatched free of 0x (malloc aligned to , passed to free_sized aligned to " \
+            ")\n" +                                                                               \
+     EMMA_NAME_MAX_BYTES + 3 * NUMBER_MAX_BYTES)
 
 /* ---- composing the line ---- */
 
@@ -33,6 +34,8 @@ static const char *misuse_text(enum emma_misuse crime)
         return "overrun block";
     case EMMA_MISUSE_AFTER_FREE:
         return "write after free of";
+    case EMMA_MISUSE_MISMATCH:
+        return "mismatched free of";
     }
     return "misuse of";
 }
@@ -162,6 +165,33 @@ static EMMAI_NOINLINE void emmai_misuse_size(const emma *instance, const void *b
     end = misuse_append_size(end, bytes, " bytes, passed as ");
     misuse_report(instance, EMMA_MISUSE_WRONG_SIZE, block, message,
                   misuse_append_number(end, given, DECIMAL));
+}
+
+static char *misuse_append_label(char *end, const char *function, unsigned label)
+{
+    end = misuse_append(end, function);
+    if (label >> EMMAI_LABEL_SHIFT == 0)
+        return end;
+    unsigned log2 = (label >> EMMAI_LABEL_SHIFT) - 1;
+    end = misuse_append(end, " aligned to ");
+    return log2 < sizeof(size_t) * 8 ? misuse_append_number(end, (size_t)1 << log2, DECIMAL)
+                                     : misuse_append(end, "no power of two");
+}
+
+/* The same for a block of a label whose caller claims another one. */
+static EMMAI_NOINLINE void emmai_misuse_label(const emma *instance, const void *block,
+                                              unsigned label, const emmai_claim *claim)
+{
+    static const char from[][sizeof "delete[]"] = { "malloc", "new", "new[]", "" };
+    static const char to[][sizeof "free_sized"] = { "free_sized", "delete", "delete[]", "" };
+    char message[MESSAGE_MAX_BYTES];
+    char *end = misuse_begin(message, instance, EMMA_MISUSE_MISMATCH, block);
+    end = misuse_append_label(end, from[label & EMMAI_LABEL_FAMILY], label);
+    end = misuse_append(end, ", passed to ");
+    bool any = claim->label_mask == EMMAI_LABEL_FAMILY;
+    end = misuse_append_label(end, any ? "free or realloc" : to[claim->label & EMMAI_LABEL_FAMILY],
+                              claim->label);
+    misuse_report(instance, EMMA_MISUSE_MISMATCH, block, message, end);
 }
 
 /* What a block is guilty of that lies in a chunk of a kind that holds no block there. */

@@ -138,27 +138,28 @@ static EMMAI_NOINLINE void *emmai_realloc_fast(emma *instance, void *block, size
 
 /* Hands a block out whose first `kept` bytes the caller has written, as far as a tool that watches
  * could tell. */
-static void *realloc_out(const emma *instance, void *block, size_t bytes, size_t kept)
+static void *realloc_out(const emma *instance, void *block, size_t bytes, unsigned label,
+                         size_t kept)
 {
-    block = emmai_checked_out(instance, block, bytes);
+    block = emmai_checked_out_as(instance, block, bytes, label);
     if (block)
         emmai_watch_define(block, emmai_min(bytes, kept));
     return block;
 }
 
-/* Resizes what may be no block of the caller's. */
-static void *realloc_verified(emma *instance, void *block, const size_t *size, size_t bytes)
+/* Resizes what may be no block of the caller's. What could not be resized keeps its label. */
+static void *realloc_verified(emma *instance, void *block, const emmai_claim *claim, size_t bytes)
 {
-    size_t old_bytes, usable;
-    if (!emmai_checked_in(instance, block, size, &old_bytes, &usable))
+    emmai_asked asked;
+    if (!emmai_checked_in(instance, block, claim, &asked))
         return NULL;
     emmai_watch_pause();
-    emmai_checked_bare(block, old_bytes, usable);
+    emmai_canary_take(block, asked.bytes, asked.usable);
     void *target = realloc_slow(instance, block, emmai_checked_bytes(bytes));
     emmai_watch_resume();
     if (!target)
-        realloc_out(instance, block, old_bytes, old_bytes);
-    return realloc_out(instance, target, bytes, old_bytes);
+        realloc_out(instance, block, asked.bytes, asked.label, asked.bytes);
+    return realloc_out(instance, target, bytes, EMMAI_LABEL_PLAIN, asked.bytes);
 }
 
 /* Copies any number of bytes; what of them is not initialised is not so there either. */
@@ -175,26 +176,26 @@ static void realloc_copy(char *target, const char *block, size_t bytes)
 
 /* Resizes where a tool watches: always to another place, if there is one, so that who uses the old
  * one is found out. */
-static void *realloc_watched(emma *instance, void *block, const size_t *size, size_t bytes)
+static void *realloc_watched(emma *instance, void *block, const emmai_claim *claim, size_t bytes)
 {
-    size_t old_bytes;
-    if (!emmai_checked_look(instance, block, size, &old_bytes))
+    emmai_asked asked;
+    if (!emmai_checked_look(instance, block, claim, &asked))
         return NULL;
     void *target = emma_malloc(instance, bytes);
     if (!target)
-        return realloc_verified(instance, block, size, bytes);
-    size_t kept = emmai_min(old_bytes, bytes);
+        return realloc_verified(instance, block, claim, bytes);
+    size_t kept = emmai_min(asked.bytes, bytes);
     realloc_copy(target, block, kept);
     emmai_sync_add(&instance->control->moved_bytes, (uint64_t)kept);
     emma_free(instance, block);
     return target;
 }
 
-static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, const size_t *size,
+static EMMAI_NOINLINE void *realloc_checked(emma *instance, void *block, const emmai_claim *claim,
                                             size_t bytes)
 {
-    return EMMAI_WATCHED ? realloc_watched(instance, block, size, bytes)
-                         : realloc_verified(instance, block, size, bytes);
+    return EMMAI_WATCHED ? realloc_watched(instance, block, claim, bytes)
+                         : realloc_verified(instance, block, claim, bytes);
 }
 
 static EMMAI_NOINLINE void *realloc_sized_checked(emma *instance, void *block, size_t old_bytes,
@@ -202,8 +203,9 @@ static EMMAI_NOINLINE void *realloc_sized_checked(emma *instance, void *block, s
 {
     size_t usable;
     if (!emmai_checked_in_fast(instance, block, old_bytes, &usable))
-        return realloc_checked(instance, block, &old_bytes, bytes);
-    emmai_checked_bare(block, old_bytes, usable);
+        return realloc_checked(instance, block, &(emmai_claim){ .bytes = old_bytes, .sized = true },
+                               bytes);
+    emmai_canary_take(block, old_bytes, usable);
     void *target = emmai_realloc_fast(instance, block, emmai_checked_bytes(old_bytes),
                                       emmai_checked_bytes(bytes) - 1);
     if (!target)

@@ -6,10 +6,10 @@ import struct
 
 import gdb
 
-from emma_gdb_layout import (ADDRESS_MASK, BODY, CLASS_STEP_BYTES, DELAYED_WATCHED, FREE, FULL, MARK_LATE,
-                             MARK_SHIFT, MARK_SPARES, PAGE_BYTES, RUN, SLAB, UNIT_BYTES, WORD_BYTES, YOUNG, YOUNG_BYTES,
-                             Record, core_sections, find_layouts, present_pages, read, read_number, require_memory,
-                             writable_ranges)
+from emma_gdb_layout import (ADDRESS_MASK, BODY, CLASS_STEP_BYTES, DELAYED_WATCHED, DETAILS_LABEL, FAMILIES, FREE, FULL,
+                             LABEL_FAMILY, LABEL_SHIFT, MARK_ALIGNED, MARK_FAMILY, MARK_LATE, MARK_SHIFT, MARK_SPARE,
+                             PAGE_BYTES, RUN, SLAB, UNIT_BYTES, WORD_BYTES, YOUNG, YOUNG_BYTES, Record, core_sections,
+                             find_layouts, present_pages, read, read_number, require_memory, writable_ranges)
 
 TWO_WORDS = struct.Struct("<QQ")
 NO_PAGE = bytes(PAGE_BYTES)
@@ -361,13 +361,25 @@ class Instance:
         return mark if bool(mark & MARK_LATE) == late else 0
 
     def asked_text(self, block, usable, mark):
-        """How many bytes were asked for of a block that has so many."""
-        spare = (mark & ~MARK_LATE) - 1
+        """How many bytes were asked for of a block that has so many, and of which family if not of malloc's."""
+        spare, label = (mark & MARK_SPARE) - 1, (mark & ~MARK_LATE) >> MARK_FAMILY
+        asked = usable - spare
         try:
-            asked = usable - spare if spare < MARK_SPARES else read_number(block + usable - WORD_BYTES)
+            if mark & MARK_SPARE == MARK_SPARE:
+                asked = read_number(block + usable - WORD_BYTES)
         except gdb.MemoryError:
             return ""
-        return f", {asked} bytes asked for"
+        if label == MARK_ALIGNED:
+            label, asked = asked >> DETAILS_LABEL, asked & ((1 << DETAILS_LABEL) - 1)
+        return f", {asked} bytes asked for{self.label_text(label)}"
+
+    @staticmethod
+    def label_text(label):
+        family, log2 = label & LABEL_FAMILY, (label >> LABEL_SHIFT) - 1
+        if family >= len(FAMILIES):
+            return ""  # was written to
+        aligned = f" aligned to {1 << log2}" if 0 <= log2 < 64 else ""
+        return f" of {FAMILIES[family]}{aligned}" if family or aligned else ""
 
     # ---- blocks under way ----
 

@@ -114,7 +114,43 @@ static MALLOC_NOINLINE void *heap_calloc_slowly(size_t count, size_t bytes)
     return block;
 }
 
+/* Of any size, with a label; `alignment` is a power of two, and the one of the label if that has one. In a build
+ * with EMMA_CHECKS. */
+static inline void *heap_allocate_labelled(size_t alignment, size_t bytes, unsigned label)
+{
+    emma *instance = bytes <= PTRDIFF_MAX ? emmai_malloc_instance() : NULL;
+    if (!instance)
+        return NULL;
+    void *block;
+    if (label >> EMMAI_LABEL_SHIFT) {
+        const size_t needed = emmai_checked_bytes(bytes) + sizeof(uint64_t); /* for the label */
+        block = alignment <= EMMAI_SLAB_MAX_BYTES
+                    ? block_malloc_gated(instance, block_aligned_bytes(alignment, needed))
+                    : block_aligned_slow(instance, alignment, needed);
+        block = emmai_checked_out_as(instance, block, bytes, label);
+    } else {
+        block = emma_malloc(instance, bytes);
+        if (block)
+            emmai_checked_label(instance, block, label);
+    }
+    heap_meet(instance);
+    return block;
+}
+
 /* ---- frees and resizes ---- */
+
+/* What a function says of a block's label, `mask` of it: nothing, where such is not to be reported. */
+static inline emmai_claim heap_claim(unsigned label, unsigned mask)
+{
+    return (emmai_claim){ .label = (uint16_t)label,
+                          .label_mask = (uint16_t)(emmai_malloc_asked.mismatch ? mask : 0) };
+}
+
+/* What free and realloc say: they take any alignment. */
+static inline emmai_claim heap_claim_plain(void)
+{
+    return heap_claim(EMMAI_LABEL_PLAIN, EMMAI_LABEL_FAMILY);
+}
 
 /* Whether the address is outside the instance; NULL is. */
 static EMMAI_ALWAYS_INLINE bool heap_is_foreign(const emma *instance, ptrdiff_t beyond)
@@ -173,7 +209,9 @@ static inline void *heap_realloc_slowly(emmai_heap *heap, void *block, size_t by
     emma *instance = emmai_malloc_instance();
     if (MALLOC_UNLIKELY(!instance))
         return NULL;
-    void *target = emma_realloc(instance, block, bytes);
+    const emmai_claim claim = heap_claim_plain();
+    void *target = EMMA_CHECKS && block ? realloc_checked(instance, block, &claim, bytes)
+                                        : emma_realloc(instance, block, bytes);
     heap_meet(instance);
     return target;
 }

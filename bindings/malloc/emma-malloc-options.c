@@ -212,6 +212,7 @@ typedef enum option {
     RESERVE,
     DECAY,
     STATS,
+    MISMATCH,
     EXPORT,
     NAME,
     CHILDREN,
@@ -224,9 +225,10 @@ typedef enum option {
 
 static option option_of(word key)
 {
-    static const char *const names[OPTION_COUNT] = { "limit",   "soft-limit", "reserve", "decay",
-                                                     "stats",   "export",     "name",    "children",
-                                                     "domains", "process",    "report",  "sample" };
+    static const char *const names[OPTION_COUNT] = { "limit",    "soft-limit", "reserve", "decay",
+                                                     "stats",    "mismatch",   "export",  "name",
+                                                     "children", "domains",    "process", "report",
+                                                     "sample" };
     size_t found = 0;
     while (found < OPTION_COUNT && !word_is(key, names[found]))
         found++;
@@ -250,6 +252,9 @@ static void read_value(option asked, word key, word value, malloc_options *out)
         break;
     case STATS:
         read_switch(key, value, &out->stats);
+        break;
+    case MISMATCH:
+        read_switch(key, value, &out->mismatch);
         break;
     case EXPORT:
         read_switch(key, value, &out->exports);
@@ -373,6 +378,7 @@ void emmai_malloc_read_options(malloc_options *out)
     *out = (malloc_options){ .limit_bytes = EMMA_UNLIMITED,
                              .soft_limit_bytes = EMMA_UNLIMITED,
                              .decay_ms = EMMA_DECAY_DEFAULT_MS,
+                             .mismatch = true,
                              .children = true,
                              .domains = ~0u };
     const char *list = emmai_malloc_find_variable(VARIABLE, early);

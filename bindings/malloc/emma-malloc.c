@@ -50,7 +50,7 @@ MALLOC_EXPORT void *malloc(size_t bytes)
     return heap_allocate(own_heap, bytes, malloc_slowly, malloc_refill);
 }
 
-static MALLOC_NOINLINE void *allocate_aligned(size_t alignment, size_t bytes)
+static MALLOC_NOINLINE void *allocate_largely_aligned(size_t alignment, size_t bytes)
 {
     emma *instance = emmai_malloc_instance();
     if (!instance)
@@ -63,11 +63,24 @@ static MALLOC_NOINLINE void *allocate_aligned(size_t alignment, size_t bytes)
 /* In a shared instance a block of as many bytes as are padded to is aligned. */
 void *emmai_malloc_allocate(size_t alignment, size_t bytes)
 {
-    if (EMMA_CHECKS || MALLOC_UNLIKELY(alignment > EMMAI_SLAB_MAX_BYTES || bytes > PTRDIFF_MAX))
-        return allocate_aligned(alignment, bytes);
+    if (MALLOC_UNLIKELY(alignment > EMMAI_SLAB_MAX_BYTES || bytes > PTRDIFF_MAX))
+        return allocate_largely_aligned(alignment, bytes);
     const size_t padded =
         alignment > MALLOC_ALIGNMENT ? block_aligned_bytes(alignment, bytes) : bytes;
     return heap_allocate(own_heap, padded, heap_allocate_slowly, heap_refill);
+}
+
+void *emmai_malloc_allocate_labelled(size_t alignment, size_t bytes, unsigned label)
+{
+    return heap_allocate_labelled(alignment, bytes, label);
+}
+
+/* For the C library's functions that are told an alignment. */
+static inline void *allocate_aligned(size_t alignment, size_t bytes)
+{
+    return EMMA_CHECKS
+               ? heap_allocate_labelled(alignment, bytes, emmai_label(EMMAI_LABEL_PLAIN, alignment))
+               : emmai_malloc_allocate(alignment, bytes);
 }
 
 static MALLOC_NOINLINE void *calloc_slowly(size_t count, size_t bytes)
@@ -87,13 +100,21 @@ MALLOC_EXPORT void *calloc(size_t count, size_t bytes)
 /* ---- frees ---- */
 
 /* A process that never allocated has only foreign pointers: its instance says so. */
-static MALLOC_NOINLINE void free_slowly(void *block)
+static inline void free_claimed(void *block, emmai_claim claim)
 {
     emma *instance = block ? emmai_malloc_instance() : NULL;
     if (!instance)
         return;
-    emma_free(instance, block);
+    if (EMMA_CHECKS)
+        free_checked(instance, block, &claim);
+    else
+        emma_free(instance, block);
     heap_meet(instance);
+}
+
+static MALLOC_NOINLINE void free_slowly(void *block)
+{
+    free_claimed(block, heap_claim_plain());
 }
 
 /* NULL is as foreign as any other pointer here. */
@@ -103,39 +124,17 @@ void emmai_malloc_free(void *block)
         free_slowly(block);
 }
 
-void emmai_malloc_free_sized(void *block, size_t bytes)
+void emmai_malloc_free_labelled(void *block, unsigned label)
 {
-    emma *instance = malloc_instance_if_made();
-    if (EMMA_CHECKS && instance)
-        emma_free_sized(instance, block, bytes);
-    else
-        emmai_malloc_free(block);
+    free_claimed(block, heap_claim(label, EMMAI_LABEL_WHOLE));
 }
 
-/* Whether a block may be one of this alignment; one that is not came from another function than the
- * caller believes, which a checked build reports. A foreign one the free itself reports. */
-static inline bool is_aligned_as_told(const void *block, size_t alignment)
+void emmai_malloc_free_sized_labelled(void *block, size_t bytes, unsigned label)
 {
-    const emma *instance;
-    if (!EMMA_CHECKS || MALLOC_LIKELY(!((uintptr_t)block & (alignment - 1))) ||
-        !(instance = malloc_instance_if_made()) || !emma_owns(instance, block))
-        return true;
-    const bool nested = emmai_outside_begin(instance);
-    emmai_misuse(instance, EMMA_MISUSE_MISALIGNED, block);
-    emmai_outside_end(instance, nested);
-    return false;
-}
-
-void emmai_malloc_free_aligned(void *block, size_t alignment)
-{
-    if (is_aligned_as_told(block, alignment))
-        emmai_malloc_free(block);
-}
-
-void emmai_malloc_free_aligned_sized(void *block, size_t alignment, size_t bytes)
-{
-    if (is_aligned_as_told(block, alignment))
-        emmai_malloc_free_sized(block, bytes);
+    emmai_claim claim = heap_claim(label, EMMAI_LABEL_WHOLE);
+    claim.bytes = bytes;
+    claim.sized = true;
+    free_claimed(block, claim);
 }
 
 void free(void *block) MALLOC_ALIAS(emmai_malloc_free);
@@ -172,13 +171,27 @@ MALLOC_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 {
     if (!is_power_of_two(alignment))
         return invalid();
-    return or_no_memory(emmai_malloc_allocate(alignment, bytes));
+    return or_no_memory(allocate_aligned(alignment, bytes));
 }
 
 /* C23; the headers of today's C libraries lack them. */
-void free_sized(void *block, size_t bytes) MALLOC_ALIAS(emmai_malloc_free_sized);
-void free_aligned_sized(void *block, size_t alignment, size_t bytes)
-    MALLOC_ALIAS(emmai_malloc_free_aligned_sized);
+MALLOC_EXPORT void free_sized(void *block, size_t bytes);
+MALLOC_EXPORT void free_sized(void *block, size_t bytes)
+{
+    if (EMMA_CHECKS)
+        emmai_malloc_free_sized_labelled(block, bytes, EMMAI_LABEL_PLAIN);
+    else
+        emmai_malloc_free(block);
+}
+
+MALLOC_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes);
+MALLOC_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes)
+{
+    if (EMMA_CHECKS)
+        emmai_malloc_free_sized_labelled(block, bytes, emmai_label(EMMAI_LABEL_PLAIN, alignment));
+    else
+        emmai_malloc_free(block);
+}
 
 /* ---- POSIX's and older ones ---- */
 
@@ -186,7 +199,7 @@ MALLOC_EXPORT int posix_memalign(void **out, size_t alignment, size_t bytes)
 {
     if (!is_power_of_two(alignment) || alignment % sizeof(void *))
         return EINVAL;
-    void *block = emmai_malloc_allocate(alignment, bytes);
+    void *block = allocate_aligned(alignment, bytes);
     if (!block)
         return ENOMEM;
     *out = block;
@@ -201,7 +214,7 @@ static void *allocate_rounded(size_t alignment, size_t bytes)
         return invalid();
     while (power < alignment)
         power *= 2;
-    return or_no_memory(emmai_malloc_allocate(power, bytes));
+    return or_no_memory(allocate_aligned(power, bytes));
 }
 
 MALLOC_EXPORT void *memalign(size_t alignment, size_t bytes)

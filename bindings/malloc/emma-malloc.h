@@ -12,6 +12,9 @@
 #endif
 #include "emma.h"
 
+#include "../../core/emma_config.h"
+#include "../../core/emma_label.h"
+
 /* Whether these files are compiled into the library for Python, which has
  * options and figures of its own. */
 #ifndef EMMA_PYTHON
@@ -78,16 +81,16 @@ static inline emma *malloc_instance_if_made(void)
 /* The thread ends, or may: it goes on as one that never allocated. */
 void emmai_malloc_leave_heap(emma *instance);
 
-/* The functions by names that nobody can put others in the place of. */
+/* free, by a name that nobody can put another one in the place of. */
 void emmai_malloc_free(void *block);
-void emmai_malloc_free_sized(void *block, size_t bytes);
-
-/* The same for blocks that came with this alignment, as the caller says. */
-void emmai_malloc_free_aligned(void *block, size_t alignment);
-void emmai_malloc_free_aligned_sized(void *block, size_t alignment, size_t bytes);
 
 /* Allocates; `alignment` is a power of two. NULL, with errno untouched, when there is no memory. */
 void *emmai_malloc_allocate(size_t alignment, size_t bytes);
+
+/* The same in a build with EMMA_CHECKS: a block that has, or has to have, a label. */
+void *emmai_malloc_allocate_labelled(size_t alignment, size_t bytes, unsigned label);
+void emmai_malloc_free_labelled(void *block, unsigned label);
+void emmai_malloc_free_sized_labelled(void *block, size_t bytes, unsigned label);
 
 /* ---- emma-malloc-options.c ---- */
 
@@ -102,6 +105,7 @@ struct malloc_options {
     size_t decay_ms;         /* EMMA_DECAY_NEVER: never */
     size_t spare_bytes;      /* part of the limit for error paths; Python's only */
     bool stats;
+    bool mismatch;       /* whether a free by another family is reported */
     bool exports;        /* to `emma top` */
     bool children;       /* Python's: programs that this one starts are served too */
     unsigned domains;    /* Python's: to be served, as bits */

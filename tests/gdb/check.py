@@ -365,6 +365,17 @@ def scenario_bare():
                      r"from core/emma\.c\): compile emma\.c with -g, or give gdb the file .*")
 
 
+def scenario_labels():
+    """A program with blocks of several families of functions."""
+    run_to("stop_idle")
+    for i, said in enumerate(("100 bytes asked for", "100 bytes asked for of malloc aligned to 64",
+                              "100 bytes asked for of new", r"100 bytes asked for of new\[\]",
+                              "100 bytes asked for of new aligned to 4096",
+                              r"100 bytes asked for of new\[\] aligned to 64",
+                              r"100000 bytes asked for of new\[\]")):
+        check(re.search(rf": live, {said}$", last_line(f"blocks[{i}]")), last_line(f"blocks[{i}]"))
+
+
 def scenario_other():
     """A program with a struct emma of its own."""
     run_to("stop_idle")
