@@ -248,6 +248,12 @@ void *emma_calloc(emma *instance, size_t count, size_t bytes)
     return block;
 }
 
+/* Whether all blocks of a class are aligned so whose size is a multiple of it. */
+static inline bool block_is_aligned_by_class(const emma *instance, size_t alignment)
+{
+    return alignment <= (instance->shared ? EMMAI_SLAB_MAX_BYTES : EMMAI_UNIT_BYTES);
+}
+
 /* Alignments that few slabs have. */
 static EMMAI_NOINLINE void *block_aligned_slow(emma *instance, size_t alignment, size_t bytes)
 {
@@ -269,11 +275,30 @@ void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes)
     if (!alignment || (alignment & (alignment - 1)) || bytes > PTRDIFF_MAX)
         return NULL;
     size_t needed = emmai_checked_bytes(bytes);
-    bool common = alignment <= (instance->shared ? EMMAI_SLAB_MAX_BYTES : EMMAI_UNIT_BYTES);
-    if (common)
+    if (block_is_aligned_by_class(instance, alignment))
         return block_malloc_fast(instance, &instance->heap,
                                  block_aligned_bytes(alignment, needed) - 1, bytes);
     return emmai_checked_out(instance, block_aligned_slow(instance, alignment, needed), bytes);
+}
+
+/* Allocates a block with a label; `alignment`, a power of two, counts if the label has one. For libraries on top
+ * of the core; in a build with EMMA_CHECKS. */
+static inline void *emmai_block_labelled(emma *instance, size_t alignment, size_t bytes,
+                                         unsigned label)
+{
+    if (bytes > PTRDIFF_MAX)
+        return NULL;
+    if (label >> EMMAI_LABEL_SHIFT == 0) {
+        void *block = emma_malloc(instance, bytes);
+        if (block)
+            emmai_checked_label(instance, block, label);
+        return block;
+    }
+    size_t needed = emmai_checked_bytes(bytes) + EMMAI_DETAILS_BYTES;
+    void *block = block_is_aligned_by_class(instance, alignment)
+                      ? block_malloc_gated(instance, block_aligned_bytes(alignment, needed))
+                      : block_aligned_slow(instance, alignment, needed);
+    return emmai_checked_out_as(instance, block, bytes, label);
 }
 
 size_t emma_usable_size(const emma *instance, const void *block)

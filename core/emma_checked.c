@@ -61,7 +61,7 @@ static unsigned mark_family(unsigned mark)
 /* Spare bytes that a block with this mark has at least. */
 static size_t mark_least_spare(unsigned mark)
 {
-    return mark_family(mark) == MARK_ALIGNED ? sizeof(uint64_t) : (mark & MARK_SPARE) - 1;
+    return mark_family(mark) == MARK_ALIGNED ? EMMAI_DETAILS_BYTES : (mark & MARK_SPARE) - 1;
 }
 
 /* Marks a block; false when the caller has it already: what was written to a free block led there. */
@@ -102,7 +102,7 @@ static uint64_t *mark_details(const void *block, size_t usable)
 /* Where the spare bytes end of a block with this mark. */
 static size_t mark_spare_end(unsigned mark, size_t usable)
 {
-    return usable - (mark_has_details(mark) ? sizeof(uint64_t) : 0);
+    return usable - (mark_has_details(mark) ? EMMAI_DETAILS_BYTES : 0);
 }
 
 /* What was asked for of a block with this mark. */

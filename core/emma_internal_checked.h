@@ -34,6 +34,9 @@ typedef struct emmai_asked {
     size_t bytes, usable;
 } emmai_asked;
 
+/* Of a block's last word, which tells what its mark has no room for. */
+#define EMMAI_DETAILS_BYTES sizeof(uint64_t)
+
 static inline size_t emmai_checked_bytes(size_t bytes);
 static void *emmai_checked_out_as(const emma *instance, void *block, size_t bytes, unsigned label);
 static inline void *emmai_checked_out(const emma *instance, void *block, size_t bytes);

@@ -114,25 +114,13 @@ static MALLOC_NOINLINE void *heap_calloc_slowly(size_t count, size_t bytes)
     return block;
 }
 
-/* Of any size, with a label; `alignment` is a power of two, and the one of the label if that has one. In a build
- * with EMMA_CHECKS. */
+/* Of any size, with a label; `alignment` is a power of two. In a build with EMMA_CHECKS. */
 static inline void *heap_allocate_labelled(size_t alignment, size_t bytes, unsigned label)
 {
-    emma *instance = bytes <= PTRDIFF_MAX ? emmai_malloc_instance() : NULL;
+    emma *instance = emmai_malloc_instance();
     if (!instance)
         return NULL;
-    void *block;
-    if (label >> EMMAI_LABEL_SHIFT) {
-        const size_t needed = emmai_checked_bytes(bytes) + sizeof(uint64_t); /* for the label */
-        block = alignment <= EMMAI_SLAB_MAX_BYTES
-                    ? block_malloc_gated(instance, block_aligned_bytes(alignment, needed))
-                    : block_aligned_slow(instance, alignment, needed);
-        block = emmai_checked_out_as(instance, block, bytes, label);
-    } else {
-        block = emma_malloc(instance, bytes);
-        if (block)
-            emmai_checked_label(instance, block, label);
-    }
+    void *block = emmai_block_labelled(instance, alignment, bytes, label);
     heap_meet(instance);
     return block;
 }
