@@ -122,7 +122,7 @@ enum emma_misuse {
     EMMA_MISUSE_WRONG_SIZE,  /* "wrong size of": a sized free or realloc of another size */
     EMMA_MISUSE_OVERRUN,     /* "overrun block": by a write next to it (EMMA_CANARIES only) */
     EMMA_MISUSE_AFTER_FREE,  /* "write after free of": found when the block was to be used again */
-    EMMA_MISUSE_MISMATCH     /* "mismatched free of": as of a block of new[] by delete (emma-malloc only) */
+    EMMA_MISUSE_MISMATCH /* "mismatched free of": as of a block of new[] by delete (emma-malloc only) */
 };
 
 /* Called on misuse, in place of the default: one line on stderr, then a trap. The line is

@@ -63,7 +63,7 @@ static emmai_slab *emmai_block_slab(const emma *instance, const void *block)
         return slab;
     emmai_slab *young = kind == EMMAI_YOUNG ? emmai_young_find(instance, offset) : NULL;
     if (!young)
-        emmai_misuse(instance, emmai_misuse_of_kind(kind), block);
+        emmai_misuse(instance, emmai_misuse_of_kind(instance, kind, block), block);
     return young;
 }
 
@@ -281,10 +281,10 @@ void *emma_aligned_alloc(emma *instance, size_t alignment, size_t bytes)
     return emmai_checked_out(instance, block_aligned_slow(instance, alignment, needed), bytes);
 }
 
-/* Allocates a block with a label; `alignment`, a power of two, counts if the label has one. For libraries on top
- * of the core; in a build with EMMA_CHECKS. */
-static inline void *emmai_block_labelled(emma *instance, size_t alignment, size_t bytes,
-                                         unsigned label)
+/* Allocates a block with a label; `alignment`, a power of two, counts if the label has one. In a build with
+ * EMMA_CHECKS. */
+EMMAI_FOR_LIBRARIES void *emmai_block_labelled(emma *instance, size_t alignment, size_t bytes,
+                                               unsigned label)
 {
     if (bytes > PTRDIFF_MAX)
         return NULL;
@@ -294,7 +294,8 @@ static inline void *emmai_block_labelled(emma *instance, size_t alignment, size_
             emmai_checked_label(instance, block, label);
         return block;
     }
-    size_t needed = emmai_checked_bytes(bytes) + EMMAI_DETAILS_BYTES;
+    size_t needed = emmai_checked_bytes(bytes);
+    alignment = emmai_max(alignment, EMMAI_PAIR_BYTES);
     void *block = block_is_aligned_by_class(instance, alignment)
                       ? block_malloc_gated(instance, block_aligned_bytes(alignment, needed))
                       : block_aligned_slow(instance, alignment, needed);

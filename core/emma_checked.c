@@ -7,19 +7,19 @@
  * a stash, a run that became slabs. So two frees of a block cannot both find it, nor can a free find what was
  * never a block.
  *
- * What a mark has no room for is in the last word of the block, its details, if it has so many spare bytes; a block of
- * a label with an alignment always has. */
+ * The mark of a block that was asked for with an alignment is of two bytes, the second one its label: it has
+ * EMMAI_PAIR_BYTES at least, at a multiple of them. */
 #include "emma_internal.h"
 
-#define MARK_LATE    0x80u /* the block starts 8 bytes behind the place that the mark is of */
-#define MARK_SPARE   0x1Fu /* 1 + spare bytes; all ones: see the details */
-#define MARK_SPARES  30u   /* so many spare bytes or more: there are details */
-#define MARK_FAMILY  5     /* of the label, from this bit on */
-#define MARK_ALIGNED 3u    /* no family: the details have the label */
-/* Details are the bytes that were asked for and, with an alignment, above them the label. */
-#define DETAILS_LABEL 48
-#define DETAILS_BYTES (((size_t)1 << DETAILS_LABEL) - 1)
-_Static_assert(EMMAI_RESERVE_MAX_BYTES <= DETAILS_BYTES, "any block's size fits");
+#define MARK_LATE  0x80u /* the block starts 8 bytes behind the place that the mark is of */
+#define MARK_SPARE 0x1Fu /* 1 + spare bytes, but for so many that all bits are ones: */
+#define MARK_SPARES \
+    30u /* so many or more: the last word of the block has the bytes that were asked for */
+#define MARK_FAMILY  5  /* the label's, from this bit on */
+#define MARK_ALIGNED 3u /* no family: the second byte has the label */
+#define MARK_LABEL   8  /* the second byte, from this bit on */
+_Static_assert(EMMAI_PAIR_BYTES >= (size_t)2 << EMMAI_MARK_SHIFT,
+               "no block starts at the second byte");
 /* No class has blocks so small that two start at one mark's place. */
 _Static_assert(!EMMA_CHECKS || 2 * EMMAI_CLASS_STEP_BYTES >= (size_t)1 << EMMAI_MARK_SHIFT,
                "the least block has a mark of its own");
@@ -44,24 +44,29 @@ static EMMAI_ALWAYS_INLINE unsigned mark_of(size_t offset, size_t spare)
 static unsigned mark_of_label(size_t offset, size_t spare, unsigned label)
 {
     if (label >> EMMAI_LABEL_SHIFT)
-        return mark_late(offset) | MARK_ALIGNED << MARK_FAMILY | MARK_SPARE;
+        return mark_of(offset, spare) | MARK_ALIGNED << MARK_FAMILY | label << MARK_LABEL;
     return mark_of(offset, spare) | label << MARK_FAMILY;
-}
-
-static EMMAI_ALWAYS_INLINE bool mark_has_details(unsigned mark)
-{
-    return (mark & MARK_SPARE) == MARK_SPARE;
 }
 
 static unsigned mark_family(unsigned mark)
 {
-    return (mark & ~MARK_LATE) >> MARK_FAMILY;
+    return (mark & (uint8_t)~MARK_LATE) >> MARK_FAMILY;
 }
 
 /* Spare bytes that a block with this mark has at least. */
 static size_t mark_least_spare(unsigned mark)
 {
-    return mark_family(mark) == MARK_ALIGNED ? EMMAI_DETAILS_BYTES : (mark & MARK_SPARE) - 1;
+    return (mark & MARK_SPARE) - 1;
+}
+
+/* The mark of a block. If it is of two bytes, both are read, put and taken at once. */
+static unsigned mark_get(const emma *instance, size_t offset)
+{
+    const uint8_t *at = mark_at(instance, offset);
+    unsigned mark = emmai_sync_get(at);
+    if (mark_family(mark) == MARK_ALIGNED && offset % EMMAI_PAIR_BYTES == 0)
+        mark = emmai_sync_get((const uint16_t *)(const void *)at);
+    return mark;
 }
 
 /* Marks a block; false when the caller has it already: what was written to a free block led there. */
@@ -70,15 +75,22 @@ static EMMAI_ALWAYS_INLINE bool mark_put(const emma *instance, size_t offset, un
     uint8_t *at = mark_at(instance, offset);
     if (EMMAI_UNLIKELY(emmai_sync_get(at)))
         return false;
-    emmai_sync_set(at, (uint8_t)mark);
+    if (mark >> MARK_LABEL)
+        emmai_sync_set((uint16_t *)(void *)at, (uint16_t)mark);
+    else
+        emmai_sync_set(at, (uint8_t)mark);
     return true;
 }
 
 /* Takes the mark away; false when it is not, or no longer, the one that it should be. */
-static EMMAI_ALWAYS_INLINE bool mark_take(const emma *instance, size_t offset, unsigned mark)
+static bool mark_take(const emma *instance, size_t offset, unsigned mark)
 {
     uint8_t *at = mark_at(instance, offset);
     uint8_t expected = (uint8_t)mark;
+    uint16_t expected_pair = (uint16_t)mark;
+    if (mark >> MARK_LABEL)
+        return __atomic_compare_exchange_n((uint16_t *)(void *)at, &expected_pair, 0, false,
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     if (emmai_sync_get(at) != expected) /* By chance in tests: another thread has freed it. */
         return false;
     if (instance->shared) /* another thread may free it, too */
@@ -88,36 +100,30 @@ static EMMAI_ALWAYS_INLINE bool mark_take(const emma *instance, size_t offset, u
     return true;
 }
 
-/* A label as the details have it. */
-static uint64_t mark_details_label(unsigned label)
+/* Where the size of a block is whose mark cannot tell. */
+static size_t *size_word(const void *block, size_t usable)
 {
-    return label >> EMMAI_LABEL_SHIFT ? (uint64_t)label << DETAILS_LABEL : 0;
-}
-
-static uint64_t *mark_details(const void *block, size_t usable)
-{
-    return (uint64_t *)(uintptr_t)((const char *)block + usable) - 1;
+    return (size_t *)(uintptr_t)((const char *)block + usable) - 1;
 }
 
 /* Where the spare bytes end of a block with this mark. */
 static size_t mark_spare_end(unsigned mark, size_t usable)
 {
-    return usable - (mark_has_details(mark) ? EMMAI_DETAILS_BYTES : 0);
+    return mark_least_spare(mark) < MARK_SPARES ? usable : usable - sizeof(size_t);
 }
 
 /* What was asked for of a block with this mark. */
 static emmai_asked mark_read(unsigned mark, const void *block, size_t usable)
 {
     unsigned family = mark_family(mark);
-    if (!mark_has_details(mark))
-        return (emmai_asked){ mark, family, usable - ((mark & MARK_SPARE) - 1), usable };
+    unsigned label = family == MARK_ALIGNED ? mark >> MARK_LABEL : family;
+    size_t spare = mark_least_spare(mark);
+    if (spare < MARK_SPARES)
+        return (emmai_asked){ mark, label, usable - spare, usable };
     emmai_watch_pause();
-    uint64_t details = *mark_details(block, usable);
+    size_t bytes = *size_word(block, usable);
     emmai_watch_resume();
-    if (family != MARK_ALIGNED)
-        return (emmai_asked){ mark, family, details, usable };
-    return (emmai_asked){ mark, (unsigned)(details >> DETAILS_LABEL), details & DETAILS_BYTES,
-                          usable };
+    return (emmai_asked){ mark, label, bytes, usable };
 }
 
 /* Bytes to ask for where the caller asks for `bytes`: one more at least, or what a tool needs; rising
@@ -143,8 +149,8 @@ static EMMAI_NOINLINE void *emmai_checked_out_as(const emma *instance, void *blo
     if (!mark_put(instance, offset, mark))
         return emmai_hardened_misled(instance, block);
     emmai_watch_pause();
-    if (mark_has_details(mark))
-        *mark_details(block, usable) = bytes | mark_details_label(label);
+    if (usable - bytes >= MARK_SPARES)
+        *size_word(block, usable) = bytes;
     emmai_canary_put(instance, block, bytes, mark_spare_end(mark, usable));
     emmai_watch_resume();
     emmai_watch_give(block, bytes);
@@ -174,7 +180,8 @@ static EMMAI_ALWAYS_INLINE void *emmai_checked_out_fresh(const emma *instance, v
 }
 
 /* Gives a block that was just handed out a family. */
-static inline void emmai_checked_label(const emma *instance, const void *block, unsigned family)
+EMMAI_FOR_LIBRARIES void emmai_checked_label(const emma *instance, const void *block,
+                                             unsigned family)
 {
     uint8_t *at = mark_at(instance, emmai_offset(instance, block));
     emmai_sync_set(at, (uint8_t)(emmai_sync_get(at) | family << MARK_FAMILY));
@@ -213,7 +220,7 @@ static bool checked_verify(const emma *instance, const void *block, const emmai_
     const emmai_slab *slab = emmai_block_slab(instance, block);
     if (!slab || !checked_boundary(instance, slab, block))
         return false;
-    unsigned mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
+    unsigned mark = mark_get(instance, emmai_offset(instance, block));
     /* Never in tests: where a block of the slab starts no other does within the mark's bytes. */
     if (!mark || (mark & MARK_LATE) != mark_late((uintptr_t)block)) {
         emmai_misuse(instance, EMMA_MISUSE_DOUBLE_FREE, block);
@@ -222,13 +229,13 @@ static bool checked_verify(const emma *instance, const void *block, const emmai_
     size_t usable = emmai_slab_usable(slab);
     *asked = mark_read(mark, block, usable);
     bool is_first = block == emmai_slab_address(instance, slab);
-    if (asked->bytes > usable ||
+    if (asked->bytes > usable - mark_least_spare(mark) ||
         !emmai_canary_intact(instance, block, asked->bytes, mark_spare_end(mark, usable)) ||
         !emmai_canary_before(instance, block, is_first))
         emmai_misuse(instance, EMMA_MISUSE_OVERRUN, block);
     else if (claim && ((claim->label ^ asked->label) & claim->label_mask))
         emmai_misuse_label(instance, block, asked->label, claim);
-    else if (claim && claim->sized && claim->bytes != asked->bytes)
+    else if (claim && claim->sized && claim->label == asked->label && claim->bytes != asked->bytes)
         emmai_misuse_size(instance, block, asked->bytes, claim->bytes);
     else
         return true;
@@ -309,7 +316,7 @@ static size_t emmai_checked_usable(const emma *instance, const void *block)
 EMMAI_LOOKS_AT_OTHERS static bool emmai_checked_is_live(const emma *instance, const void *block,
                                                         size_t usable, size_t *bytes)
 {
-    unsigned mark = emmai_sync_get(mark_at(instance, emmai_offset(instance, block)));
+    unsigned mark = mark_get(instance, emmai_offset(instance, block));
     if (mark)
         *bytes = mark_read(mark, block, usable).bytes;
     return mark;
@@ -322,11 +329,13 @@ static bool emmai_checked_is_sound(const emma *instance, const char *start, size
     size_t first = emmai_offset(instance, start);
     size_t end = first + count * block_bytes;
     for (size_t at = first; at < end; at += (size_t)1 << EMMAI_MARK_SHIFT) {
-        unsigned mark = emmai_sync_get(mark_at(instance, at));
+        unsigned mark = mark_get(instance, at);
         size_t offset = at + ((mark & MARK_LATE) ? EMMAI_CLASS_STEP_BYTES : 0) - first;
         if (mark && (offset % block_bytes || mark_least_spare(mark) > block_bytes ||
                      (marks && emmai_bits_get(marks, offset / block_bytes))))
             return false;
+        if (mark >> MARK_LABEL)
+            at += (size_t)1 << EMMAI_MARK_SHIFT;
     }
     return true;
 }

@@ -16,7 +16,7 @@ static EMMAI_NOINLINE void free_run(emma *instance, emmai_heap *heap, emmai_slab
     }
     if (kind == EMMAI_FREE && !instance->shared) /* there the entry was only read */
         emmai_metadata_forget_entry(instance, slab);
-    emmai_misuse(instance, emmai_misuse_of_kind(kind), block);
+    emmai_misuse(instance, emmai_misuse_of_kind(instance, kind, block), block);
 }
 
 /* The event that a free is when its chunk's `plain_frees` has just become negative. */

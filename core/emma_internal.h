@@ -174,7 +174,7 @@ static void emmai_misuse(const emma *instance, enum emma_misuse crime, const voi
 static void emmai_misuse_size(const emma *instance, const void *block, size_t bytes, size_t given);
 static void emmai_misuse_label(const emma *instance, const void *block, unsigned label,
                                const emmai_claim *claim);
-static enum emma_misuse emmai_misuse_of_kind(uint8_t kind);
+static enum emma_misuse emmai_misuse_of_kind(const emma *instance, uint8_t kind, const void *block);
 
 /* ---- emma_walk.c ---- */
 

@@ -23,9 +23,10 @@ static inline bool emmai_canary_before(const emma *instance, const void *block, 
 
 /* What the caller says of a block that comes back. */
 typedef struct emmai_claim {
-    size_t bytes; /* if `sized` */
+    size_t bytes; /* if `sized`, and the block is of this label */
     bool sized;
-    uint16_t label, label_mask; /* what of the label is told */
+    bool resizes;               /* by realloc */
+    uint16_t label, label_mask; /* so much of it has to be right */
 } emmai_claim;
 
 /* What was asked for of a block that the caller has, by its mark, and what it has. */
@@ -34,15 +35,16 @@ typedef struct emmai_asked {
     size_t bytes, usable;
 } emmai_asked;
 
-/* Of a block's last word, which tells what its mark has no room for. */
-#define EMMAI_DETAILS_BYTES sizeof(uint64_t)
+/* What a block with an alignment has at least, and is at a multiple of. */
+#define EMMAI_PAIR_BYTES ((size_t)32)
 
 static inline size_t emmai_checked_bytes(size_t bytes);
 static void *emmai_checked_out_as(const emma *instance, void *block, size_t bytes, unsigned label);
 static inline void *emmai_checked_out(const emma *instance, void *block, size_t bytes);
 static inline void *emmai_checked_out_fresh(const emma *instance, void *block, size_t bytes,
                                             size_t size_class);
-static inline void emmai_checked_label(const emma *instance, const void *block, unsigned family);
+EMMAI_FOR_LIBRARIES void emmai_checked_label(const emma *instance, const void *block,
+                                             unsigned family);
 static void emmai_checked_zero(void *block, size_t bytes);
 static bool emmai_checked_in(const emma *instance, const void *block, const emmai_claim *claim,
                              emmai_asked *asked);

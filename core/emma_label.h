@@ -14,11 +14,14 @@ enum {
     EMMAI_LABEL_NEW_ARRAY,
     EMMAI_LABEL_FAMILY = 3, /* mask */
     EMMAI_LABEL_SHIFT = 2,
-    EMMAI_LABEL_WHOLE = 0x1FF /* mask */
+    EMMAI_LABEL_WHOLE = 0x1FF /* mask; 0xFF for those that a block can have */
 };
 
+/* A function for libraries on top of the core, which itself does not call it. */
+#define EMMAI_FOR_LIBRARIES static inline __attribute__((unused))
+
 /* An alignment that is no power of two is like none that a block can have. */
-static inline unsigned emmai_label(unsigned family, size_t alignment)
+EMMAI_FOR_LIBRARIES unsigned emmai_label(unsigned family, size_t alignment)
 {
     const int bits = (int)(sizeof alignment * 8);
     const int log2 = __builtin_popcountll(alignment) == 1 ? __builtin_ctzll(alignment) : bits;

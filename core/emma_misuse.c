@@ -10,9 +10,9 @@
 /* A number of 64 bits in decimal. */
 #define NUMBER_MAX_BYTES sizeof "18446744073709551615"
 /* The longest of all that can be. */
-#define MESSAGE_MAX_BYTES                                                                         \
-    (sizeof "emma: : mismatched free of 0x (malloc aligned to , passed to free_sized aligned to " \
-            ")\n" +                                                                               \
+#define MESSAGE_MAX_BYTES                                                                      \
+    (sizeof "emma: : mismatched free of 0x (malloc aligned to , passed to free_aligned_sized " \
+            "aligned to )\n" +                                                                 \
      EMMA_NAME_MAX_BYTES + 3 * NUMBER_MAX_BYTES)
 
 /* ---- composing the line ---- */
@@ -178,26 +178,39 @@ static char *misuse_append_label(char *end, const char *function, unsigned label
                                      : misuse_append(end, "no power of two");
 }
 
+/* The function by which a block came back. */
+static const char *misuse_function(const emmai_claim *claim)
+{
+    switch (claim->label & EMMAI_LABEL_FAMILY) {
+    case EMMAI_LABEL_NEW:
+        return "delete";
+    case EMMAI_LABEL_NEW_ARRAY:
+        return "delete[]";
+    }
+    if (claim->label_mask == EMMAI_LABEL_FAMILY)
+        return claim->resizes ? "realloc" : "free";
+    return claim->label >> EMMAI_LABEL_SHIFT ? "free_aligned_sized" : "free_sized";
+}
+
 /* The same for a block of a label whose caller claims another one. */
 static EMMAI_NOINLINE void emmai_misuse_label(const emma *instance, const void *block,
                                               unsigned label, const emmai_claim *claim)
 {
-    static const char from[][sizeof "delete[]"] = { "malloc", "new", "new[]", "" };
-    static const char to[][sizeof "free_sized"] = { "free_sized", "delete", "delete[]", "" };
+    static const char from[][sizeof "malloc"] = { "malloc", "new", "new[]", "" };
     char message[MESSAGE_MAX_BYTES];
     char *end = misuse_begin(message, instance, EMMA_MISUSE_MISMATCH, block);
     end = misuse_append_label(end, from[label & EMMAI_LABEL_FAMILY], label);
     end = misuse_append(end, ", passed to ");
-    bool any = claim->label_mask == EMMAI_LABEL_FAMILY;
-    end = misuse_append_label(end, any ? "free or realloc" : to[claim->label & EMMAI_LABEL_FAMILY],
-                              claim->label);
+    end = misuse_append_label(end, misuse_function(claim), claim->label);
     misuse_report(instance, EMMA_MISUSE_MISMATCH, block, message, end);
 }
 
 /* What a block is guilty of that lies in a chunk of a kind that holds no block there. */
-static enum emma_misuse emmai_misuse_of_kind(uint8_t kind)
+static enum emma_misuse emmai_misuse_of_kind(const emma *instance, uint8_t kind, const void *block)
 {
+    size_t chunk = emmai_offset(instance, block) >> EMMA_CHUNK_SHIFT;
+    if (kind == EMMAI_YOUNG || (kind == EMMAI_HEAP && misuse_is_heap(instance, chunk)))
+        return EMMA_MISUSE_MISALIGNED;
     return kind == EMMAI_FREE || kind == EMMAI_HEAP ? EMMA_MISUSE_DOUBLE_FREE
-           : kind == EMMAI_YOUNG                    ? EMMA_MISUSE_MISALIGNED
                                                     : EMMA_MISUSE_INTERIOR;
 }

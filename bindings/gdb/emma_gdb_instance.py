@@ -6,7 +6,7 @@ import struct
 
 import gdb
 
-from emma_gdb_layout import (ADDRESS_MASK, BODY, CLASS_STEP_BYTES, DELAYED_WATCHED, DETAILS_LABEL, FAMILIES, FREE, FULL,
+from emma_gdb_layout import (ADDRESS_MASK, BODY, CLASS_STEP_BYTES, DELAYED_WATCHED, FAMILIES, FREE, FULL,
                              LABEL_FAMILY, LABEL_SHIFT, MARK_ALIGNED, MARK_FAMILY, MARK_LATE, MARK_SHIFT, MARK_SPARE,
                              PAGE_BYTES, RUN, SLAB, UNIT_BYTES, WORD_BYTES, YOUNG, YOUNG_BYTES, Record, core_sections,
                              find_layouts, present_pages, read, read_number, require_memory, writable_ranges)
@@ -15,6 +15,19 @@ TWO_WORDS = struct.Struct("<QQ")
 NO_PAGE = bytes(PAGE_BYTES)
 CHUNK_NUMBER_BYTES = 4
 OWNER_SHIFT = 32  # of a heap's owner: the thread's id for the kernel
+
+
+def family_of(mark):
+    return (mark & ~MARK_LATE) >> MARK_FAMILY
+
+
+def count_marks(marks):
+    """Marks in a part of the block map: one with MARK_ALIGNED has a second byte."""
+    count = i = 0
+    while i < len(marks):
+        count += marks[i] != 0
+        i += 2 if family_of(marks[i]) == MARK_ALIGNED else 1
+    return count
 
 
 class Heap:
@@ -97,7 +110,7 @@ class Slab:
         except gdb.MemoryError:
             self.instance.is_doubtful = True
             return None
-        return len(marks) - bytes(marks).count(0)
+        return count_marks(bytes(marks))
 
     def out(self):
         """As emmai_walk_out: blocks that are neither in its list nor in the bin that it serves."""
@@ -349,12 +362,15 @@ class Instance:
 
     # ---- the map of blocks (EMMA_CHECKS) ----
 
+    def mark_address(self, block):
+        return self.page["block_map"] + ((block - self.origin) >> MARK_SHIFT)
+
     def mark_of(self, block):
         """The mark of a block; 0: it is free; None: nobody knows."""
         if not self.has_marks:
             return None
         try:
-            mark = read_number(self.page["block_map"] + ((block - self.origin) >> MARK_SHIFT), 1)
+            mark = read_number(self.mark_address(block), 1)
         except gdb.MemoryError:
             return None
         late = block & CLASS_STEP_BYTES != 0  # it starts in the second half of what the mark is for
@@ -362,15 +378,13 @@ class Instance:
 
     def asked_text(self, block, usable, mark):
         """How many bytes were asked for of a block that has so many, and of which family if not of malloc's."""
-        spare, label = (mark & MARK_SPARE) - 1, (mark & ~MARK_LATE) >> MARK_FAMILY
-        asked = usable - spare
+        spare, label = (mark & MARK_SPARE) - 1, family_of(mark)
         try:
-            if mark & MARK_SPARE == MARK_SPARE:
-                asked = read_number(block + usable - WORD_BYTES)
+            asked = usable - spare if mark & MARK_SPARE != MARK_SPARE else read_number(block + usable - WORD_BYTES)
+            if label == MARK_ALIGNED:
+                label = read_number(self.mark_address(block) + 1, 1)
         except gdb.MemoryError:
             return ""
-        if label == MARK_ALIGNED:
-            label, asked = asked >> DETAILS_LABEL, asked & ((1 << DETAILS_LABEL) - 1)
         return f", {asked} bytes asked for{self.label_text(label)}"
 
     @staticmethod

@@ -17,7 +17,7 @@ YOUNG_BYTES = 64 << 10
 CLASS_STEP_BYTES, LINEAR_CLASSES, LINEAR_BYTES, STEPS = 8, 16, 128, 4
 MARK_SHIFT = 4  # a mark of the block map is for so many bytes
 MARK_LATE, MARK_SPARE, MARK_FAMILY, MARK_ALIGNED = 0x80, 0x1f, 5, 3
-DETAILS_LABEL, LABEL_FAMILY, LABEL_SHIFT = 48, 3, 2  # of the word that has what a mark has no room for; emma_label.h
+LABEL_FAMILY, LABEL_SHIFT = 3, 2  # emma_label.h
 FAMILIES = "malloc", "new", "new[]"
 # A heap with so many words for blocks that it keeps has a list of them, for a tool that watches.
 DELAYED_WATCHED = 3

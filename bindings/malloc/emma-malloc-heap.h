@@ -127,7 +127,7 @@ static inline void *heap_allocate_labelled(size_t alignment, size_t bytes, unsig
 
 /* ---- frees and resizes ---- */
 
-/* What a function says of a block's label, `mask` of it: nothing, where such is not to be reported. */
+/* What a function says of a block's label; `mask` of it has to be right, unless mismatches are not to be reported. */
 static inline emmai_claim heap_claim(unsigned label, unsigned mask)
 {
     return (emmai_claim){ .label = (uint16_t)label,
@@ -135,9 +135,11 @@ static inline emmai_claim heap_claim(unsigned label, unsigned mask)
 }
 
 /* What free and realloc say: they take any alignment. */
-static inline emmai_claim heap_claim_plain(void)
+static inline emmai_claim heap_claim_plain(bool resizes)
 {
-    return heap_claim(EMMAI_LABEL_PLAIN, EMMAI_LABEL_FAMILY);
+    emmai_claim claim = heap_claim(EMMAI_LABEL_PLAIN, EMMAI_LABEL_FAMILY);
+    claim.resizes = resizes;
+    return claim;
 }
 
 /* Whether the address is outside the instance; NULL is. */
@@ -197,7 +199,7 @@ static inline void *heap_realloc_slowly(emmai_heap *heap, void *block, size_t by
     emma *instance = emmai_malloc_instance();
     if (MALLOC_UNLIKELY(!instance))
         return NULL;
-    const emmai_claim claim = heap_claim_plain();
+    const emmai_claim claim = heap_claim_plain(true);
     void *target = EMMA_CHECKS && block ? realloc_checked(instance, block, &claim, bytes)
                                         : emma_realloc(instance, block, bytes);
     heap_meet(instance);

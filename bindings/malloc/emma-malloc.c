@@ -114,7 +114,7 @@ static inline void free_claimed(void *block, emmai_claim claim)
 
 static MALLOC_NOINLINE void free_slowly(void *block)
 {
-    free_claimed(block, heap_claim_plain());
+    free_claimed(block, heap_claim_plain(false));
 }
 
 /* NULL is as foreign as any other pointer here. */

@@ -93,9 +93,11 @@ static void expect(const held *one, const char *function, unsigned label)
 static void claim_another(emma *instance, held *one, unsigned label)
 {
     static const char *const back[] = { "free_sized", "delete", "delete[]" };
+    const bool sized_with_alignment = label >> EMMAI_LABEL_SHIFT && !(label & EMMAI_LABEL_FAMILY);
     const unsigned before = found;
     const emmai_claim claim = claim_of(label, EMMAI_LABEL_WHOLE);
-    expect(one, back[label & EMMAI_LABEL_FAMILY], label);
+    expect(one, sized_with_alignment ? "free_aligned_sized" : back[label & EMMAI_LABEL_FAMILY],
+           label);
     free_checked(instance, one->block, &claim);
     CHECK_EQ(found, before + (label != one->label));
     if (label == one->label)
@@ -106,16 +108,31 @@ static void claim_another(emma *instance, held *one, unsigned label)
 /* free and realloc claim no alignment. */
 static void claim_family(emma *instance, held *one)
 {
-    const emmai_claim claim = claim_of(EMMAI_LABEL_PLAIN, EMMAI_LABEL_FAMILY);
+    emmai_claim claim = claim_of(EMMAI_LABEL_PLAIN, EMMAI_LABEL_FAMILY);
     const unsigned before = found;
-    expect(one, "free or realloc", EMMAI_LABEL_PLAIN);
-    if ((one->label & EMMAI_LABEL_FAMILY) != EMMAI_LABEL_PLAIN) {
-        CHECK(realloc_checked(instance, one->block, &claim, one->bytes + 1) == NULL);
-        CHECK_EQ(found, before + 1);
-    } else {
-        CHECK(realloc_checked(instance, one->block, &claim, PTRDIFF_MAX) == NULL);
+    const bool wrong = (one->label & EMMAI_LABEL_FAMILY) != EMMAI_LABEL_PLAIN;
+    claim.resizes = true;
+    expect(one, "realloc", EMMAI_LABEL_PLAIN);
+    CHECK(realloc_checked(instance, one->block, &claim, wrong ? one->bytes + 1 : PTRDIFF_MAX) ==
+          NULL);
+    CHECK_EQ(found, before + wrong);
+    if (wrong) {
+        claim.resizes = false;
+        expect(one, "free", EMMAI_LABEL_PLAIN);
+        free_checked(instance, one->block, &claim);
+        CHECK_EQ(found, before + 2);
     }
     verify(instance, one);
+}
+
+/* Who may claim another label, since none of it has to be right, says nothing of the size of what it claims. */
+static void claim_nothing(emma *instance, held *one)
+{
+    emmai_claim claim = claim_of(one->label ^ 1, 0);
+    claim.bytes = one->bytes + 1;
+    claim.sized = true;
+    free_checked(instance, one->block, &claim);
+    give(instance, one, one->bytes, one->label);
 }
 
 static void claim_no_alignment_there_is(emma *instance, held *one)
@@ -160,7 +177,7 @@ static void step(emma *instance, test_rng *rng, held *one)
         give(instance, one, bytes, random_label(rng));
         return;
     }
-    switch (test_below(rng, 6)) {
+    switch (test_below(rng, 7)) {
     case 0:
         claim_another(instance, one, random_label(rng));
         break;
@@ -171,6 +188,9 @@ static void step(emma *instance, test_rng *rng, held *one)
         claim_no_alignment_there_is(instance, one);
         break;
     case 3:
+        claim_nothing(instance, one);
+        break;
+    case 4:
         resize(instance, one, bytes);
         break;
     default:

@@ -106,7 +106,7 @@ static void heaps(emma *instance)
     char *origin = (char *)((uintptr_t)instance & ~(uintptr_t)(TEST_PAGE_BYTES - 1));
     size_t offset = 0;
     CHECK(!emma_walk_chunks(instance, find_heap, &offset));
-    expect_free(instance, "double free of", origin + offset + 64, "no block");
+    expect_free(instance, "misaligned pointer", origin + offset + 64, "no block");
     void *run = NULL;
     for (size_t bytes = SHORT_RUN_BYTES; !run;
          bytes += SHORT_RUN_BYTES) { /* the first that is one */

@@ -7,22 +7,14 @@
 /* C++'s, by the names that compilers give them; then C23's. */
 void *_Znwm(size_t bytes);
 void *_Znam(size_t bytes);
-void *_ZnwmRKSt9nothrow_t(size_t bytes, const void *tag);
-void *_ZnamRKSt9nothrow_t(size_t bytes, const void *tag);
 void *_ZnwmSt11align_val_t(size_t bytes, size_t alignment);
 void *_ZnamSt11align_val_t(size_t bytes, size_t alignment);
-void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t bytes, size_t alignment, const void *tag);
-void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t bytes, size_t alignment, const void *tag);
 void _ZdlPv(void *block);
 void _ZdaPv(void *block);
-void _ZdlPvRKSt9nothrow_t(void *block, const void *tag);
-void _ZdaPvRKSt9nothrow_t(void *block, const void *tag);
 void _ZdlPvm(void *block, size_t bytes);
 void _ZdaPvm(void *block, size_t bytes);
 void _ZdlPvSt11align_val_t(void *block, size_t alignment);
 void _ZdaPvSt11align_val_t(void *block, size_t alignment);
-void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const void *tag);
-void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const void *tag);
 void _ZdlPvmSt11align_val_t(void *block, size_t bytes, size_t alignment);
 void _ZdaPvmSt11align_val_t(void *block, size_t bytes, size_t alignment);
 void free_sized(void *block, size_t bytes);
@@ -38,30 +30,20 @@ typedef struct form {
 
 /* ---- out ---- */
 
-enum { NOTHROW = 1, CALLOC = 1, MEMALIGN = 1, POSIX_MEMALIGN = 2 };
+enum { CALLOC = 1, MEMALIGN = 1, POSIX_MEMALIGN = 2 };
 
 typedef struct maker {
     form form;
     unsigned way; /* 0, or of those above */
 } maker;
 
-static const maker makers[] = { { { MALLOC, 0 }, 0 },
-                                { { MALLOC, 0 }, CALLOC },
-                                { { MALLOC, 8 }, 0 },
-                                { { MALLOC, 64 }, 0 },
-                                { { MALLOC, 64 }, MEMALIGN },
-                                { { MALLOC, 4096 }, POSIX_MEMALIGN },
-                                { { MALLOC, 131072 }, 0 },
-                                { { NEW, 0 }, 0 },
-                                { { NEW, 0 }, NOTHROW },
-                                { { NEW, 16 }, 0 },
-                                { { NEW, 64 }, 0 },
-                                { { NEW, 64 }, NOTHROW },
-                                { { NEW, 4096 }, 0 },
-                                { { NEW_ARRAY, 0 }, 0 },
-                                { { NEW_ARRAY, 0 }, NOTHROW },
-                                { { NEW_ARRAY, 64 }, 0 },
-                                { { NEW_ARRAY, 64 }, NOTHROW } };
+static const maker makers[] = { { { MALLOC, 0 }, 0 },         { { MALLOC, 0 }, CALLOC },
+                                { { MALLOC, 8 }, 0 },         { { MALLOC, 64 }, 0 },
+                                { { MALLOC, 64 }, MEMALIGN }, { { MALLOC, 4096 }, POSIX_MEMALIGN },
+                                { { MALLOC, 131072 }, 0 },    { { NEW, 0 }, 0 },
+                                { { NEW, 16 }, 0 },           { { NEW, 64 }, 0 },
+                                { { NEW, 4096 }, 0 },         { { NEW_ARRAY, 0 }, 0 },
+                                { { NEW_ARRAY, 64 }, 0 } };
 
 static void *make_aligned(const maker *by, size_t bytes)
 {
@@ -79,15 +61,9 @@ static void *make_new(const maker *by, size_t bytes)
 {
     const bool array = by->form.family == NEW_ARRAY;
     const size_t alignment = by->form.alignment;
-    if (alignment && by->way == NOTHROW)
-        return array ? _ZnamSt11align_val_tRKSt9nothrow_t(bytes, alignment, NULL)
-                     : _ZnwmSt11align_val_tRKSt9nothrow_t(bytes, alignment, NULL);
     if (alignment)
-        return array ? _ZnamSt11align_val_t(bytes, alignment)
-                     : _ZnwmSt11align_val_t(bytes, alignment);
-    if (by->way == NOTHROW)
-        return array ? _ZnamRKSt9nothrow_t(bytes, NULL) : _ZnwmRKSt9nothrow_t(bytes, NULL);
-    return array ? _Znam(bytes) : _Znwm(bytes);
+        return (array ? _ZnamSt11align_val_t : _ZnwmSt11align_val_t)(bytes, alignment);
+    return (array ? _Znam : _Znwm)(bytes);
 }
 
 static void *make(const maker *by, size_t bytes)
@@ -107,37 +83,34 @@ static void *make(const maker *by, size_t bytes)
 
 /* ---- and back ---- */
 
-enum { SIZED = 2 };
+enum { SIZED = 1, REALLOC = 2 };
 
 typedef struct releaser {
     form form;
-    unsigned way; /* NOTHROW or SIZED, or neither */
-    bool any;     /* of any alignment: free, realloc */
+    unsigned way;
+    const char *name;
+    bool any; /* of any alignment */
 } releaser;
 
-static const releaser releasers[] = { { { MALLOC, 0 }, 0, true },
-                                      { { MALLOC, 0 }, 1, true },
-                                      { { MALLOC, 0 }, SIZED, false },
-                                      { { MALLOC, 8 }, SIZED, false },
-                                      { { MALLOC, 64 }, SIZED, false },
-                                      { { MALLOC, 4096 }, SIZED, false },
-                                      { { MALLOC, 131072 }, SIZED, false },
-                                      { { NEW, 0 }, 0, false },
-                                      { { NEW, 0 }, NOTHROW, false },
-                                      { { NEW, 0 }, SIZED, false },
-                                      { { NEW, 16 }, 0, false },
-                                      { { NEW, 64 }, 0, false },
-                                      { { NEW, 64 }, NOTHROW, false },
-                                      { { NEW, 64 }, SIZED, false },
-                                      { { NEW, 4096 }, 0, false },
-                                      { { NEW, 4096 }, SIZED, false },
-                                      { { NEW, 48 }, 0, false },
-                                      { { NEW_ARRAY, 0 }, 0, false },
-                                      { { NEW_ARRAY, 0 }, NOTHROW, false },
-                                      { { NEW_ARRAY, 0 }, SIZED, false },
-                                      { { NEW_ARRAY, 64 }, 0, false },
-                                      { { NEW_ARRAY, 64 }, NOTHROW, false },
-                                      { { NEW_ARRAY, 64 }, SIZED, false } };
+static const releaser releasers[] = { { { MALLOC, 0 }, 0, "free", true },
+                                      { { MALLOC, 0 }, REALLOC, "realloc", true },
+                                      { { MALLOC, 0 }, SIZED, "free_sized", false },
+                                      { { MALLOC, 8 }, SIZED, "free_aligned_sized", false },
+                                      { { MALLOC, 64 }, SIZED, "free_aligned_sized", false },
+                                      { { MALLOC, 4096 }, SIZED, "free_aligned_sized", false },
+                                      { { MALLOC, 131072 }, SIZED, "free_aligned_sized", false },
+                                      { { NEW, 0 }, 0, "delete", false },
+                                      { { NEW, 0 }, SIZED, "delete", false },
+                                      { { NEW, 16 }, 0, "delete", false },
+                                      { { NEW, 64 }, 0, "delete", false },
+                                      { { NEW, 64 }, SIZED, "delete", false },
+                                      { { NEW, 4096 }, 0, "delete", false },
+                                      { { NEW, 4096 }, SIZED, "delete", false },
+                                      { { NEW, 48 }, 0, "delete", false },
+                                      { { NEW_ARRAY, 0 }, 0, "delete[]", false },
+                                      { { NEW_ARRAY, 0 }, SIZED, "delete[]", false },
+                                      { { NEW_ARRAY, 64 }, 0, "delete[]", false },
+                                      { { NEW_ARRAY, 64 }, SIZED, "delete[]", false } };
 
 static void release_malloc(const releaser *by, void *block, size_t bytes)
 {
@@ -145,7 +118,7 @@ static void release_malloc(const releaser *by, void *block, size_t bytes)
         free_aligned_sized(block, by->form.alignment, bytes);
     else if (by->way == SIZED)
         free_sized(block, bytes);
-    else if (by->way)
+    else if (by->way == REALLOC)
         free(realloc(block, bytes + 100));
     else
         free(block);
@@ -157,9 +130,6 @@ static void release_aligned(const releaser *by, void *block, size_t bytes)
     const size_t alignment = by->form.alignment;
     if (by->way == SIZED)
         (array ? _ZdaPvmSt11align_val_t : _ZdlPvmSt11align_val_t)(block, bytes, alignment);
-    else if (by->way == NOTHROW)
-        (array ? _ZdaPvSt11align_val_tRKSt9nothrow_t
-               : _ZdlPvSt11align_val_tRKSt9nothrow_t)(block, alignment, NULL);
     else
         (array ? _ZdaPvSt11align_val_t : _ZdlPvSt11align_val_t)(block, alignment);
 }
@@ -173,8 +143,6 @@ static void release(const releaser *by, void *block, size_t bytes)
         release_aligned(by, block, bytes);
     else if (by->way == SIZED)
         (array ? _ZdaPvm : _ZdlPvm)(block, bytes);
-    else if (by->way == NOTHROW)
-        (array ? _ZdaPvRKSt9nothrow_t : _ZdlPvRKSt9nothrow_t)(block, NULL);
     else
         (array ? _ZdaPv : _ZdlPv)(block);
 }
@@ -201,11 +169,10 @@ static void add_form(char *text, size_t size, const char *function, size_t align
 static void describe(char *text, size_t size, const maker *from, const releaser *to)
 {
     static const char *const out[] = { "malloc", "new", "new[]" };
-    static const char *const back[] = { "free_sized", "delete", "delete[]" };
     *text = '\0';
     add_form(text, size, out[from->form.family], from->form.alignment);
     strncat(text, ", passed to ", size - strlen(text) - 1);
-    add_form(text, size, to->any ? "free or realloc" : back[to->form.family], to->form.alignment);
+    add_form(text, size, to->name, to->form.alignment);
 }
 
 typedef struct release_call {
@@ -230,15 +197,16 @@ static const releaser *right_for(const maker *from)
     return &releasers[k];
 }
 
+/* Who takes a block for another one tells another size, too: a delete of an array that of its first element. */
 static void release_pair(const maker *from, const releaser *to, size_t bytes, bool reports)
 {
-    release_call call = { to, make(from, bytes), bytes };
+    release_call call = { to, make(from, bytes), fits(from, to) ? bytes : bytes / 3 };
     if (reports && !fits(from, to)) {
         char line[TEST_LINE_BYTES], pair[TEST_LINE_BYTES / 2];
         describe(pair, sizeof pair, from, to);
         test_misuse_line(line, "malloc", "mismatched free of", call.block, pair);
         test_dies(do_release, &call, line);
-        call.by = right_for(from);
+        call = (release_call){ right_for(from), call.block, bytes };
     }
     do_release(&call);
 }
