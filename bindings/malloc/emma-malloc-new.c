@@ -133,15 +133,19 @@ static bool has_families(void)
            USED(own_delete_array_aligned) == own_delete_array_aligned;
 }
 
+static inline unsigned new_family(void)
+{
+    return has_families() ? EMMAI_LABEL_NEW : EMMAI_LABEL_PLAIN;
+}
+
 static void *own_new(size_t bytes)
 {
-    return new_block(bytes, 1, has_families() ? EMMAI_LABEL_NEW : EMMAI_LABEL_PLAIN);
+    return new_block(bytes, 1, new_family());
 }
 
 static void *own_new_aligned(size_t bytes, size_t alignment)
 {
-    return new_block(bytes, alignment,
-                     has_families() ? emmai_label(EMMAI_LABEL_NEW, alignment) : EMMAI_LABEL_PLAIN);
+    return new_block(bytes, alignment, emmai_label(new_family(), alignment));
 }
 
 static void *own_new_array(size_t bytes)

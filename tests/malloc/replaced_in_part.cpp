@@ -89,6 +89,11 @@ int main()
         delete[] seen(new named[3]);
         delete seen(new wide);
         delete[] seen(new wide[3]);
+        for (const std::align_val_t alignment : { std::align_val_t(32), std::align_val_t(4096) }) {
+            void *block = ::operator new(100, alignment);
+            CHECK(reinterpret_cast<std::uintptr_t>(block) % std::size_t(alignment) == 0);
+            ::operator delete(block, alignment);
+        }
         delete seen(new (std::nothrow) named);
         delete[] seen(new (std::nothrow) named[3]);
         delete[] seen(new (std::nothrow) wide[3]);
