@@ -11,13 +11,12 @@
  * EMMAI_PAIR_BYTES at least, at a multiple of them. */
 #include "emma_internal.h"
 
-#define MARK_LATE  0x80u /* the block starts 8 bytes behind the place that the mark is of */
-#define MARK_SPARE 0x1Fu /* 1 + spare bytes, but for so many that all bits are ones: */
-#define MARK_SPARES \
-    30u /* so many or more: the last word of the block has the bytes that were asked for */
-#define MARK_FAMILY  5  /* the label's, from this bit on */
-#define MARK_ALIGNED 3u /* no family: the second byte has the label */
-#define MARK_LABEL   8  /* the second byte, from this bit on */
+#define MARK_LATE    0x80u /* the block starts 8 bytes behind the place that the mark is of */
+#define MARK_SPARE   0x1Fu /* 1 + spare bytes, or 1 + MARK_SPARES */
+#define MARK_SPARES  30u   /* so many or more: the last word of the block has its size */
+#define MARK_FAMILY  5     /* the label's, from this bit on */
+#define MARK_ALIGNED 3u    /* no family: the second byte has the label */
+#define MARK_LABEL   8     /* the second byte, from this bit on */
 _Static_assert(EMMAI_PAIR_BYTES >= (size_t)2 << EMMAI_MARK_SHIFT,
                "no block starts at the second byte");
 /* No class has blocks so small that two start at one mark's place. */
@@ -64,6 +63,7 @@ static unsigned mark_get(const emma *instance, size_t offset)
 {
     const uint8_t *at = mark_at(instance, offset);
     unsigned mark = emmai_sync_get(at);
+    /* Never in tests: such a mark elsewhere, by a thread that looks while others cut the slab anew. */
     if (mark_family(mark) == MARK_ALIGNED && offset % EMMAI_PAIR_BYTES == 0)
         mark = emmai_sync_get((const uint16_t *)(const void *)at);
     return mark;

@@ -5,7 +5,7 @@
 #include "emma_threads.h"
 #include <sys/syscall.h>
 
-enum { LARGE_BYTES = 20000, HANG_SECONDS = 60, DEATHS = TEST_SLOW_BUILD ? 100 : 400 };
+enum { LARGE_BYTES = 20000, HANG_SECONDS = 150, DEATHS = TEST_SLOW_BUILD ? 100 : 400 };
 
 static emma *instance;
 static size_t dies_at, traps;
