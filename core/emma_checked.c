@@ -12,11 +12,11 @@
 #include "emma_internal.h"
 
 #define MARK_LATE    0x80u /* the block starts 8 bytes behind the place that the mark is of */
-#define MARK_SPARE   0x1Fu /* 1 + spare bytes, or 1 + MARK_SPARES */
-#define MARK_SPARES  30u   /* so many or more: the last word of the block has its size */
-#define MARK_FAMILY  5     /* the label's, from this bit on */
-#define MARK_ALIGNED 3u    /* no family: the second byte has the label */
-#define MARK_LABEL   8     /* the second byte, from this bit on */
+#define MARK_SPARE   (EMMAI_LABELS ? 0x1Fu : 0x7Fu) /* 1 + spare bytes, or 1 + MARK_SPARES */
+#define MARK_SPARES  (MARK_SPARE - 1) /* so many or more: the last word of the block has its size */
+#define MARK_FAMILY  5                /* the label's, from this bit on */
+#define MARK_ALIGNED 3u               /* no family: the second byte has the label */
+#define MARK_LABEL   8                /* the second byte, from this bit on */
 _Static_assert(EMMAI_PAIR_BYTES >= (size_t)2 << EMMAI_MARK_SHIFT,
                "no block starts at the second byte");
 /* No class has blocks so small that two start at one mark's place. */
@@ -42,6 +42,8 @@ static EMMAI_ALWAYS_INLINE unsigned mark_of(size_t offset, size_t spare)
 /* The same with a label. */
 static unsigned mark_of_label(size_t offset, size_t spare, unsigned label)
 {
+    if (!EMMAI_LABELS)
+        return mark_of(offset, spare);
     if (label >> EMMAI_LABEL_SHIFT)
         return mark_of(offset, spare) | MARK_ALIGNED << MARK_FAMILY | label << MARK_LABEL;
     return mark_of(offset, spare) | label << MARK_FAMILY;
@@ -49,7 +51,7 @@ static unsigned mark_of_label(size_t offset, size_t spare, unsigned label)
 
 static unsigned mark_family(unsigned mark)
 {
-    return (mark & (uint8_t)~MARK_LATE) >> MARK_FAMILY;
+    return EMMAI_LABELS ? (mark & (uint8_t)~MARK_LATE) >> MARK_FAMILY : EMMAI_LABEL_PLAIN;
 }
 
 /* Spare bytes that a block with this mark has at least. */
@@ -184,7 +186,8 @@ EMMAI_FOR_LIBRARIES void emmai_checked_label(const emma *instance, const void *b
                                              unsigned family)
 {
     uint8_t *at = mark_at(instance, emmai_offset(instance, block));
-    emmai_sync_set(at, (uint8_t)(emmai_sync_get(at) | family << MARK_FAMILY));
+    if (EMMAI_LABELS)
+        emmai_sync_set(at, (uint8_t)(emmai_sync_get(at) | family << MARK_FAMILY));
 }
 
 /* Zeroes what was asked for of a block, and nothing behind. */
@@ -318,7 +321,7 @@ EMMAI_LOOKS_AT_OTHERS static bool emmai_checked_is_live(const emma *instance, co
 {
     unsigned mark = mark_get(instance, emmai_offset(instance, block));
     if (mark)
-        *bytes = mark_read(mark, block, usable).bytes;
+        *bytes = emmai_min(mark_read(mark, block, usable).bytes, usable - mark_least_spare(mark));
     return mark;
 }
 

@@ -35,6 +35,10 @@ typedef struct emmai_asked {
     size_t bytes, usable;
 } emmai_asked;
 
+/* Whether blocks have labels. Not where a tool watches: there each has EMMAI_RED_BYTES to spare, and a mark has to
+ * tell them all, as what programs do to those is reported and goes on. */
+#define EMMAI_LABELS (!EMMAI_WATCHED)
+
 /* What a block with an alignment has at least, and is at a multiple of. */
 #define EMMAI_PAIR_BYTES ((size_t)32)
 

@@ -131,7 +131,8 @@ static inline void *heap_allocate_labelled(size_t alignment, size_t bytes, unsig
 static inline emmai_claim heap_claim(unsigned label, unsigned mask)
 {
     return (emmai_claim){ .label = (uint16_t)label,
-                          .label_mask = (uint16_t)(emmai_malloc_asked.mismatch ? mask : 0) };
+                          .label_mask =
+                              (uint16_t)(EMMAI_LABELS && emmai_malloc_asked.mismatch ? mask : 0) };
 }
 
 /* What free and realloc say: they take any alignment. */

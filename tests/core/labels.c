@@ -1,4 +1,4 @@
-/* test: whole checks +canaries +hardened +valgrind */
+/* test: whole checks +canaries +hardened */
 /* Blocks with a label, as libraries on top of the core have them: whoever claims another one is told, with what it is and
  * what was claimed; nothing else about them is new, and a block that cannot be resized keeps its label. */
 #include "../../core/emma.c"
