@@ -112,8 +112,7 @@ enum emma_flags {
 #define EMMA_LIMIT_MIN_BYTES   ((size_t)16 * 1024)
 #define EMMA_RESERVE_MIN_BYTES ((size_t)512 * 1024)
 
-/* What a caller did wrong. A pointer outside the instance's region is found in every build; the
- * rest in a build with EMMA_CHECKS=1 (a plain build finds some of it). */
+/* What a caller did wrong. A foreign pointer is found in every build, the rest with EMMA_CHECKS=1 (some of it also without). */
 enum emma_misuse {
     EMMA_MISUSE_FOREIGN,     /* "foreign pointer": not from this instance */
     EMMA_MISUSE_DOUBLE_FREE, /* "double free of": the block is free already */
@@ -122,17 +121,16 @@ enum emma_misuse {
     EMMA_MISUSE_WRONG_SIZE,  /* "wrong size of": a sized free or realloc of another size */
     EMMA_MISUSE_OVERRUN,     /* "overrun block": by a write next to it (EMMA_CANARIES only) */
     EMMA_MISUSE_AFTER_FREE,  /* "write after free of": found when the block was to be used again */
-    EMMA_MISUSE_MISMATCH /* "mismatched free of": as of a block of new[] by delete (emma-malloc only) */
+    EMMA_MISUSE_MISMATCH     /* "mismatched free of": of new[], by delete (emma-malloc only) */
 };
 
 /* Called on misuse, in place of the default: one line on stderr, then a trap. The line is
- * "emma: NAME: CRIME 0xADDRESS (PLACE)", as in "double free of 0x7f0c5a20 (48-byte class)". PLACE is
- * "N-byte class" (a slab of such blocks), "N-byte run", "free chunk", "no block" (emma's own state, or
- * never used) or "outside the region"; of a wrong size, "N bytes, passed as M"; of a mismatched free, "new[], passed to
- * delete", each "aligned to N" if it was asked for with an alignment.
- * `message` is that line without its end, valid during the call. The handler returns, and then the
- * offending call does nothing (and returns NULL or 0, an allocation perhaps another block), or ends the program; it
- * may not longjmp out, nor call into the instance, except emma_get_stats. */
+ * "emma: NAME: CRIME 0xADDRESS (PLACE)", as in "double free of 0x7f0c5a20 (48-byte class)". PLACE is "N-byte class"
+ * (a slab of such blocks), "N-byte run", "free chunk", "no block" (emma's own state, or never used) or "outside the
+ * region"; of a wrong size, "N bytes, passed as M"; of a mismatched free, "new[], passed to delete", each "aligned to N"
+ * if it was asked for with an alignment. `message` is that line without its end, valid during the call. The handler
+ * returns, and then the offending call does nothing (and returns NULL or 0, an allocation perhaps another block), or
+ * ends the program; it may not longjmp out, nor call into the instance, except emma_get_stats. */
 typedef void (*emma_misuse_fn)(void *arg, emma *instance, enum emma_misuse crime,
                                const void *address, const char *message);
 

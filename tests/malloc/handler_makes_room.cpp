@@ -1,18 +1,9 @@
 /* test-options: limit=64M */
 /* A handler of new's that makes room, for each form of new: the block that comes after all is of that form, and goes back
  * by its delete. */
-#include <cstdio>
-#include <cstdlib>
-#include <initializer_list>
-#include <new>
+#include "operators_test.h"
 
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            std::_Exit(1);                                                        \
-        }                                                                         \
-    } while (0)
+#include <initializer_list>
 
 static const std::size_t large = std::size_t(40) << 20;
 static const std::align_val_t narrow{ 8 }, wide{ 4096 };

@@ -1,31 +1,14 @@
 /* C++'s operators new and delete in all their forms: alignment, sizes, the new handler, std::bad_alloc,
  * nothrow. What one form gives comes back by another in mismatched.c. */
-#include <cstdio>
-#include <cstdint>
-#include <cstdlib>
+#include "operators_test.h"
+
 #include <malloc.h>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            std::_Exit(1);                                                        \
-        }                                                                         \
-    } while (0)
-
 static const std::size_t huge = PTRDIFF_MAX;
 static volatile std::size_t volatile_huge = huge;
-
-/* Hides where a block comes from: compilers leave out a new that is only deleted. */
-static void *seen(void *block)
-{
-    __asm__ volatile("" : "+r"(block) : : "memory");
-    return block;
-}
 
 static bool aligned(const void *block, std::size_t alignment)
 {
@@ -61,16 +44,6 @@ static void test_forms()
     }
     ::operator delete(nullptr);
     ::operator delete[](nullptr);
-}
-
-template <typename Call> static bool throws_bad_alloc(Call call)
-{
-    try {
-        call();
-    } catch (const std::bad_alloc &) {
-        return true;
-    }
-    return false;
 }
 
 static void test_throws()

@@ -1,22 +1,9 @@
 /* A program that puts its own in the place of operator new and delete, and leaves the other forms to others: all of these
  * come to its own then, as C++ has it, with whatever it puts before its blocks. */
-#include <cstdio>
-#include <cstdint>
-#include <cstdlib>
-#include <new>
+#include "operators_test.h"
+
 #include <string>
 #include <vector>
-
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            std::_Exit(1);                                                        \
-        }                                                                         \
-    } while (0)
-
-/* Compilers believe to know what these do. */
-#define UNSEEN __attribute__((noinline))
 
 static std::size_t news, deletes;
 static bool refuses;
@@ -67,13 +54,6 @@ UNSEEN void operator delete(void *block, std::align_val_t alignment) noexcept
     take(block, static_cast<std::size_t>(alignment));
 }
 
-/* Hides where a block comes from: compilers leave out a new that is only deleted. */
-static void *seen(void *block)
-{
-    __asm__ volatile("" : "+r"(block) : : "memory");
-    return block;
-}
-
 static void use_forms(std::size_t bytes)
 {
     ::operator delete(seen(::operator new(bytes)), bytes);
@@ -86,16 +66,6 @@ static void use_forms(std::size_t bytes)
     ::operator delete[](seen(::operator new[](bytes, wide)), wide);
     ::operator delete[](seen(::operator new[](bytes, wide)), bytes, wide);
     ::operator delete[](seen(::operator new[](bytes, wide, std::nothrow)), wide, std::nothrow);
-}
-
-template <typename Call> static bool throws_bad_alloc(Call call)
-{
-    try {
-        call();
-    } catch (const std::bad_alloc &) {
-        return true;
-    }
-    return false;
 }
 
 int main()

@@ -1,25 +1,12 @@
 /* Programs that put their own in the place of one operator only, PART, on top of the allocator that serves all others: what
  * works with the C++ library's works, in a checked build, too. One of them has none of its own, but asks for the address of
  * one: where it is not position-independent, that is an address in the program. */
-#include <cstdio>
-#include <cstdint>
-#include <cstdlib>
+#include "operators_test.h"
+
 #include <functional>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
-
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            std::_Exit(1);                                                        \
-        }                                                                         \
-    } while (0)
-
-/* Compilers believe to know what these do. */
-#define UNSEEN __attribute__((noinline))
 
 enum { NEW, DELETE, NEW_ARRAY, DELETE_ARRAY, ALIGNED_NEW, ALIGNED_DELETE, ADDRESS };
 
@@ -72,13 +59,6 @@ struct alignas(64) wide {
 struct named {
     std::string name = std::string(50, 'x');
 };
-
-/* Hides where a block comes from: compilers leave out a new that is only deleted. */
-template <typename Type> static Type *seen(Type *block)
-{
-    __asm__ volatile("" : "+r"(block) : : "memory");
-    return block;
-}
 
 int main()
 {
